@@ -1,0 +1,1 @@
+"""SQL text to meaning. Pure: knows no I/O, and imports nothing from `proxy`."""

@@ -1,0 +1,243 @@
+"""A statement's meaning, as far as routing needs it: kind, tables, key constraints, effects.
+
+The values here are what the planner sees; it never looks at SQL text again. `parse` is the only place that calls
+sqlglot's parser, and runs once per shape (see `parser.shape`).
+
+Words: a *hole* is a place in a shape where a literal stood, numbered from 0 in order of appearance; a *param* is a
+`?` of a prepared statement, numbered likewise; a *block* is one SELECT (or UPDATE/DELETE) with its own FROM and WHERE;
+a *pin* says that every row of a table that can matter to its block has one of a few constant values in a column.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.Enum):
+    SELECT = "select"  # also VALUES, TABLE, WITH .. SELECT, parenthesised and UNION queries
+    INSERT = "insert"
+    REPLACE = "replace"
+    UPDATE = "update"
+    DELETE = "delete"
+    LOAD_DATA = "load data"
+    CALL = "call"
+    DO = "do"
+    SET = "set"
+    USE = "use"
+    SHOW = "show"
+    DESCRIBE = "describe"  # DESC t, SHOW COLUMNS stays SHOW
+    EXPLAIN = "explain"  # EXPLAIN/ANALYZE <statement>
+    BEGIN = "begin"  # BEGIN, START TRANSACTION ...
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SAVEPOINT = "savepoint"
+    ROLLBACK_TO = "rollback to"
+    RELEASE_SAVEPOINT = "release savepoint"
+    XA = "xa"
+    DDL = "ddl"  # CREATE/ALTER/DROP/RENAME/TRUNCATE of tables, views, indexes, databases, routines ...
+    ACCOUNT = "account"  # GRANT, REVOKE, CREATE/ALTER/DROP USER or ROLE, SET PASSWORD
+    LOCK_TABLES = "lock tables"
+    UNLOCK_TABLES = "unlock tables"
+    PREPARE = "prepare"  # SQL-level PREPARE / EXECUTE / DEALLOCATE
+    EXECUTE = "execute"
+    DEALLOCATE = "deallocate"
+    KILL = "kill"
+    HANDLER = "handler"
+    ADMIN = "admin"  # FLUSH, ANALYZE/CHECK/OPTIMIZE/REPAIR TABLE, RESET, PURGE, CACHE INDEX, INSTALL ...
+    TURNOUT = "turnout"  # SHOW TURNOUT ..., TURNOUT EXPLAIN ...
+    EMPTY = "empty"  # nothing but white space, comments and semicolons
+    MULTI = "multi"  # several statements separated by semicolons
+    UNKNOWN = "unknown"  # sqlglot could not parse it; `tables` is empty and `words` holds every identifier-like token
+
+
+class Effect(enum.IntFlag):
+    """What a statement does besides reading the tables it names."""
+
+    NONE = 0
+    WRITES = 1 << 0  # changes table data or schema
+    LOCKS_ROWS = 1 << 1  # FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE
+    IMPLICIT_COMMIT = 1 << 2
+    READS_USER_VARIABLE = 1 << 3  # @x
+    SETS_USER_VARIABLE = 1 << 4  # @x := .., SELECT .. INTO @x, SET @x
+    TEMPORARY_TABLE = 1 << 5  # CREATE TEMPORARY TABLE
+    SESSION_LOCK = 1 << 6  # GET_LOCK, RELEASE_LOCK, IS_USED_LOCK ..., LOCK TABLES, FLUSH TABLES WITH READ LOCK
+    USES_LAST_INSERT_ID = 1 << 7  # LAST_INSERT_ID(), @@last_insert_id, @@identity
+    SETS_LAST_INSERT_ID = 1 << 8  # LAST_INSERT_ID(expr)
+    USES_FOUND_ROWS = 1 << 9
+    CALC_FOUND_ROWS = 1 << 10  # SQL_CALC_FOUND_ROWS
+    USES_ROW_COUNT = 1 << 11
+    USES_CONNECTION_ID = 1 << 12  # CONNECTION_ID(), @@pseudo_thread_id
+    USES_DIAGNOSTICS = 1 << 13  # SHOW WARNINGS/ERRORS, @@warning_count, @@error_count, GET DIAGNOSTICS
+    NONDETERMINISTIC = 1 << 14  # RAND, UUID, NOW, SYSDATE, SLEEP ... anything whose value is not a function of the data
+    UNKNOWN_FUNCTION = 1 << 15  # a function that is not a known built-in: may be a stored function, may write
+    INTO_FILE = 1 << 16  # SELECT .. INTO OUTFILE / DUMPFILE
+    LOCAL_INFILE = 1 << 17  # LOAD DATA LOCAL
+    READS_SYSTEM_VARIABLE = 1 << 18  # @@x
+    SEQUENCE = 1 << 19  # NEXTVAL, NEXT VALUE FOR, SETVAL
+    RETURNING = 1 << 20  # INSERT/DELETE .. RETURNING
+    SLEEPS = 1 << 21  # SLEEP, BENCHMARK, MASTER_GTID_WAIT ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A constant whose text stands at literal number `index` of the statement (`-` before it if `negative`)."""
+
+    index: int
+    is_string: bool
+    negative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """The value bound to `?` number `index` of a prepared statement."""
+
+    index: int
+
+
+class Word(enum.Enum):
+    NULL = "NULL"
+    DEFAULT = "DEFAULT"
+    TRUE = "TRUE"
+    FALSE = "FALSE"
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Any other expression: its value cannot be known without a server."""
+
+
+Value = Hole | Param | Word | Opaque
+
+
+class Access(enum.Enum):
+    READ = "read"
+    WRITE = "write"  # target of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, DDL
+
+
+@dataclass(frozen=True, slots=True)
+class TableRef:
+    """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes."""
+
+    index: int
+    database: str | None
+    name: str
+    alias: str  # the name by which columns refer to it (alias, or the table's name)
+    block: int
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Every row of table `table` that can matter to its block has one of `values` in `column` (lower case).
+
+    Only from conjunctive conditions: WHERE of the block, ON of inner joins, and for the inner side of an outer join its
+    ON (which pins that side only). `column = c`, `column IN (c, ..)`, `column <=> c` and row constructors count, also
+    `c = column`. Nothing under OR, NOT, CASE or a function counts, except an OR of equalities on the same column.
+    """
+
+    table: int
+    column: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnEquality:
+    """`left` and `right` (table index, lower-case column) are equal in every row combination that can matter; for an
+    equality in the ON of an outer join, `only` is the index of the inner-side table for which it may be used."""
+
+    left: tuple[int, str]
+    right: tuple[int, str]
+    only: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One query block. `parent` is the enclosing block's index, None for the outermost."""
+
+    index: int
+    parent: int | None
+    pins: tuple[Pin, ...] = ()
+    equalities: tuple[ColumnEquality, ...] = ()
+    unresolved: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    # (column, values) of pins whose unqualified column could belong to one of several tables: the planner resolves
+    # them with the catalog, as it does for `unresolved_equalities`.
+    unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
+    outer_joins: bool = False
+    distinct: bool = False
+    grouped: bool = False  # GROUP BY or ROLLUP
+    having: bool = False
+    aggregates: bool = False
+    windows: bool = False
+    ordered: bool = False
+    limited: bool = False
+    set_operation: bool = False  # a branch of UNION / INTERSECT / EXCEPT
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """INSERT or REPLACE. `columns` is None when the statement names none (all columns in order)."""
+
+    table: int
+    columns: tuple[str, ...] | None  # lower case
+    rows: tuple[tuple[Value, ...], ...]  # empty for INSERT .. SELECT
+    row_spans: tuple[tuple[int, int], ...]  # [start, end) of each row's "( .. )" in the shape's bytes
+    from_select: bool = False
+    ignore: bool = False
+    on_duplicate: tuple[str, ...] = ()  # lower-case columns that ON DUPLICATE KEY UPDATE assigns
+    set_syntax: bool = False  # INSERT .. SET a = 1
+
+
+class Scope(enum.Enum):
+    SESSION = "session"
+    GLOBAL = "global"  # also PERSIST, PERSIST_ONLY
+    NEXT_TRANSACTION = "next transaction"  # SET TRANSACTION .. without SESSION, SET @@tx_isolation (MySQL)
+    USER = "user"  # @x
+    NAMES = "names"  # SET NAMES x [COLLATE y]; SET CHARACTER SET x
+    ROLE = "role"
+    STATEMENT = "statement"  # MariaDB's SET STATEMENT .. FOR
+    LOCAL_VARIABLE = "local variable"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One item of SET. `name` is lower case without @ signs; `constant` says that the value is a literal or a word
+    (ON, DEFAULT, utf8mb4, ..) and not an expression; `value` is it where constant."""
+
+    scope: Scope
+    name: str
+    constant: bool
+    value: Value | None = None
+    value_span: tuple[int, int] = (0, 0)  # of the value in the shape's bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """`/* turnout: cluster=media */`, `/* turnout: primary */`, `/* turnout: no-cache */`; several separated by commas."""
+
+    cluster: str | None = None
+    primary: bool = False
+    no_cache: bool = False
+    unknown: tuple[str, ...] = ()  # words that are none of these: the planner refuses the statement
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    kind: Kind
+    tables: tuple[TableRef, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    effects: Effect = Effect.NONE
+    insert: Insert | None = None
+    assigned: tuple[str, ...] = ()  # lower-case columns that UPDATE assigns
+    assignments: tuple[Assignment, ...] = ()  # of SET
+    hint: Hint | None = None
+    words: frozenset[str] = frozenset()  # for UNKNOWN and MULTI: lower-case identifier-like tokens, quoted ones too
+    name: str = ""  # USE: database; SAVEPOINT etc.: name; SHOW: what ("warnings", "tables", ..); DDL: verb and object
+    detail: str = ""  # TURNOUT: the words after TURNOUT; KILL: "query" or "connection"; SHOW: see parser.show
+    value: Value | None = None  # KILL's id; the only select item of e.g. SELECT LAST_INSERT_ID()
+    items: tuple[str, ...] = ()  # SELECT without FROM: normalised select items ("last_insert_id()", "@@version_comment")
+    item_names: tuple[str, ...] = ()  # the column names that the server would give them
+    subqueries: bool = False
+    inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
+    digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
+    error: str = ""  # for UNKNOWN: why sqlglot gave up

@@ -1,0 +1,53 @@
+"""What the servers' schemas look like, as far as routing needs it: frozen values, read by `proxy.back.catalog_loader`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; names lower case, `data_type` as in information_schema.COLUMNS.DATA_TYPE (int, varchar, ..)."""
+
+    name: str
+    data_type: str
+    unsigned: bool = False
+    charset: str | None = None
+    collation: str | None = None
+    nullable: bool = True
+    auto_increment: bool = False
+    generated: bool = False
+    length: int | None = None  # characters, for string types
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    database: str
+    name: str
+    columns: tuple[Column, ...]
+    is_view: bool = False
+    view_definition: str = ""
+    primary_key: tuple[str, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()  # the primary key is one of them
+    has_triggers: bool = False
+
+    def column(self, name: str) -> Column | None:
+        return next((c for c in self.columns if c.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Schemas by (cluster, database, table), names as the server gives them, folded to lower case.
+
+    A table that is not in `tables` is unknown, not absent: the planner must stay right without it.
+    """
+
+    tables: Mapping[tuple[str, str, str], TableSchema] = field(default_factory=dict)
+    generation: int = 0
+
+    def find(self, cluster: str, database: str | None, name: str) -> TableSchema | None:
+        return self.tables.get((cluster, (database or "").lower(), name.lower()))
+
+
+EMPTY = Catalog()

@@ -1,0 +1,204 @@
+"""The rules as frozen, typed values: what the rest of Turnout sees of `routing_rules.yaml`.
+
+Times are in seconds, sizes in bytes. Names of databases and tables are kept as written; look-ups go through
+`Rules.table`, which folds case when told so (servers with lower_case_table_names).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`host:port`, `[ipv6]:port`, or a Unix socket's path."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenTls:
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+    require: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    mysql: Address
+    http: Address | None = None
+    tls: ListenTls | None = None
+    max_connections: int = 10000  # clients, per worker
+
+
+class AuthPlugin(enum.Enum):
+    NATIVE = "mysql_native_password"
+    CACHING_SHA2 = "caching_sha2_password"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    name: str
+    password: str = field(repr=False)
+    admin: bool = False
+    reads: str | None = None  # name of a reporting database (later)
+    auth: AuthPlugin | None = None  # None: whichever of the two the client prefers
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTls:
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    verify: bool = True  # the certificate, and the name if `ca` is given
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    name: str
+    primary: Address
+    replicas: tuple[Address, ...] = ()
+    service: ServiceAccount | None = None  # None: the rules' own
+    tls: ClusterTls | None = None
+    max_connections: int = 100  # to each server, per worker
+
+
+class Method(enum.Enum):
+    HASH = "hash"
+    RANGE = "range"
+    LIST = "list"
+
+
+SLOTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """A way to spread keys over clusters.
+
+    HASH uses `slots` (4096 cluster names, by slot). RANGE uses `ranges`, ascending: (exclusive upper bound, cluster),
+    the last bound None; bounds are int or str. LIST uses `values` and `default`.
+    """
+
+    name: str
+    method: Method
+    clusters: tuple[str, ...]  # every cluster that can hold rows, in a fixed order
+    slots: tuple[str, ...] = ()
+    ranges: tuple[tuple[int | str | None, str], ...] = ()
+    values: Mapping[int | str, str] = field(default_factory=dict)
+    default: str | None = None
+
+
+class ReadFrom(enum.Enum):
+    PRIMARY = "primary"
+    REPLICAS = "replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    source: ReadFrom = ReadFrom.PRIMARY
+    max_lag_s: float = 5.0
+    own_writes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table's entry. Exactly one of: on `cluster`; sharded by `sharding` and `key`; `everywhere`."""
+
+    database: str
+    name: str
+    cluster: str  # home's name where the entry names none; "" when sharded
+    reads: Reads
+    sharding: Sharding | None = None
+    key: str = ""  # lower-case column name
+    everywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    name: str
+    home: str
+    reads: Reads
+    tables: Mapping[str, Table]
+
+
+class Transactions(enum.Enum):
+    SINGLE = "single"  # a transaction, and so a statement, writes on one cluster only
+    BEST_EFFORT = "best_effort"  # several clusters commit one after the other
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    every_s: float = 1.0  # between probes of a server
+    timeout_s: float = 3.0  # a server that has not answered a probe for so long is down: statements on it fail
+    connect_timeout_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    wait_s: float = 5.0  # how long a statement may wait for a connection
+    max_waiters: int = 5000  # per pool
+    max_idle_s: float = 60.0
+    max_age_s: float = 3600.0
+    max_statements: int = 200  # prepared statements kept on one connection
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    login_s: float = 10.0
+    drain_s: float = 30.0  # graceful stop: how long transactions may take to finish
+    max_packet: int = 64 << 20  # a client's statement
+    slow_statement_s: float = 1.0  # logged, without literals
+    shapes: int = 10_000  # plans kept per worker, and shapes measured
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    path: Path
+    listen: Listen
+    workers: int
+    users: Mapping[str, User]
+    clusters: Mapping[str, Cluster]
+    default_home: str  # where databases without an entry live: the first database's home, or the first cluster
+    service: ServiceAccount | None = None
+    users_from: str | None = None
+    shardings: Mapping[str, Sharding] = field(default_factory=dict)
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    transactions: Transactions = Transactions.SINGLE
+    health: Health = Health()
+    pool: Pool = Pool()
+    limits: Limits = Limits()
+    text: str = field(default="", repr=False)  # the file as it was read, for SHOW TURNOUT RULES (passwords masked)
+
+    def home(self, database: str | None) -> str:
+        """The cluster where tables of `database` without an entry live."""
+        entry = self.databases.get(database) if database else None
+        return entry.home if entry else self.default_home
+
+    def table(self, database: str | None, name: str) -> Table | None:
+        """The entry of a table, or None when it has none (it lives on `home(database)`)."""
+        entry = self.databases.get(database) if database else None
+        if entry is None:
+            return None
+        found = entry.tables.get(name)
+        if found is None:  # names that differ only in case: same table on some servers, an error on others
+            folded = name.lower()
+            found = next((t for n, t in entry.tables.items() if n.lower() == folded), None)
+        return found
