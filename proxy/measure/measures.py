@@ -1,0 +1,242 @@
+"""One worker's numbers: counters with bounded labels, the shapes that it serves, and what it has open.
+
+Counters only ever go up here and are handed on as *windows*: what was added since the last `take`. Whoever collects
+windows adds them up (`proxy.measure.totals`), so sums stay right and monotonic when a worker dies and is replaced.
+Nothing here is thread-safe: a worker is one event loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from proxy.measure.shapes import ShapeStats, ShapeWindow
+
+OTHER = "other"  # the label of everything past a family's limit
+ERRNO_LABELS = 200
+REASON_LABELS = 64
+
+
+class Labelled:
+    """A counter by label that keeps at most `limit` labels; the rest counts as `other`."""
+
+    __slots__ = ("_counts", "_known", "_limit")
+
+    def __init__(self, limit: int = REASON_LABELS) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def add(self, label: str, n: int = 1) -> None:
+        counts = self._counts
+        if label not in self._known:
+            if len(self._known) >= self._limit:
+                label = OTHER
+            else:
+                self._known.add(label)
+        counts[label] = counts.get(label, 0) + n
+
+    def take(self) -> dict[str, int]:
+        """What was added since the last call. Labels stay known, so that a label never moves into `other`."""
+        counts, self._counts = self._counts, {}
+        return counts
+
+
+class ServerWindow(msgspec.Struct, array_like=True):
+    """What one server was asked since the last take, through all pools of one worker."""
+
+    cluster: str
+    address: str
+    role: str
+    commands: int
+    preludes: int
+    sent_bytes: int
+    received_bytes: int
+    waits: int
+    wait_ns: int
+    waits_timed_out: int
+    waits_refused: int
+    opened: int
+    open_failed: dict[str, int]
+    closed: dict[str, int]
+
+
+class ServerStats:
+    """Counters of one server. The pools and connections that talk to it add to the attributes directly."""
+
+    __slots__ = (
+        "address",
+        "closed",
+        "cluster",
+        "commands",
+        "open_failed",
+        "opened",
+        "preludes",
+        "received_bytes",
+        "role",
+        "sent_bytes",
+        "wait_ns",
+        "waits",
+        "waits_refused",
+        "waits_timed_out",
+    )
+
+    def __init__(self, cluster: str, address: str, role: str) -> None:
+        self.cluster = cluster
+        self.address = address
+        self.role = role
+        self.open_failed = Labelled()  # by reason: "refused", "timeout", "login", ...
+        self.closed = Labelled()  # by reason: "idle", "age", "error", "lost", "reload", ...
+        self._clear()
+
+    def _clear(self) -> None:
+        self.commands = 0  # statements and other commands of clients that were sent
+        self.preludes = 0  # commands of ours before them: settings, BEGIN, database
+        self.sent_bytes = self.received_bytes = 0
+        self.waits = self.wait_ns = 0  # for a connection, when none was free at once
+        self.waits_timed_out = 0
+        self.waits_refused = 0  # the queue of waiters was full
+        self.opened = 0
+
+    def take(self) -> ServerWindow:
+        window = ServerWindow(
+            self.cluster,
+            self.address,
+            self.role,
+            self.commands,
+            self.preludes,
+            self.sent_bytes,
+            self.received_bytes,
+            self.waits,
+            self.wait_ns,
+            self.waits_timed_out,
+            self.waits_refused,
+            self.opened,
+            self.open_failed.take(),
+            self.closed.take(),
+        )
+        self._clear()
+        return window
+
+
+class Window(msgspec.Struct, array_like=True):
+    """What one worker did since its last window, and (gauges) what it has open now."""
+
+    shapes: list[ShapeWindow]
+    servers: list[ServerWindow]
+    counters: dict[str, int]
+    labelled: dict[str, dict[str, int]]
+    gauges: dict[str, int]
+
+
+class Measures:
+    """One worker's numbers. Hot-path callers add to the plain attributes; the rest goes through methods."""
+
+    def __init__(self) -> None:
+        self._shapes: list[ShapeStats] = []
+        self._servers: list[ServerStats] = []
+        # gauges
+        self.clients = 0  # connected, logged in or not
+        self.plans = 0  # entries of the plan cache
+        # counters
+        self.plan_hits = 0
+        self.plan_misses = 0
+        self.plan_evictions = 0
+        self.client_received_bytes = 0
+        self.client_sent_bytes = 0
+        self.slow_statements = 0
+        self.accepted = 0
+        self._pins = Labelled()
+        self._errors = Labelled(ERRNO_LABELS)
+        self._refused = Labelled()
+        self._logins = Labelled()
+        self._kills = Labelled()
+
+    def shape(
+        self, digest: str, kind: str, tables: Sequence[str] = (), clusters: Sequence[str] = (), shape_id: str = ""
+    ) -> ShapeStats:
+        """A new plan-cache entry's counters. Keep the object for as long as statements can end under it, then just
+        drop it: it is taken one last time when nobody else refers to it."""
+        stats = ShapeStats(digest, kind, tables, clusters, shape_id)
+        self._shapes.append(stats)
+        return stats
+
+    def server(self, cluster: str, address: str, role: str) -> ServerStats:
+        """The counters of one server, the same object for the same arguments for as long as anyone keeps it.
+        `role`: primary or replica."""
+        for stats in self._servers:
+            if stats.cluster == cluster and stats.address == address and stats.role == role:
+                return stats
+        stats = ServerStats(cluster, address, role)
+        self._servers.append(stats)
+        return stats
+
+    def pinned(self, reason: str) -> None:
+        """A session became pinned to its connection."""
+        self._pins.add(reason)
+
+    def error(self, errno: int) -> None:
+        """A client was sent an error packet, a server's or one of ours."""
+        self._errors.add(str(errno))
+
+    def refused(self, reason: str) -> None:
+        """A statement was refused (StatementRefused.reason); also count its `error`."""
+        self._refused.add(reason or "unnamed")
+
+    def login(self, outcome: str = "ok") -> None:
+        """A login ended: "ok", or why not ("unknown-user", "wrong-password", "unknown-database", "timeout", ...)."""
+        self._logins.add(outcome)
+
+    def killed(self, what: str) -> None:
+        """KILL was carried out: "query" or "connection"."""
+        self._kills.add(what)
+
+    def take(self) -> Window:
+        """Everything since the last call. Once a second: it walks all shapes (0.1 us each when nothing happened)."""
+        windows = []
+        kept = []
+        for stats in self._shapes:
+            window = stats.take() if stats.count else None
+            if window is not None:
+                windows.append(window)
+            if sys.getrefcount(stats) > _OURS:
+                kept.append(stats)
+        self._shapes = kept
+        servers = []
+        used = []
+        for server in self._servers:
+            servers.append(server.take())
+            if sys.getrefcount(server) > _OURS:
+                used.append(server)
+        self._servers = used
+        counters = {}
+        for name in _COUNTERS:
+            counters[name] = getattr(self, name)
+            setattr(self, name, 0)
+        return Window(
+            windows,
+            servers,
+            counters,
+            {
+                "pins": self._pins.take(),
+                "errors": self._errors.take(),
+                "refused": self._refused.take(),
+                "logins": self._logins.take(),
+                "kills": self._kills.take(),
+            },
+            {"clients": self.clients, "plans": self.plans, "shapes": len(kept)},
+        )
+
+
+_COUNTERS = (
+    "plan_hits",
+    "plan_misses",
+    "plan_evictions",
+    "client_received_bytes",
+    "client_sent_bytes",
+    "slow_statements",
+    "accepted",
+)
+_OURS = 3  # references to an element of a list that is being walked: the list, the loop's variable, the argument

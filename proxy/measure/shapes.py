@@ -1,0 +1,167 @@
+"""What statements of one shape cost, counted where they end and taken away once a second.
+
+`ShapeStats` sits in the hot path: `record` is plain attribute adds on one object, without locks or allocations. It
+counts since the last `take`; sums over time and over workers are kept by whoever takes (`proxy.measure.totals`), so
+that nothing is lost or counted twice when a shape leaves the plan cache or a worker dies.
+
+Histograms have a bucket per power of two of 1.024 microseconds: bucket i holds times whose `ns >> 10` has i bits, so
+its upper bound is `1024 << i` nanoseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+BUCKETS = 44  # the last one's bound is over 100 days, so no time needs a check against the end
+_SERVER = BUCKETS
+_PROXY = 2 * BUCKETS
+DIGEST_CHARS = 2048  # of a digest kept and shown; the id is of the whole one
+
+
+class ShapeId(msgspec.Struct, frozen=True, array_like=True):
+    """What makes two plan-cache entries one line of SHOW TURNOUT SHAPES: hashable, and small enough to send."""
+
+    id: str  # 16 hexadecimal digits of the digest's hash, as in the log
+    kind: str  # the plan's kind
+    tables: tuple[str, ...]  # "database.table", as far as the shape says
+    clusters: tuple[str, ...]  # every cluster that the plan can send to
+
+    @property
+    def cluster(self) -> str:
+        """The metric label: a cluster's name, `several`, or `none` for what the proxy answers itself."""
+        if len(self.clusters) > 1:
+            return "several"
+        return self.clusters[0] if self.clusters else "none"
+
+
+class ShapeWindow(msgspec.Struct, array_like=True):
+    """One shape's numbers since they were last taken. `buckets` is sparse: place in total + server + proxy, count."""
+
+    shape: ShapeId
+    digest: str
+    count: int
+    errors: int
+    rows: int
+    sent_bytes: int
+    total_ns: int
+    server_ns: int
+    max_ns: int
+    buckets: dict[int, int]
+
+
+class ShapeStats:
+    """The numbers of one plan-cache entry since the last `take`."""
+
+    __slots__ = (
+        "buckets",
+        "count",
+        "digest",
+        "errors",
+        "max_ns",
+        "rows",
+        "sent_bytes",
+        "server_ns",
+        "shape",
+        "total_ns",
+    )
+
+    def __init__(
+        self, digest: str, kind: str, tables: Sequence[str] = (), clusters: Sequence[str] = (), shape_id: str = ""
+    ) -> None:
+        self.shape = ShapeId(shape_id or digest_id(digest), kind, tuple(tables), tuple(clusters))
+        self.digest = digest if len(digest) <= DIGEST_CHARS else digest[:DIGEST_CHARS] + " ..."
+        self._clear()
+
+    def _clear(self) -> None:
+        self.count = self.errors = self.rows = self.sent_bytes = 0
+        self.total_ns = self.server_ns = self.max_ns = 0
+        self.buckets = [0] * (3 * BUCKETS)
+
+    def record(self, total_ns: int, server_ns: int, rows: int, sent_bytes: int, failed: bool) -> None:
+        """Count one statement: from its first byte read to its answer's last byte written, and the part of it spent
+        waiting for servers (0 <= server_ns <= total_ns); rows and bytes that went to the client."""
+        self.count += 1
+        self.rows += rows
+        self.sent_bytes += sent_bytes
+        self.total_ns += total_ns
+        self.server_ns += server_ns
+        if total_ns > self.max_ns:
+            self.max_ns = total_ns
+        buckets = self.buckets
+        buckets[(total_ns >> 10).bit_length()] += 1
+        buckets[_SERVER + (server_ns >> 10).bit_length()] += 1
+        buckets[_PROXY + ((total_ns - server_ns) >> 10).bit_length()] += 1
+        if failed:
+            self.errors += 1
+
+    def take(self) -> ShapeWindow | None:
+        """The numbers since the last call, which start again at nothing; None when there were no statements."""
+        if not self.count:
+            return None
+        window = ShapeWindow(
+            self.shape,
+            self.digest,
+            self.count,
+            self.errors,
+            self.rows,
+            self.sent_bytes,
+            self.total_ns,
+            self.server_ns,
+            self.max_ns,
+            {place: n for place, n in enumerate(self.buckets) if n},
+        )
+        self._clear()
+        return window
+
+
+def digest_id(digest: str) -> str:
+    """A short name for a shape that is the same in every worker, host and version."""
+    return hashlib.blake2b(digest.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+class Histogram:
+    """Counts by power of two, summed over windows. `sum_ns` and `max_ns` are exact."""
+
+    __slots__ = ("counts", "max_ns", "sum_ns")
+
+    def __init__(self) -> None:
+        self.counts = [0] * BUCKETS
+        self.sum_ns = 0
+        self.max_ns = 0
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def quantile_ns(self, q: float) -> int:
+        """Estimate: linear inside the bucket where the q-th time lies, and never over the longest one seen."""
+        counts = self.counts
+        total = sum(counts)
+        if not total:
+            return 0
+        rank = q * total
+        seen = 0
+        for i, n in enumerate(counts):
+            if n and seen + n >= rank:
+                low, high = bucket_ns(i)
+                high = max(low, min(high, self.max_ns))
+                return int(low + (high - low) * (rank - seen) / n)
+            seen += n
+        return self.max_ns
+
+
+def bucket_ns(i: int) -> tuple[int, int]:
+    """The bounds of bucket i: times from the first up to, not including, the second."""
+    return (1024 << (i - 1) if i else 0), 1024 << i
+
+
+def split_buckets(sparse: dict[int, int]) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+    """A window's buckets as total, server and proxy histograms (bucket -> count)."""
+    parts: tuple[dict[int, int], dict[int, int], dict[int, int]] = ({}, {}, {})
+    for place, n in sparse.items():
+        part, i = divmod(place, BUCKETS)
+        parts[part][i] = n
+    return parts
