@@ -1,0 +1,375 @@
+"""One connection to a database server: login, then commands whose responses go to sinks in the order they were sent.
+
+Several commands may be under way at once (a prelude and the statement it is for, in one write); the server answers
+them in order. Who sends a command gives the *sink* that receives its response; the session that relays to its client is
+one, `Collected` (an awaitable for our own queries) another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.back.settings import Settings
+from proxy.back.tls import TlsPipe
+from proxy.errors import ProtocolError, ServerFailed, TurnoutError
+from proxy.wire import command as com
+from proxy.wire.frames import encode
+from proxy.wire.login import LoggedIn, LoginFailed, Secret, SendBytes, ServerLogin, StartTls
+from proxy.wire.packets import parse_err
+from proxy.wire.response import QUERY, ResponseScanner
+from proxy.wire.resultset import ResultsetReader
+
+if TYPE_CHECKING:
+    from proxy.back.pool import Pool
+
+
+class Sink(Protocol):
+    """Receives one command's response."""
+
+    def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        """Some of the response's bytes, as a client is to see them; more follow."""
+
+    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        """The rest of the response. What it said is in `connection.scanner` until the next command begins."""
+
+    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        """The connection was lost before the response was complete."""
+
+
+class Discarded:
+    """The sink of a command whose success is taken for granted: when it fails, so does everything sent after it."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        pass
+
+    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        if connection.scanner.errno:
+            error = parse_err(connection.scanner.error)
+            connection.abort(
+                ServerFailed(
+                    f"{connection.where} refused the {self.what} that had to come before the statement: "
+                    f"{error.errno} {error.message.decode('utf-8', 'replace')}"
+                )
+            )
+
+    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        pass
+
+
+class Collected:
+    """The sink of our own commands: the whole response, bounded, as a future of its bytes."""
+
+    __slots__ = ("_limit", "_parts", "_size", "future")
+
+    def __init__(self, limit: int = 64 << 20) -> None:
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._limit = limit
+
+    def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            connection.abort(ServerFailed(f"{connection.where} sent more than {self._limit} bytes to the proxy itself"))
+            return
+        self._parts.append(data)
+
+    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        if not self.future.done():
+            self.future.set_result(b"".join(self._parts + pieces))
+
+    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class ServerConnection(asyncio.Protocol):
+    """See the module. `settings`, `database` and `statements` say what state the server holds for this connection."""
+
+    __slots__ = (
+        "_in_login",
+        "_login",
+        "_out",
+        "_ready",
+        "_sinks",
+        "_tls",
+        "_tls_context",
+        "aborted",
+        "born",
+        "busy_since",
+        "database",
+        "dirty",
+        "flags",
+        "generation",
+        "idle_since",
+        "lost",
+        "pool",
+        "scanner",
+        "server_version",
+        "settings",
+        "sink",
+        "statements",
+        "thread_id",
+        "transport",
+        "where",
+        "write",
+        "write_paused",
+    )
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        user: str,
+        secret: Secret,
+        capabilities: int,
+        charset: int,
+        settings: Settings,
+        database: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        attributes: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        self.where = where  # "cluster main, primary 127.0.0.1:3306": how errors name it
+        self.pool: Pool | None = None
+        self.transport: asyncio.Transport | None = None
+        self.scanner = ResponseScanner()
+        self.sink: Sink | None = None
+        self._sinks: deque[tuple[Sink, int]] = deque()
+        self._out: list[bytes] = []
+        self.settings = settings
+        self.database = database
+        self.statements: dict[object, int] = {}
+        self.flags = capabilities
+        self.thread_id = 0
+        self.server_version = b""
+        self.born = self.idle_since = time.monotonic()
+        self.busy_since = 0.0
+        self.dirty = ""  # why the connection cannot be used by another session without a reset
+        self.generation = 0
+        self.aborted: TurnoutError | None = None
+        self.lost = False  # closed by the other side, or by us because of an error
+        self.write_paused = False
+        self._tls: TlsPipe | None = None
+        self._tls_context = tls
+        self._login: ServerLogin | None = ServerLogin(
+            user,
+            secret,
+            database,
+            capabilities,
+            charset,
+            tls=tls is not None,
+            attributes=dict(attributes or {}),
+        )
+        self._in_login = True
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # -- the event loop calls these ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.write = transport.write
+
+    def data_received(self, data: bytes) -> None:
+        if self._tls is not None:
+            try:
+                data = self._tls.feed(data)
+            except ProtocolError as error:
+                self.abort(ServerFailed(f"{self.where}: {error.message}"))
+                return
+            if not data:
+                return
+        if self._in_login:
+            self._continue_login(data)
+            return
+        try:
+            self._follow(data)
+        except ProtocolError as error:
+            self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        error = self.aborted or ServerFailed(
+            f"Lost the connection to {self.where} while a statement was running; whether it took effect is not known",
+            errno=1158,
+        )
+        self.lost = self.lost or self.aborted is None
+        self.aborted = error
+        if not self._ready.done():
+            self._ready.set_exception(
+                ServerFailed(f"{self.where} closed the connection during login", errno=1429, sqlstate="HY000")
+                if exc is None and not isinstance(error, TurnoutError)
+                else error
+            )
+            self._ready.exception()  # seen: whoever opened the connection may have given up waiting
+        sink, self.sink = self.sink, None
+        waiting = list(self._sinks)
+        self._sinks.clear()
+        if self.pool is not None:
+            self.pool.on_closed(self)
+        if sink is not None:
+            sink.on_lost(self, error)
+        for other, _ in waiting:
+            other.on_lost(self, error)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes, sink: Sink, mode: int = QUERY) -> None:
+        """Send one framed command; its response goes to `sink`."""
+        if self.sink is None:
+            self.sink = sink
+            self.scanner.begin(mode)
+        else:
+            self._sinks.append((sink, mode))
+        self.write(data)
+
+    async def command(self, payload: bytes, mode: int = QUERY) -> bytes:
+        """Send one command payload; returns the whole framed response. Raises ServerFailed when the connection is lost.
+
+        An ERR response is returned like any other (`scanner.errno` tells).
+        """
+        if self.aborted is not None:
+            raise self.aborted
+        sink = Collected()
+        self.send(encode(payload, 0), sink, mode)
+        return await sink.future
+
+    async def query(self, sql: str) -> list[list[bytes | None]]:
+        """Run one of our own statements; returns its rows. Raises ServerFailed with the server's error in it."""
+        data = await self.command(bytes((com.COM_QUERY,)) + sql.encode())
+        reader = ResultsetReader()
+        pos = 0
+        while pos < len(data):
+            n = int.from_bytes(data[pos : pos + 3], "little")
+            reader.feed(data[pos + 4 : pos + 4 + n])
+            pos += 4 + n
+        if reader.err is not None:
+            error = reader.err
+            raise ServerFailed(
+                f"{self.where}: {error.errno} {error.message.decode('utf-8', 'replace')}",
+                errno=error.errno,
+                sqlstate=error.sqlstate,
+            )
+        return reader.rows
+
+    @property
+    def idle(self) -> bool:
+        return self.sink is None
+
+    def abort(self, error: TurnoutError) -> None:
+        """Drop the connection at once; every sink is told `error`."""
+        if self.aborted is None:
+            self.aborted = error
+            self.lost = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Say goodbye and close; for connections that nobody uses."""
+        if self.aborted is None:
+            self.aborted = ServerFailed(f"The connection to {self.where} was closed")
+        if self.transport is not None and not self.transport.is_closing():
+            self.write(b"\x01\x00\x00\x00\x01")  # COM_QUIT
+            self.transport.close()
+
+    # -- login -----------------------------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Wait until the login is over. Raises ServerFailed (unreachable or refused)."""
+        await self._ready
+
+    def _continue_login(self, data: bytes) -> None:
+        assert self._login is not None
+        assert self.transport is not None
+        try:
+            events = self._login.receive(data)
+        except ProtocolError as error:
+            self._login_failed(ServerFailed(f"{self.where}: {error.message}", errno=1429, sqlstate="HY000"))
+            return
+        while events:
+            event = events.pop(0)
+            if isinstance(event, SendBytes):
+                self.write(event.data)
+            elif isinstance(event, StartTls):
+                assert self._tls_context is not None
+                self._tls = TlsPipe(self._tls_context, server_side=False, write=self.transport.write)
+                self.write = self._tls.write
+                events.extend(self._login.tls_started())
+                self._tls.start()
+            elif isinstance(event, LoggedIn):
+                self._logged_in(event)
+            elif isinstance(event, LoginFailed):
+                self._login_failed(ServerFailed(event.message, errno=event.errno, sqlstate=event.sqlstate))
+
+    def _logged_in(self, event: LoggedIn) -> None:
+        self._in_login = False
+        self._login = None
+        self.thread_id = event.greeting.connection_id
+        self.server_version = event.greeting.server_version
+        self.scanner.status = event.status
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def _login_failed(self, error: ServerFailed) -> None:
+        self.aborted = error
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # seen: whoever opened the connection may have given up waiting
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- responses -------------------------------------------------------------------------------------------------
+
+    def _follow(self, data: bytes) -> None:
+        pos = 0
+        size = len(data)
+        while pos < size:
+            sink = self.sink
+            if sink is None:
+                if self.aborted is None:
+                    raise ProtocolError("the server spoke without being asked")
+                return
+            out: list[bytes] = []
+            end = self.scanner.feed(data, pos, out)
+            if end < 0:
+                for piece in out:
+                    sink.on_data(self, piece)
+                return
+            pos = end
+            if self._sinks:
+                # The next command's response may follow in the same bytes: the sink reads the scanner before that.
+                self.sink = _BETWEEN
+                sink.on_end(self, out)
+                if self.aborted is not None:
+                    return
+                self.sink, mode = self._sinks.popleft()
+                self.scanner.begin(mode)
+            else:
+                self.sink = None
+                sink.on_end(self, out)
+                if self.aborted is not None:
+                    return
+
+
+
+_BETWEEN: Sink = Discarded("command")  # the sink while one response has ended and the next has not begun
+
+

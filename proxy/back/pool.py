@@ -1,0 +1,219 @@
+"""Pools: the connections to one server with one account and one set of capability flags.
+
+Reuse is last in, first out, so that surplus connections grow old and go. A connection that another session left with
+state on it is reset before it is given out again. Who cannot be served at once waits in a bounded queue, in order,
+with a time limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.back.connection import ServerConnection
+from proxy.back.settings import Settings
+from proxy.errors import PoolExhausted, ServerFailed, TurnoutError
+from proxy.wire.login import Secret
+
+if TYPE_CHECKING:
+    from proxy.back.server import Server
+
+_LOOK_FOR_MATCH = 8  # how many idle connections are compared with a session's settings before any is taken
+_CONNECT_RETRY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    """Connections are interchangeable within one of these."""
+
+    user: str
+    capabilities: int
+
+
+class Pool:
+    """See the module. `secret` may be renewed by later logins of the same account (a changed password)."""
+
+    __slots__ = ("_opening", "idle", "key", "secret", "server", "size", "waiters")
+
+    def __init__(self, server: Server, key: PoolKey, secret: Secret) -> None:
+        self.server = server
+        self.key = key
+        self.secret = secret
+        self.idle: list[ServerConnection] = []
+        self.size = 0  # connections open or being opened
+        self._opening = 0
+        self.waiters: deque[asyncio.Future[ServerConnection]] = deque()
+
+    # -- taking ----------------------------------------------------------------------------------------------------
+
+    def take_now(self, settings: Settings, database: str | None) -> ServerConnection | None:
+        """An idle connection, best one that already has these settings; None when there is none (or others wait)."""
+        idle = self.idle
+        if not idle or self.waiters:
+            return None
+        connection = idle[-1]
+        if connection.settings is settings and connection.database == database:
+            idle.pop()
+            return connection
+        for i in range(len(idle) - 2, max(-1, len(idle) - 2 - _LOOK_FOR_MATCH), -1):
+            candidate = idle[i]
+            if candidate.settings is settings and candidate.database == database:
+                del idle[i]
+                return candidate
+        if self.size < self.server.limit // 4 and self.server.size < self.server.limit:
+            # Room to spare: a connection of its own for this combination of settings saves a SET at every change.
+            if connection.settings is not settings and self._opening == 0:
+                self._open_more()
+        return idle.pop()
+
+    async def take(self, settings: Settings, database: str | None) -> ServerConnection:
+        """An idle or new connection; waits its turn. Raises PoolExhausted, ServerFailed."""
+        self.server.check_up()
+        connection = self.take_now(settings, database)
+        if connection is not None:
+            return connection
+        limits = self.server.pool_rules
+        if len(self.waiters) >= limits.max_waiters:
+            self.server.counters.waits_refused += 1
+            raise PoolExhausted(
+                f"Turnout: {len(self.waiters)} statements already wait for a connection to {self.server.where}; "
+                "raise max_connections of the cluster, or pool.max_waiters"
+            )
+        future: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
+        self.waiters.append(future)
+        self._open_more()
+        self.server.counters.waits += 1
+        began = time.monotonic_ns()
+        try:
+            async with asyncio.timeout(limits.wait_s):
+                return await future
+        except BaseException as error:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.release(future.result())  # it came at the very moment that the waiting ended
+            else:
+                future.cancel()
+                if future in self.waiters:
+                    self.waiters.remove(future)
+            if not isinstance(error, TimeoutError):
+                raise
+            self.server.counters.waits_timed_out += 1
+            raise PoolExhausted(
+                f"Turnout: all {self.server.size} connections to {self.server.where} were busy for {limits.wait_s:g} s "
+                f"(limit {self.server.limit}); raise max_connections of the cluster, or pool.wait"
+            ) from None
+        finally:
+            self.server.counters.wait_ns += time.monotonic_ns() - began
+
+    # -- giving back -----------------------------------------------------------------------------------------------
+
+    def release(self, connection: ServerConnection) -> None:
+        """Give a connection back. A busy, lost, old or dirty one is closed instead."""
+        if connection.aborted is not None:
+            return
+        now = time.monotonic()
+        rules = self.server.pool_rules
+        if (
+            connection.sink is not None
+            or connection.dirty
+            or connection.generation != self.server.generation
+            or now - connection.born > rules.max_age_s
+            or "wait_timeout" in connection.settings.items
+        ):
+            self._discard(connection)
+            return
+        waiters = self.waiters
+        while waiters:
+            future = waiters.popleft()
+            if not future.done():
+                future.set_result(connection)
+                return
+        connection.idle_since = now
+        self.idle.append(connection)
+        if self.server.starved:
+            self.server.feed_starved()
+
+    def _discard(self, connection: ServerConnection) -> None:
+        connection.close()
+
+    def on_closed(self, connection: ServerConnection) -> None:
+        """A connection of this pool is gone (whatever the reason)."""
+        if connection.pool is not self:
+            return
+        connection.pool = None
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self.size -= 1
+        self.server.forget(connection)
+        if self.waiters:
+            self._open_more()
+        elif self.server.starved:
+            self.server.feed_starved()
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    def _open_more(self) -> None:
+        """Open as many connections as there are waiters, within the server's limit."""
+        wanted = max(1, len(self.waiters)) - self._opening
+        while wanted > 0:
+            if self.server.size >= self.server.limit and not self.server.evict_idle(self):
+                if self.waiters:
+                    self.server.starved.add(self)
+                return
+            wanted -= 1
+            self.size += 1
+            self.server.size += 1
+            self._opening += 1
+            self.server.spawn(self._open(), f"connect to {self.server.where}")
+
+    async def _open(self) -> None:
+        connection: ServerConnection | None = None
+        try:
+            connection = await self.server.connect(self.key.user, self.secret, self.key.capabilities)
+        except TurnoutError as error:
+            self.size -= 1
+            self.server.size -= 1
+            self._opening -= 1
+            self._failed(error)
+            return
+        self._opening -= 1
+        connection.pool = self
+        self.server.connections.add(connection)
+        if connection.aborted is not None:  # lost between login and here
+            self.on_closed(connection)
+            return
+        self.release(connection)
+
+    def _failed(self, error: TurnoutError) -> None:
+        """Nobody is left waiting for a connection that cannot be made."""
+        full = error.errno in (1040, 1203, 1226)
+        if full and self.size > 0:
+            # The server itself is out of connections: those that we have will serve the waiters in turn.
+            return
+        while self.waiters:
+            future = self.waiters.popleft()
+            if not future.done():
+                future.set_exception(_for_client(error, self.server.where))
+
+    def trim(self, now: float) -> None:
+        """Close connections that were idle for too long or are too old (called every second)."""
+        rules = self.server.pool_rules
+        for connection in list(self.idle):
+            if now - connection.idle_since > rules.max_idle_s or now - connection.born > rules.max_age_s:
+                self.idle.remove(connection)
+                connection.close()
+
+    def close(self) -> None:
+        """Close idle connections; those in use are closed when they come back (their generation is old)."""
+        for connection in self.idle:
+            connection.close()
+        self.idle.clear()
+
+
+def _for_client(error: TurnoutError, where: str) -> TurnoutError:
+    """A connect error as the waiting statement's own error (an exception object belongs to one raiser only)."""
+    text = error.message if where in error.message else f"Cannot connect to {where}: {error.message}"
+    return ServerFailed(text, errno=error.errno, sqlstate=error.sqlstate)
+

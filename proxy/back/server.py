@@ -1,0 +1,268 @@
+"""One database server as this worker sees it: its pools, its limit, its health, its position in replication."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.back.connection import ServerConnection
+from proxy.back.gtid import GtidPosition
+from proxy.back.pool import Pool, PoolKey
+from proxy.back.settings import Settings, for_charset
+from proxy.errors import ServerFailed, TurnoutError
+from proxy.rules import model
+from proxy.wire import capability as cap
+from proxy.wire.login import Secret
+
+# What we ask of every server connection, besides the flags that change results (proxy.front.capabilities).
+BASE_CAPABILITIES = (
+    cap.LONG_PASSWORD
+    | cap.LONG_FLAG
+    | cap.PROTOCOL_41
+    | cap.TRANSACTIONS
+    | cap.SECURE_CONNECTION
+    | cap.PLUGIN_AUTH
+    | cap.PLUGIN_AUTH_LENENC
+    | cap.CONNECT_ATTRS
+    | cap.SESSION_TRACK
+    | cap.MULTI_RESULTS
+    | cap.PS_MULTI_RESULTS
+)
+
+
+# Every pooled connection logs in with this collation; sessions that want another get it by SET (proxy.back.settings).
+LOGIN_COLLATION = 45
+LOGIN_SETTINGS = for_charset("utf8mb4", "utf8mb4_general_ci")
+
+
+class Role(enum.Enum):
+    PRIMARY = "primary"
+    REPLICA = "replica"
+
+
+class State(enum.Enum):
+    UNKNOWN = "unknown"  # not probed yet: statements may try
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(slots=True)
+class Baseline:
+    """Global values of the server that a new session begins with."""
+
+    version: bytes = b""  # as in its greeting
+    sql_mode: str = ""
+    read_only: bool = False
+    lower_case_table_names: int = 0
+    charset: Settings = for_charset("utf8mb4", "utf8mb4_general_ci")  # of a login whose collation is unknown
+
+
+class Tally(Protocol):
+    def add(self, label: str, n: int = 1) -> None: ...
+
+
+class Counters(Protocol):
+    """What is counted of one server; `proxy.measure` has the real thing."""
+
+    commands: int
+    preludes: int
+    waits: int
+    wait_ns: int
+    waits_timed_out: int
+    waits_refused: int
+    opened: int
+
+    @property
+    def open_failed(self) -> Tally: ...
+
+    @property
+    def closed(self) -> Tally: ...
+
+
+@dataclass(slots=True)
+class Health:
+    state: State = State.UNKNOWN
+    reason: str = ""
+    since: float = field(default_factory=time.monotonic)
+    lag_s: float | None = None  # replicas only; None: not replicating or not known
+    position: GtidPosition | None = None  # what a replica has applied
+    baseline: Baseline = field(default_factory=Baseline)
+
+
+class Server:
+    """See the module. Everything is called from the worker's event loop."""
+
+    def __init__(
+        self,
+        cluster: str,
+        role: Role,
+        address: model.Address,
+        limit: int,
+        tls: ssl.SSLContext | None,
+        pool_rules: model.Pool,
+        health_rules: model.Health,
+        spawn: Callable[[Coroutine[object, object, None], str], None],
+        counters: Counters,
+    ) -> None:
+        self.cluster = cluster
+        self.role = role
+        self.address = address
+        self.limit = limit
+        self.tls = tls
+        self.pool_rules = pool_rules
+        self.health_rules = health_rules
+        self.spawn = spawn
+        self.where = f"cluster {cluster}, {role.value} {address}"
+        self.pools: dict[PoolKey, Pool] = {}
+        self.connections: set[ServerConnection] = set()
+        self.size = 0
+        self.starved: set[Pool] = set()
+        self.generation = 0  # raised when connections made before must not be used again
+        self.health = Health()
+        self.counters = counters
+        self.validated: set[tuple[bytes, str]] = set()  # (SET text, account) that succeeded here: may be pipelined
+
+    # -- pools -----------------------------------------------------------------------------------------------------
+
+    def pool(self, key: PoolKey, secret: Secret) -> Pool:
+        """The pool for an account and set of flags. Pools stay: sessions keep references to them."""
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = Pool(self, key, secret)
+        elif pool.secret != secret:
+            pool.secret = secret
+        return pool
+
+    def evict_idle(self, wanting: Pool) -> bool:
+        """Close another pool's longest idle connection so that `wanting` can open one."""
+        others = [p for p in self.pools.values() if p is not wanting and p.idle and not p.waiters]
+        if not others:
+            return False
+        victim = min(others, key=lambda p: p.idle[0].idle_since)
+        connection = victim.idle.pop(0)
+        victim.on_closed(connection)
+        connection.close()
+        return True
+
+    def feed_starved(self) -> None:
+        """A connection came free or was closed: pools that could not open one for their waiters may try again."""
+        starved, self.starved = self.starved, set()
+        for pool in starved:
+            if pool.waiters:
+                pool._open_more()
+
+    def forget(self, connection: ServerConnection) -> None:
+        self.size -= 1
+        self.counters.closed.add("lost" if connection.lost else "closed")
+        self.connections.discard(connection)
+
+    async def connect(self, user: str, secret: Secret, capabilities: int) -> ServerConnection:
+        """A new connection, logged in and tracking its session's state. Raises ServerFailed."""
+        self.check_up()
+        loop = asyncio.get_running_loop()
+        connection = ServerConnection(
+            self.where,
+            user=user,
+            secret=secret,
+            capabilities=capabilities | BASE_CAPABILITIES,
+            charset=LOGIN_COLLATION,
+            settings=LOGIN_SETTINGS,
+            tls=self.tls,
+            attributes={b"program_name": b"turnout", b"_pid": str(os.getpid()).encode()},
+        )
+        connection.generation = self.generation
+        try:
+            async with asyncio.timeout(self.health_rules.connect_timeout_s):
+                if self.address.path:
+                    await loop.create_unix_connection(lambda: connection, self.address.path)
+                else:
+                    await loop.create_connection(lambda: connection, self.address.host, self.address.port)
+                await connection.ready()
+                await connection.query(tracking(connection.server_version))
+        except TimeoutError:
+            connection.abort(ServerFailed(f"{self.where} did not answer", errno=1429, sqlstate="HY000"))
+            self.counters.open_failed.add("timeout")
+            raise ServerFailed(
+                f"Unable to connect to {self.where}: no answer within {self.health_rules.connect_timeout_s:g} s",
+                errno=1429,
+                sqlstate="HY000",
+            ) from None
+        except OSError as error:
+            self.counters.open_failed.add("unreachable")
+            raise ServerFailed(
+                f"Unable to connect to {self.where}: {error.strerror or error}", errno=1429, sqlstate="HY000"
+            ) from error
+        except TurnoutError:
+            self.counters.open_failed.add("login")
+            connection.abort(ServerFailed(f"{self.where}: login failed"))
+            raise
+        self.counters.opened += 1
+        return connection
+
+    # -- health ----------------------------------------------------------------------------------------------------
+
+    def check_up(self) -> None:
+        """Raises ServerFailed when the server is known to be down."""
+        if self.health.state is State.DOWN:
+            raise self.down_error()
+
+    def down_error(self) -> ServerFailed:
+        return ServerFailed(
+            f"Unable to connect to {self.where}: {self.health.reason}", errno=1429, sqlstate="HY000"
+        )
+
+    @property
+    def usable(self) -> bool:
+        return self.health.state is not State.DOWN
+
+    def mark_up(self) -> bool:
+        """Returns whether this is news."""
+        news = self.health.state is not State.UP
+        if news:
+            self.health.state = State.UP
+            self.health.reason = ""
+            self.health.since = time.monotonic()
+        return news
+
+    def mark_down(self, reason: str) -> bool:
+        """Fail whatever runs on the server; returns whether this is news."""
+        news = self.health.state is not State.DOWN
+        self.health.state = State.DOWN
+        self.health.reason = reason
+        self.health.lag_s = None
+        self.health.position = None
+        if news:
+            self.health.since = time.monotonic()
+            self.generation += 1
+            self.validated.clear()
+            for connection in list(self.connections):
+                connection.abort(
+                    ServerFailed(
+                        f"Lost {self.where}: {reason}; whether the statement took effect is not known", errno=1159
+                    )
+                )
+            for pool in self.pools.values():
+                pool._failed(self.down_error())
+        return news
+
+    def trim(self, now: float) -> None:
+        for pool in list(self.pools.values()):
+            pool.trim(now)
+
+    def close(self) -> None:
+        """Retire the server: idle connections go now, busy ones when their session lets go."""
+        self.generation += 1
+        for pool in self.pools.values():
+            pool.close()
+
+
+def tracking(server_version: bytes) -> str:
+    """The statement that makes the server report its session's state changes with every OK packet."""
+    own = "" if b"MariaDB" in server_version else ", session_track_gtids=OWN_GTID"
+    return f"SET session_track_system_variables='*', session_track_schema=ON, session_track_state_change=OFF{own}"

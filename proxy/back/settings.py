@@ -1,0 +1,163 @@
+"""Session settings: the system variables and constant user variables that follow a session from connection to connection.
+
+A `Settings` value is immutable and interned: two sessions with the same settings share one object, so that "does this
+connection have this session's settings?" is an identity test. `delta` says which SET statement turns one into another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from weakref import WeakValueDictionary
+
+# Variables that a SET on one connection cannot be repeated for on another: their value is an event, not a setting.
+# Setting one of them pins the session (proxy.front.set_statement).
+UNCARRIED = frozenset(
+    {
+        "timestamp",
+        "insert_id",
+        "last_insert_id",
+        "identity",
+        "rand_seed1",
+        "rand_seed2",
+        "pseudo_thread_id",
+        "pseudo_slave_mode",
+        "pseudo_replica_mode",
+        "gtid_next",
+        "gtid_seq_no",
+        "gtid_domain_id",
+        "server_id",
+        "skip_replication",
+        "sql_log_bin",
+        "debug",
+        "debug_dbug",
+        "debug_sync",
+        "profiling",
+        "session_track_system_variables",
+        "session_track_state_change",
+        "session_track_schema",
+        "session_track_transaction_info",
+        "session_track_gtids",
+    }
+)
+
+# What the tracker reports besides settings: read, never sent back.
+TRACKED_EVENTS = frozenset({"last_gtid"})
+
+CHARSET_VARIABLES = (
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "collation_connection",
+)
+
+_NUMBER = re.compile(rb"-?\d+(\.\d+)?\Z")
+_NAME = re.compile(r"[a-z0-9_$.]+\Z")
+
+
+class Settings:
+    """An interned set of (name, SQL text of the value). Names of user variables begin with '@'."""
+
+    __slots__ = ("__weakref__", "items")
+
+    items: Mapping[str, bytes]
+
+    def __init__(self, items: Mapping[str, bytes]) -> None:
+        self.items = items
+
+    def with_changes(self, changes: Mapping[str, bytes | None]) -> Settings:
+        """These settings with some set to a new SQL text, or (None) back to the server's default."""
+        items = dict(self.items)
+        for name, value in changes.items():
+            if value is None:
+                items.pop(name, None)
+            else:
+                items[name] = value
+        return intern(items)
+
+    def get(self, name: str) -> bytes | None:
+        return self.items.get(name)
+
+    def __repr__(self) -> str:
+        return f"Settings({dict(self.items)!r})"
+
+
+_interned: WeakValueDictionary[frozenset[tuple[str, bytes]], Settings] = WeakValueDictionary()
+
+
+def intern(items: Mapping[str, bytes]) -> Settings:
+    key = frozenset(items.items())
+    found = _interned.get(key)
+    if found is None:
+        found = _interned[key] = Settings(dict(items))
+    return found
+
+
+NONE = intern({})
+
+
+def quoted(value: bytes) -> bytes:
+    """A value as the session tracker gives it, as SQL text. Hexadecimal, so that no sql_mode or charset can misread it."""
+    if _NUMBER.match(value):
+        return value
+    if value.isascii() and not any(c in value for c in (b"'", b"\\")):
+        return b"'" + value + b"'"
+    return b"0x" + value.hex().encode()
+
+
+def tracked_value(name: str, value: bytes) -> bytes:
+    """SQL text by which the tracked variable `name` gets the value that the server reported."""
+    if name == "character_set_results" and not value:
+        return b"NULL"
+    return quoted(value)
+
+
+@lru_cache(maxsize=4096)
+def delta(have: Settings, want: Settings) -> bytes:
+    """The SET statement that turns a connection with `have` into one with `want`; empty when there is nothing to do.
+
+    character_set_connection is implied by collation_connection and left out when both are given; charset variables come
+    last, so that the values before them are read in the charset that the statement is sent in (they are all ASCII).
+    """
+    parts: list[tuple[int, str, bytes]] = []
+    for name, value in want.items.items():
+        if have.items.get(name) != value:
+            parts.append((_rank(name), name, value))
+    for name in have.items:
+        if name not in want.items:
+            parts.append((_rank(name), name, b"NULL" if name.startswith("@") else b"DEFAULT"))
+    if any(name == "collation_connection" for _, name, _ in parts):
+        parts = [p for p in parts if p[1] != "character_set_connection"]
+    elif any(name == "character_set_connection" for _, name, _ in parts) and want.get("collation_connection"):
+        # Setting the charset alone would reset the collation that both sides agree on.
+        parts = [p for p in parts if p[1] != "character_set_connection"]
+        parts.append((2, "collation_connection", want.items["collation_connection"]))
+    if not parts:
+        return b""
+    return b"SET " + b",".join(_target(name) + b"=" + value for _, name, value in sorted(parts))
+
+
+def _rank(name: str) -> int:
+    return 1 if name.startswith("character_set") else 2 if name == "collation_connection" else 0
+
+
+def _target(name: str) -> bytes:
+    if name.startswith("@"):
+        return b"@`" + name[1:].replace("`", "``").encode() + b"`"
+    if not _NAME.match(name):
+        raise ValueError(f"not a system variable's name: {name!r}")
+    return b"@@session." + name.encode()
+
+
+def for_charset(charset: str, collation: str) -> Settings:
+    """The settings that a login with this character set and collation gives (as SET NAMES .. COLLATE would)."""
+    name = b"'" + charset.encode() + b"'"
+    return intern(
+        {
+            "character_set_client": name,
+            "character_set_connection": name,
+            "character_set_results": name,
+            "collation_connection": b"'" + collation.encode() + b"'",
+        }
+    )

@@ -1,0 +1,263 @@
+"""Following a server's response by its packet headers alone, so that the rest can be relayed unread.
+
+`ResponseScanner.feed` is given the bytes as they come and says where the response to one command ends. It looks at
+each packet's header and first byte, and reads whole only the packets that carry a status: OK, ERR, EOF. OK packets
+from a server carry session-state changes, which the client did not ask for: they are rewritten, everything else is
+passed on as the same bytes.
+
+Grammar (MySQL Internals, "COM_QUERY Response", without DEPRECATE_EOF):
+
+    query     first packet: OK | ERR | 0xFB (LOCAL INFILE) | column count N, N column definitions, EOF, rows, EOF | ERR
+              followed by another `query` when the status has MORE_RESULTS
+    prepare   ERR | OK-with-numbers (12 bytes), params definitions + EOF if any, column definitions + EOF if any
+    fields    column definitions until EOF | ERR            (COM_FIELD_LIST)
+    single    one packet                                    (COM_STATISTICS; OK | ERR commands use `query`)
+
+A payload of 0xFFFFFF bytes goes on in the next packet, whose first byte then means nothing.
+"""
+
+from __future__ import annotations
+
+from proxy.errors import ProtocolError
+from proxy.wire.packets import Ok, encode_ok, parse_err, parse_ok
+from proxy.wire.status import MORE_RESULTS, SESSION_STATE_CHANGED
+
+QUERY = 0
+PREPARE = 1
+FIELDS = 2
+SINGLE = 3
+
+_FIRST = 0  # waiting for a response's first packet
+_COLUMNS = 1  # column definitions are coming; `_left` of them, then EOF
+_ROWS = 2
+_PARAMS = 3  # parameter definitions of a prepare
+_PREPARED_COLUMNS = 4
+_FIELD_LIST = 5
+_ONE = 6
+
+MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
+
+
+class ResponseScanner:
+    """Where one response ends, and what its last status packet said. Reused from command to command by `begin`."""
+
+    __slots__ = (
+        "_carry",
+        "_continued",
+        "_left",
+        "_skip",
+        "_state",
+        "affected_rows",
+        "columns",
+        "errno",
+        "error",
+        "infile",
+        "info",
+        "insert_id",
+        "params",
+        "rows",
+        "session_state",
+        "session_track",
+        "statement_id",
+        "status",
+        "warnings",
+    )
+
+    def __init__(self, session_track: bool = True) -> None:
+        self.session_track = session_track
+        self.begin(QUERY)
+
+    def begin(self, mode: int) -> None:
+        """Forget the last response; the next byte fed is the first of the response to a command of `mode`."""
+        self._state = _FIRST if mode <= PREPARE else _FIELD_LIST if mode == FIELDS else _ONE
+        self._left = -1 if mode == PREPARE else 0
+        self._skip = 0
+        self._carry = b""
+        self._continued = False
+        self.rows = 0
+        self.columns = 0
+        self.params = 0
+        self.statement_id = 0
+        self.affected_rows = 0
+        self.insert_id = 0
+        self.warnings = 0
+        self.status = 0
+        self.info = b""
+        self.errno = 0
+        self.error: bytes = b""  # the ERR payload
+        self.session_state: list[bytes] = []  # raw session-state blocks, in order
+        self.infile = False
+
+    def feed(self, data: bytes, pos: int, out: list[bytes]) -> int:
+        """Follow `data` from `pos`. Appends what the client gets to `out`; returns the index behind the response's last
+        byte, or -1 when the response goes on after this chunk. Raises ProtocolError."""
+        if self._carry:
+            before = len(self._carry)
+            joined = self._carry + (data[pos:] if pos else data)
+            self._carry = b""
+            end = self._follow(joined, 0, out)
+            return -1 if end < 0 else end - before + pos
+        return self._follow(data, pos, out)
+
+    def _follow(self, data: bytes, pos: int, out: list[bytes]) -> int:
+        size = len(data)
+        start = pos
+        state = self._state
+        if self._skip:
+            if self._skip > size - pos:
+                self._skip -= size - pos
+                out.append(data[pos:] if pos else data)
+                return -1
+            pos += self._skip
+            self._skip = 0
+        rows = self.rows
+        while True:
+            if self._continued:
+                if pos + 4 > size:
+                    break
+                n = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
+                self._continued = n == 0xFFFFFF
+                pos += n + 4
+                if pos > size:
+                    self._skip = pos - size
+                    pos = size
+                    break
+                continue
+            if pos + 5 > size:
+                if pos + 4 == size and not (data[pos] or data[pos + 1] or data[pos + 2]):
+                    raise ProtocolError("the server sent an empty packet where a response was due")
+                break
+            n = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
+            first = data[pos + 4]
+            if state == _ROWS:
+                if first < 0xFE or (first == 0xFE and n > 8):
+                    rows += 1
+                    if n == 0xFFFFFF:
+                        self._continued = True
+                    pos += n + 4
+                    if pos > size:
+                        self._skip = pos - size
+                        pos = size
+                        break
+                    continue
+            elif state == _COLUMNS or state >= _PARAMS:
+                if state == _ONE:
+                    if pos + 4 + n > size:
+                        break
+                    self._finish_one(data, pos, n)
+                    pos += n + 4
+                    self.rows = rows
+                    return self._end(data, start, pos, out)
+                if first != 0xFF and (first != 0xFE or n > 8):
+                    self._left -= 1
+                    pos += n + 4
+                    if pos > size:
+                        self._skip = pos - size
+                        pos = size
+                        break
+                    continue
+            # A packet that carries a status, or the first of a response: it has to be here whole.
+            if n == 0:
+                raise ProtocolError("the server sent an empty packet where a response was due")
+            end = pos + 4 + n
+            if end > size:
+                if n > MAX_STATUS_PACKET:
+                    raise ProtocolError("the server sent a status packet of %d bytes" % n)
+                break
+            if first == 0xFF:
+                self.error = data[pos + 4 : end]
+                self.errno = parse_err(self.error).errno
+                self.status &= ~MORE_RESULTS
+                self.rows = rows
+                return self._end(data, start, end, out)
+            if state == _FIRST:
+                if self._left == -1:
+                    if n < 12 or first != 0:
+                        raise ProtocolError("the server answered a PREPARE with something else")
+                    self._prepared(data, pos + 4)
+                    if not self.params and not self.columns:
+                        return self._end(data, start, end, out)
+                    state = self._state = _PARAMS if self.params else _PREPARED_COLUMNS
+                    pos = end
+                    continue
+                if first == 0:
+                    payload = data[pos + 4 : end]
+                    ok = parse_ok(payload, self.session_track)
+                    self.affected_rows = ok.affected_rows
+                    self.insert_id = ok.insert_id
+                    self.status = ok.status
+                    self.warnings = ok.warnings
+                    self.info = ok.info
+                    if ok.info or ok.state or ok.status & SESSION_STATE_CHANGED:
+                        if pos > start:
+                            out.append(data[start:pos])
+                        out.append(self._rewritten(ok, data[pos + 3]))
+                        start = end
+                    pos = end
+                    if not ok.status & MORE_RESULTS:
+                        return self._end(data, start, end, out)
+                    continue
+                if first == 0xFB:
+                    self.infile = True
+                    self.rows = rows
+                    return self._end(data, start, end, out)
+                if first == 0xFC and n >= 3:
+                    self.columns = data[pos + 5] | data[pos + 6] << 8
+                elif first < 0xFB:
+                    self.columns = first
+                else:
+                    raise ProtocolError("the server sent a column count that makes no sense")
+                self._left = self.columns
+                state = self._state = _COLUMNS
+                pos = end
+                continue
+            # EOF
+            self.warnings = data[pos + 5] | data[pos + 6] << 8 if n >= 3 else 0
+            self.status = data[pos + 7] | data[pos + 8] << 8 if n >= 5 else 0
+            pos = end
+            if state == _ROWS:
+                if not self.status & MORE_RESULTS:
+                    self.rows = rows
+                    return self._end(data, start, end, out)
+                state = self._state = _FIRST
+            elif state == _COLUMNS:
+                if self.status & 0x40:  # CURSOR_EXISTS: the rows are to be fetched
+                    self.rows = rows
+                    return self._end(data, start, end, out)
+                state = self._state = _ROWS
+                rows = 0
+            elif state == _PARAMS and self.columns:
+                state = self._state = _PREPARED_COLUMNS
+            else:
+                return self._end(data, start, end, out)
+        # The chunk is used up: what could not be judged yet waits for more.
+        self.rows = rows
+        self._state = state
+        if pos < size:
+            self._carry = data[pos:]
+        if pos > start:
+            out.append(data if pos - start == size else data[start:pos])
+        return -1
+
+    def _end(self, data: bytes, start: int, end: int, out: list[bytes]) -> int:
+        if end > start:
+            out.append(data if end - start == len(data) else data[start:end])
+        return end
+
+    def _finish_one(self, data: bytes, pos: int, n: int) -> None:
+        if n and data[pos + 4] == 0xFF:
+            self.error = data[pos + 4 : pos + 4 + n]
+            self.errno = parse_err(self.error).errno
+
+    def _prepared(self, data: bytes, at: int) -> None:
+        self.statement_id = int.from_bytes(data[at + 1 : at + 5], "little")
+        self.columns = data[at + 5] | data[at + 6] << 8
+        self.params = data[at + 7] | data[at + 8] << 8
+        self.warnings = data[at + 10] | data[at + 11] << 8
+        self._left = 0
+
+    def _rewritten(self, ok: Ok, sequence: int) -> bytes:
+        if ok.state:
+            self.session_state.append(ok.state)
+        payload = encode_ok(ok.affected_rows, ok.insert_id, ok.status & ~SESSION_STATE_CHANGED, ok.warnings, ok.info)
+        return len(payload).to_bytes(3, "little") + bytes((sequence,)) + payload
