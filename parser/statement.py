@@ -164,6 +164,9 @@ class Block:
     # them with the catalog, as it does for `unresolved_equalities`.
     unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
     outer_joins: bool = False
+    nullable: tuple[int, ...] | None = None
+    # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side
+    # of RIGHT JOIN, with everything inside); None where that was not worked out.
     distinct: bool = False
     grouped: bool = False  # GROUP BY or ROLLUP
     having: bool = False
@@ -229,13 +232,16 @@ class Statement:
     effects: Effect = Effect.NONE
     insert: Insert | None = None
     assigned: tuple[str, ...] = ()  # lower-case columns that UPDATE assigns
+    assigned_values: tuple[Value, ...] = ()  # what each of `assigned` becomes; empty where that was not worked out
     assignments: tuple[Assignment, ...] = ()  # of SET
     hint: Hint | None = None
     words: frozenset[str] = frozenset()  # for UNKNOWN and MULTI: lower-case identifier-like tokens, quoted ones too
     name: str = ""  # USE: database; SAVEPOINT etc.: name; SHOW: what ("warnings", "tables", ..); DDL: verb and object
     detail: str = ""  # TURNOUT: the words after TURNOUT; KILL: "query" or "connection"; SHOW: see parser.show
     value: Value | None = None  # KILL's id; the only select item of e.g. SELECT LAST_INSERT_ID()
-    items: tuple[str, ...] = ()  # SELECT without FROM: normalised select items ("last_insert_id()", "@@version_comment")
+    items: tuple[
+        str, ...
+    ] = ()  # SELECT without FROM: normalised select items ("last_insert_id()", "@@version_comment")
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement

@@ -19,6 +19,10 @@ class Column:
     auto_increment: bool = False
     generated: bool = False
     length: int | None = None  # characters, for string types
+    zerofill: bool = False
+    invisible: bool = False  # not among the columns of INSERT INTO t VALUES (..)
+    server_default: bool = False  # its default is an expression: the time, a UUID, a sequence's next value ..
+    on_update: bool = False  # ON UPDATE CURRENT_TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Catalog:
     """
 
     tables: Mapping[tuple[str, str, str], TableSchema] = field(default_factory=dict)
-    generation: int = 0
+    generation: int = 0  # a different number for every different content; part of the plan cache's key
 
     def find(self, cluster: str, database: str | None, name: str) -> TableSchema | None:
         return self.tables.get((cluster, (database or "").lower(), name.lower()))

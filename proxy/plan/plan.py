@@ -71,16 +71,24 @@ class Plan:
     """What happens to one shape. Subclasses are the rungs of the planning ladder (DESIGN.md 5.3)."""
 
     statement: Statement
-    kind = "plan"  # bounded label for metrics: local, forward, shard, scatter, write-all, refuse
+    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, write-all, refuse
     writes: bool = False  # must run on a primary, and counts as the transaction's writer
     replica_ok: bool = False  # may be read from a replica (own writes and lag permitting)
     max_lag_s: float = 0.0
     own_writes: bool = True
     pins: str = ""  # not empty: after it the session stays on its connection, and this is why (metric label)
-    pin_cluster: str = ""
+    pin_cluster: str = ""  # the cluster of that connection; empty: the one that the route names
     effects: Effect = Effect.NONE
     generated_id: bool | None = None  # INSERT: does the OK packet's insert id become LAST_INSERT_ID()? None: must ask
+    explicit_ids: tuple[Value, ...] = ()  # the auto-increment column's values where they alone decide `generated_id`
     notes: tuple[str, ...] = field(default=())  # for EXPLAIN: why this rung and not a cheaper one
+
+    def generates_id(self, value_of: ValueOf) -> bool | None:
+        """`generated_id` for one statement: its literals and bound values may remove the doubt."""
+        if self.generated_id is not None or not self.explicit_ids:
+            return self.generated_id
+        generated = {_generates(value_of(value)) for value in self.explicit_ids}
+        return generated.pop() if len(generated) == 1 else None
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         """The targets for one statement whose bytes are `text`. Raises StatementRefused."""
@@ -90,6 +98,33 @@ class Plan:
         """(what, value) pairs for TURNOUT EXPLAIN."""
         raise NotImplementedError
 
+    def traits(self) -> list[tuple[str, str]]:
+        """The lines that every plan ends with."""
+        lines = []
+        if self.writes:
+            lines.append(("runs on", "primary (writes)"))
+        elif self.replica_ok:
+            own = ", after this session's own writes" if self.own_writes else ""
+            lines.append(("runs on", f"replica at most {self.max_lag_s:g} s behind{own}, or primary"))
+        if self.pins:
+            where = f" to {self.pin_cluster}" if self.pin_cluster else ""
+            lines.append(("pins", f"the session{where}: {self.pins}"))
+        if self.statement.insert is not None:
+            known = {True: "generated", False: "none generated", None: "to be asked for"}
+            lines.append(("last insert id", known[self.generated_id]))
+        lines += [("note", note) for note in self.notes]
+        return lines
+
+
+def _generates(value: KeyValue) -> bool | None:
+    if value is None:
+        return True
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, int) and value != 0:
+        return False
+    return None  # 0 depends on sql_mode (NO_AUTO_VALUE_ON_ZERO)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Local(Plan):
@@ -97,7 +132,7 @@ class Local(Plan):
     do: Do
 
     def describe(self) -> list[tuple[str, str]]:
-        return [("plan", "local"), ("action", self.do.value)]
+        return [("plan", self.kind), ("action", self.do.value), *self.traits()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +146,9 @@ class Forward(Plan):
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         return self.fixed
 
+    def describe(self) -> list[tuple[str, str]]:
+        return [("plan", self.kind), ("cluster", self.cluster), *self.traits()]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse(Plan):
@@ -118,7 +156,7 @@ class Refuse(Plan):
     error: StatementRefused
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
-        raise self.error
+        raise self.error.with_traceback(None)  # the plan lives on: do not let frames pile up on its error
 
     def describe(self) -> list[tuple[str, str]]:
         return [("plan", "refuse"), ("reason", self.error.reason), ("error", self.error.message)]
