@@ -8,7 +8,7 @@ Nothing here is thread-safe: a worker is one event loop.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,17 @@ from proxy.measure.shapes import ShapeStats, ShapeWindow
 OTHER = "other"  # the label of everything past a family's limit
 ERRNO_LABELS = 200
 REASON_LABELS = 64
+SERVER_COUNTERS = (
+    "commands",
+    "preludes",
+    "sent_bytes",
+    "received_bytes",
+    "waits",
+    "wait_ns",
+    "waits_timed_out",
+    "waits_refused",
+    "opened",
+)
 
 
 class Labelled:
@@ -45,43 +56,20 @@ class Labelled:
 
 
 class ServerWindow(msgspec.Struct, array_like=True):
-    """What one server was asked since the last take, through all pools of one worker."""
+    """What one server was asked since the last take, through all pools of one worker. `counters`: see ServerStats."""
 
     cluster: str
     address: str
     role: str
-    commands: int
-    preludes: int
-    sent_bytes: int
-    received_bytes: int
-    waits: int
-    wait_ns: int
-    waits_timed_out: int
-    waits_refused: int
-    opened: int
+    counters: dict[str, int]
     open_failed: dict[str, int]
     closed: dict[str, int]
 
 
 class ServerStats:
-    """Counters of one server. The pools and connections that talk to it add to the attributes directly."""
+    """Counters of one server. Whoever talks to it adds to the attributes, or hands over its own sums by `observe`."""
 
-    __slots__ = (
-        "address",
-        "closed",
-        "cluster",
-        "commands",
-        "open_failed",
-        "opened",
-        "preludes",
-        "received_bytes",
-        "role",
-        "sent_bytes",
-        "wait_ns",
-        "waits",
-        "waits_refused",
-        "waits_timed_out",
-    )
+    __slots__ = ("_observed", "address", "closed", "cluster", "open_failed", "role", *SERVER_COUNTERS)
 
     def __init__(self, cluster: str, address: str, role: str) -> None:
         self.cluster = cluster
@@ -89,6 +77,7 @@ class ServerStats:
         self.role = role
         self.open_failed = Labelled()  # by reason: "refused", "timeout", "login", ...
         self.closed = Labelled()  # by reason: "idle", "age", "error", "lost", "reload", ...
+        self._observed: dict[str, int] = {}
         self._clear()
 
     def _clear(self) -> None:
@@ -100,20 +89,25 @@ class ServerStats:
         self.waits_refused = 0  # the queue of waiters was full
         self.opened = 0
 
+    def observe(self, sums: Mapping[str, int]) -> None:
+        """Counters that somebody else keeps as sums since the beginning: names of SERVER_COUNTERS, and
+        `open_failed:<reason>` and `closed:<reason>`. What they grew by since the last call is counted here."""
+        for name, total in sums.items():
+            grown = total - self._observed.get(name, 0)
+            self._observed[name] = total
+            family, _, reason = name.partition(":")
+            if family in SERVER_COUNTERS:
+                setattr(self, family, getattr(self, family) + grown)
+            elif grown:
+                labelled = {"open_failed": self.open_failed, "closed": self.closed}[family]
+                labelled.add(reason, grown)
+
     def take(self) -> ServerWindow:
         window = ServerWindow(
             self.cluster,
             self.address,
             self.role,
-            self.commands,
-            self.preludes,
-            self.sent_bytes,
-            self.received_bytes,
-            self.waits,
-            self.wait_ns,
-            self.waits_timed_out,
-            self.waits_refused,
-            self.opened,
+            {name: n for name in SERVER_COUNTERS if (n := getattr(self, name))},
             self.open_failed.take(),
             self.closed.take(),
         )
@@ -135,6 +129,7 @@ class Measures:
     """One worker's numbers. Hot-path callers add to the plain attributes; the rest goes through methods."""
 
     def __init__(self) -> None:
+        self.before_take: Callable[[], None] | None = None  # fills in what is counted elsewhere (ServerStats.observe)
         self._shapes: list[ShapeStats] = []
         self._servers: list[ServerStats] = []
         # gauges
@@ -195,6 +190,8 @@ class Measures:
 
     def take(self) -> Window:
         """Everything since the last call. Once a second: it walks all shapes (0.1 us each when nothing happened)."""
+        if self.before_take is not None:
+            self.before_take()
         windows = []
         kept = []
         for stats in self._shapes:

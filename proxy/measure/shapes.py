@@ -136,6 +136,13 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
+    def add(self, sparse: dict[int, int], sum_ns: int, max_ns: int = 0) -> None:
+        """Add a window's counts by bucket, the sum of its times, and its longest (0: not known)."""
+        for i, n in sparse.items():
+            self.counts[i] += n
+        self.sum_ns += sum_ns
+        self.max_ns = max(self.max_ns, max_ns)
+
     def quantile_ns(self, q: float) -> int:
         """Estimate: linear inside the bucket where the q-th time lies, and never over the longest one seen."""
         counts = self.counts

@@ -55,9 +55,7 @@ def test_a_quantile_is_in_the_bucket_of_the_exact_one(times: list[int], q: float
     window = stats.take()
     assert window is not None
     histogram = Histogram()
-    for i, n in split_buckets(window.buckets)[0].items():
-        histogram.counts[i] += n
-    histogram.max_ns = window.max_ns
+    histogram.add(split_buckets(window.buckets)[0], window.total_ns, window.max_ns)
     exact = sorted(times)[max(0, -(-int(q * 1000) * len(times) // 1000) - 1)]
     low, high = bucket_ns((exact >> 10).bit_length())
     assert low <= histogram.quantile_ns(q) <= min(high, max(times))
