@@ -1,0 +1,114 @@
+#!/bin/bash
+# Makes this checkout ready to use: Debian's packages for the servers, and .venv from requirements.lock.
+#
+#   scripts/setup.sh             what the demo, the checks and the benchmarks need
+#   scripts/setup.sh --clients   also Go and Node, for the tests with their MySQL drivers (tests skip without them)
+#
+# As root it installs the packages that are missing; otherwise it says which. Nothing is upgraded, and no service is
+# started, stopped or restarted: the servers that we use are started by us, on free ports, in temporary folders.
+# Does nothing when nothing has changed. PYTHON=/path/to/python3 chooses the Python that .venv is made from.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+
+clients=no
+if [ "${1:-}" = --clients ]; then clients=yes; fi
+
+if [ -n "${PYTHON:-}" ]; then
+    python=$PYTHON
+elif [ -x /usr/bin/python3 ]; then
+    python=/usr/bin/python3
+else
+    python=python3
+fi
+
+# Debian package for each thing that is missing. Headers and compiler are for mysqlclient, which has no wheels.
+missing_packages() {
+    have mariadbd || echo mariadb-server
+    have mariadb || echo mariadb-client
+    have memcached || echo memcached
+    have sysbench || echo sysbench
+    have haproxy || echo haproxy
+    have gcc || echo gcc
+    have pkg-config || echo pkg-config
+    pkg-config --exists libmariadb 2>/dev/null || pkg-config --exists mariadb 2>/dev/null || echo libmariadb-dev
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    "$python" - <<'PY' 2>/dev/null || echo python3-dev
+import pathlib, sysconfig
+assert (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists()
+PY
+}
+
+missing_client_packages() {
+    have go || echo golang
+    have node || echo nodejs
+    have npm || echo npm
+}
+
+policy=/usr/sbin/policy-rc.d
+policy_is_ours=no
+remove_policy() { if [ "$policy_is_ours" = yes ]; then rm -f "$policy"; fi; }
+trap remove_policy EXIT
+
+# Installs without starting any service: invoke-rc.d asks policy-rc.d, and 101 means "not allowed".
+install_packages() {
+    say "installing Debian packages: $*"
+    if [ ! -e "$policy" ]; then
+        policy_is_ours=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    local log
+    log=$(mktemp)
+    if ! { apt-get update && apt-get install -y --no-install-recommends --no-upgrade "$@"; } >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        say "apt-get failed; its whole output is in $log"
+        return 1
+    fi
+    rm -f "$log"
+    remove_policy
+    policy_is_ours=no
+}
+
+mapfile -t missing < <(missing_packages)
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" != 0 ] || ! have apt-get; then
+        say "missing: ${missing[*]}"
+        say "as root: apt-get install --no-install-recommends ${missing[*]}"
+        exit 1
+    fi
+    install_packages "${missing[@]}"
+fi
+
+if [ "$clients" = yes ]; then
+    mapfile -t missing < <(missing_client_packages)
+    if [ ${#missing[@]} -gt 0 ]; then
+        if [ "$(id -u)" != 0 ] || ! have apt-get; then
+            say "tests with Go and Node drivers will be skipped; for them, as root: apt-get install ${missing[*]}"
+        elif ! install_packages "${missing[@]}"; then
+            say "tests with Go and Node drivers will be skipped"
+        fi
+    fi
+fi
+
+# .venv, when the lock file, the project's metadata or the Python differ from those that it was made from.
+stamp=.venv/turnout-setup
+wanted=$({ cat requirements.lock pyproject.toml; "$python" -V; pwd; } | sha256sum)
+if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    exit 0
+fi
+if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -V)" != "$("$python" -V)" ]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python 3.11 or later is needed"; exit 1; }
+    say "making .venv with $("$python" -V)"
+    "$python" -m venv --clear .venv
+fi
+say "installing requirements.lock"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.venv/bin/python -m pip check --disable-pip-version-check >&2
+echo "$wanted" >"$stamp"
+say "done"

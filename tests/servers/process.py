@@ -1,0 +1,199 @@
+"""One program of a run: its life, its log, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class NotReady(RuntimeError):
+    """A program ended, or did not become ready in time; the message ends with the tail of its log."""
+
+
+class Process:
+    """A program that is started in a process group of its own, with its output in a log file.
+
+    Subclasses say in `ready` when it can be used. `ready` raises OSError (or returns False) for "not yet".
+    """
+
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path, environment: Mapping[str, str], ready_s: float = 30.0
+    ) -> None:
+        self.name = name
+        self.argv = list(argv)
+        self.log = log
+        self.environment = dict(environment)
+        self.ready_s = ready_s
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._paused = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} pid {self._popen.pid if self._popen else None}>"
+
+    def ready(self) -> bool:
+        return True
+
+    @property
+    def pid(self) -> int:
+        if self._popen is None:
+            raise NotReady(f"{self.name} was not started")
+        return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        return None if self._popen is None else self._popen.poll()
+
+    def launch(self) -> None:
+        """Starts the program without waiting until it is ready."""
+        if self.alive:
+            raise RuntimeError(f"{self.name} runs already")
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+        self._paused = False
+
+    def start(self) -> None:
+        """Starts the program and waits until it is ready. Raises NotReady."""
+        self.launch()
+        self.wait_ready()
+
+    def wait_ready(self, deadline_s: float | None = None) -> None:
+        limit = self.ready_s if deadline_s is None else deadline_s
+        last: list[OSError] = []
+
+        def usable() -> bool:
+            if not self.alive:
+                raise NotReady(f"{self.name} ended with {self.returncode}\n{self.log_tail()}")
+            try:
+                return self.ready()
+            except OSError as error:
+                last[:] = [error]
+                return False
+
+        try:
+            wait_until(usable, limit)
+        except TimeoutError:
+            raise NotReady(f"{self.name} was not ready after {limit:g} s: {last or ''}\n{self.log_tail()}") from None
+
+    def stop(self, deadline_s: float = 20.0) -> int | None:
+        """SIGTERM, then SIGKILL to the whole group after the deadline. Returns the exit status."""
+        if self._popen is None:
+            return None
+        if self.alive:
+            self.resume()
+            self.signal(signal.SIGTERM)
+            try:
+                self._popen.wait(deadline_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._end_group()
+        return self._popen.wait()
+
+    def kill(self) -> None:
+        """kill -9 of the program and its children."""
+        if self._popen is not None:
+            self._end_group()
+            self._popen.wait()
+
+    def _end_group(self) -> None:
+        if self._popen is not None:
+            try:
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return  # the leader was waited for and nothing else is left in its group
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._popen is None or not self.alive:
+            raise NotReady(f"{self.name} does not run")
+        self._popen.send_signal(number)
+
+    def pause(self) -> None:
+        """SIGSTOP to the whole group: connections stay open and nothing answers."""
+        os.killpg(self.pid, signal.SIGSTOP)
+        self._paused = True
+
+    def resume(self) -> None:
+        if self._paused:
+            os.killpg(self.pid, signal.SIGCONT)
+            self._paused = False
+
+    def restart(self) -> None:
+        """Stops the program if it runs, and starts it again at the same address with the same data."""
+        self.stop()
+        self.start()
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def log_tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def pids(self) -> list[int]:
+        """The program and all its descendants."""
+        parents: dict[int, list[int]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                stat = _stat(int(entry.name))
+                if stat is not None:
+                    parents.setdefault(int(stat[1]), []).append(int(entry.name))
+        found, queue = [], [self.pid]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            queue += parents.get(pid, [])
+        return found
+
+    def cpu_s(self) -> tuple[float, float]:
+        """(user, system) CPU seconds used so far by the program and its living descendants."""
+        user = system = 0
+        for pid in self.pids():
+            stat = _stat(pid)
+            if stat is not None:
+                user += int(stat[11])
+                system += int(stat[12])
+        return user / TICKS_PER_S, system / TICKS_PER_S
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the program and its descendants, shared pages shared out (PSS)."""
+        total = 0
+        for pid in self.pids():
+            try:
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+        return total
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat after the command name (state is [0], ppid [1], utime [11], stime [12]); proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(") ")[2].split()
+
+
+def wait_until(condition: Callable[[], bool], deadline_s: float, every_s: float = 0.02) -> None:
+    """Returns once `condition` holds. Raises TimeoutError after the deadline."""
+    until = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not reached in {deadline_s:g} s")
+        time.sleep(every_s)
