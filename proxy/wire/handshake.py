@@ -26,6 +26,14 @@ def bad_handshake() -> ProtocolError:
     return ProtocolError("Bad handshake", 1043, "08S01")
 
 
+def client_too_old() -> ProtocolError:
+    return ProtocolError(
+        "Client does not support authentication protocol requested by server; consider upgrading MySQL client",
+        1251,
+        "08004",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """What a server says first. `scramble` is 20 bytes, none of them NUL."""
@@ -106,8 +114,10 @@ class HandshakeResponse:
     attributes: Mapping[bytes, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Writes what the capabilities say. The user's and the database's names must be without NUL."""
+        """Writes what the capabilities say. Raises ProtocolError for a name with NUL: it would shift the rest."""
         caps = self.capabilities
+        if b"\0" in self.user or b"\0" in (self.database or b""):
+            raise ProtocolError("The name of a user or database has a NUL in it")
         parts = [_fixed_part(caps, self.max_packet, self.charset), self.user, b"\0"]
         if caps & capability.PLUGIN_AUTH_LENENC:
             parts.append(lenenc.write_bytes(self.auth_response))
@@ -134,11 +144,7 @@ def parse_response(payload: bytes) -> HandshakeResponse | SslRequest:
     try:
         caps = cursor.uint(2)
         if not caps & capability.PROTOCOL_41:
-            raise ProtocolError(
-                "Client does not support authentication protocol requested by server; consider upgrading MySQL client",
-                1251,
-                "08004",
-            )
+            raise client_too_old()
         caps |= cursor.uint(2) << 16
         max_packet, charset = cursor.uint(4), cursor.uint(1)
         cursor.take(23)
