@@ -1,0 +1,248 @@
+"""Prepared statements: COM_STMT_EXECUTE and the values in it, the answer to COM_STMT_PREPARE, binary rows of our own.
+
+Sources: MySQL "Prepared Statements"; `setup_one_conversion_function` in `sql/sql_prepare.cc`. A parameter's type has
+two bytes: a column type, and a second one whose top bit says unsigned. Needs connections without QUERY_ATTRIBUTES.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from proxy.errors import ProtocolError
+from proxy.wire import column
+from proxy.wire.column import ColumnDefinition
+from proxy.wire.command import COM_STMT_EXECUTE, COM_STMT_SEND_LONG_DATA
+from proxy.wire.cursor import Cursor
+from proxy.wire.lenenc import write_bytes
+from proxy.wire.resultset import frame_resultset
+
+_HEADER: Final = 10  # command, statement id, cursor flags, iterations
+_WRONG_ARGUMENTS: Final = (1210, "HY000")
+_UNSIGNED: Final = 0x80
+
+
+class LongData(enum.Enum):
+    """Stands for a value that COM_STMT_SEND_LONG_DATA sent: it is not in the execute packet."""
+
+    LONG_DATA = "long data"
+
+
+LONG_DATA: Final = LongData.LONG_DATA
+Value: TypeAlias = int | float | bytes | Literal[LongData.LONG_DATA] | None
+
+
+class PrepareOk(NamedTuple):
+    statement_id: int
+    columns: int
+    params: int
+    warnings: int
+
+
+def parse_prepare_ok(payload: bytes) -> PrepareOk:
+    cursor = Cursor(payload)
+    if cursor.uint(1) != 0:
+        raise ProtocolError("Malformed packet: the answer to a prepare expected")
+    statement_id, columns, params = cursor.uint(4), cursor.uint(2), cursor.uint(2)
+    if not cursor.left:  # MySQL 4.1 ends here
+        return PrepareOk(statement_id, columns, params, 0)
+    cursor.take(1)
+    return PrepareOk(statement_id, columns, params, cursor.uint(2))
+
+
+def encode_prepare_ok(ok: PrepareOk) -> bytes:
+    return struct.pack("<BIHHBH", 0, ok.statement_id, ok.columns, ok.params, 0, min(ok.warnings, 0xFFFF))
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """COM_STMT_EXECUTE, its values not yet read. `types`: two bytes a parameter, its own or those of an earlier one."""
+
+    statement_id: int
+    flags: int  # cursor type; 0: none
+    iterations: int
+    null_bitmap: bytes
+    types: bytes
+    values_offset: int
+    new_params_bound: bool
+    payload: bytes = field(repr=False)
+
+    @property
+    def param_count(self) -> int:
+        return len(self.types) // 2
+
+
+def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -> Execute:
+    """Reads the head of COM_STMT_EXECUTE (command byte included).
+
+    `known_types` are those of the last execute of this statement, which the client need not repeat. Raises
+    ProtocolError 1210 when there are none either.
+    """
+    cursor = Cursor(payload)
+    if cursor.uint(1) != COM_STMT_EXECUTE:
+        raise ProtocolError("Malformed packet: an execute expected")
+    statement_id, flags, iterations = cursor.uint(4), cursor.uint(1), cursor.uint(4)
+    if not param_count:
+        return Execute(statement_id, flags, iterations, b"", b"", cursor.pos, False, payload)
+    null_bitmap = cursor.take((param_count + 7) // 8)
+    bound = cursor.uint(1) == 1
+    types = cursor.take(2 * param_count) if bound else known_types
+    if types is None or len(types) != 2 * param_count:
+        raise ProtocolError("Incorrect arguments to mysqld_stmt_execute", *_WRONG_ARGUMENTS)
+    return Execute(statement_id, flags, iterations, null_bitmap, types, cursor.pos, bound, payload)
+
+
+def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
+    """The values: integers exact, floats as floats, everything else as the bytes of its canonical text.
+
+    Strings are in the client's character set. `long_data` are the (zero-based) parameters that were sent ahead.
+    """
+    cursor = Cursor(execute.payload, execute.values_offset)
+    values: list[Value] = []
+    for index in range(execute.param_count):
+        if index in long_data:
+            values.append(LONG_DATA)
+        elif execute.null_bitmap[index >> 3] >> (index & 7) & 1:
+            values.append(None)
+        else:
+            values.append(_decode(cursor, execute.types[2 * index], execute.types[2 * index + 1]))
+    if cursor.left:
+        raise ProtocolError("Malformed packet: an execute is longer than its values", *_WRONG_ARGUMENTS)
+    return values
+
+
+def rebuild_execute(payload: bytes, statement_id: int, types: bytes) -> bytes:
+    """The same execute for a server's statement: its id, no cursor, and always the types."""
+    execute = parse_execute(payload, len(types) // 2, types)
+    head = struct.pack("<BIBI", COM_STMT_EXECUTE, statement_id, 0, execute.iterations)
+    if not types:
+        return head
+    return b"".join((head, execute.null_bitmap, b"\x01", types, payload[execute.values_offset :]))
+
+
+def parse_long_data(payload: bytes) -> tuple[int, int, bytes]:
+    """(statement id, zero-based parameter, piece of its value) of COM_STMT_SEND_LONG_DATA."""
+    cursor = Cursor(payload)
+    if cursor.uint(1) != COM_STMT_SEND_LONG_DATA:
+        raise ProtocolError("Malformed packet: long data expected")
+    return cursor.uint(4), cursor.uint(2), cursor.rest()
+
+
+def encode_binary_resultset(
+    columns: Sequence[ColumnDefinition], rows: Sequence[Sequence[bytes | None]], status: int = 2, warnings: int = 0
+) -> bytes:
+    """Our own answer to an execute, from values as text, as frames from sequence id 1.
+
+    Columns may be LONGLONG or of a type whose values are strings.
+    """
+    return frame_resultset(columns, [_encode_row(columns, row) for row in rows], status, warnings)
+
+
+def _encode_row(columns: Sequence[ColumnDefinition], row: Sequence[bytes | None]) -> bytes:
+    nulls = bytearray((len(columns) + 9) // 8)
+    values = []
+    for index, (definition, value) in enumerate(zip(columns, row, strict=True)):
+        if value is None:
+            nulls[(index + 2) >> 3] |= 1 << (index + 2 & 7)
+        elif definition.type == column.LONGLONG:
+            values.append((int(value) & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little"))
+        else:
+            values.append(write_bytes(value))
+    return b"".join((b"\0", nulls, *values))
+
+
+def _decode(cursor: Cursor, kind: int, sign: int) -> Value:
+    width = _INTEGERS.get(kind)
+    if width is not None:
+        return int.from_bytes(cursor.take(width), "little", signed=not sign & _UNSIGNED)
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise ProtocolError(f"Malformed packet: a parameter of type {kind}", *_WRONG_ARGUMENTS)
+    return decoder(cursor)
+
+
+def _float(cursor: Cursor) -> float:
+    value: float = struct.unpack("<f", cursor.take(4))[0]
+    return value
+
+
+def _double(cursor: Cursor) -> float:
+    value: float = struct.unpack("<d", cursor.take(8))[0]
+    return value
+
+
+def _temporal(cursor: Cursor, widths: tuple[int, ...]) -> Cursor:
+    width = cursor.uint(1)
+    if width not in widths:
+        raise ProtocolError(f"Malformed packet: a temporal value of {width} bytes", *_WRONG_ARGUMENTS)
+    # Left-out parts are zero.
+    return Cursor(cursor.take(width) + bytes(widths[-1] - width))
+
+
+def _date(cursor: Cursor) -> bytes:
+    parts = _temporal(cursor, (0, 4, 7, 11))
+    return b"%04d-%02d-%02d" % (parts.uint(2), parts.uint(1), parts.uint(1))
+
+
+def _datetime(cursor: Cursor) -> bytes:
+    parts = _temporal(cursor, (0, 4, 7, 11))
+    day = (parts.uint(2), parts.uint(1), parts.uint(1))
+    return b"%04d-%02d-%02d %02d:%02d:%02d" % (*day, parts.uint(1), parts.uint(1), parts.uint(1)) + _fraction(parts)
+
+
+def _time(cursor: Cursor) -> bytes:
+    parts = _temporal(cursor, (0, 8, 12))
+    sign = b"-" if parts.uint(1) else b""
+    hours = parts.uint(4) * 24 + parts.uint(1)
+    return b"%s%02d:%02d:%02d" % (sign, hours, parts.uint(1), parts.uint(1)) + _fraction(parts)
+
+
+def _fraction(parts: Cursor) -> bytes:
+    microseconds = parts.uint(4)
+    return b".%06d" % microseconds if microseconds else b""
+
+
+def _null(cursor: Cursor) -> None:
+    return None
+
+
+_INTEGERS: Final = {
+    column.TINY: 1,
+    column.SHORT: 2,
+    column.YEAR: 2,
+    column.LONG: 4,
+    column.INT24: 4,
+    column.LONGLONG: 8,
+}
+
+_DECODERS: Final[dict[int, Callable[[Cursor], Value]]] = {
+    column.FLOAT: _float,
+    column.DOUBLE: _double,
+    column.NULL: _null,
+    column.DATE: _date,
+    column.TIMESTAMP: _datetime,
+    column.DATETIME: _datetime,
+    column.TIME: _time,
+} | dict.fromkeys(
+    (
+        column.DECIMAL,
+        column.VARCHAR,
+        column.BIT,
+        column.VECTOR,
+        column.JSON,
+        column.NEWDECIMAL,
+        column.ENUM,
+        column.SET,
+        column.TINY_BLOB,
+        column.MEDIUM_BLOB,
+        column.LONG_BLOB,
+        column.BLOB,
+        column.VAR_STRING,
+        column.STRING,
+        column.GEOMETRY,
+    ),
+    Cursor.string,
+)
