@@ -29,10 +29,32 @@ RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 EVERYBODYS = ("proxy.errors",)
 PURE = ("parser", "proxy.wire")
 IO_MODULES = frozenset(
-    "aiohttp aiomcache asyncio multiprocessing pymysql selectors socket ssl subprocess threading uvloop".split()
+    [
+        "aiohttp",
+        "aiomcache",
+        "asyncio",
+        "multiprocessing",
+        "pymysql",
+        "selectors",
+        "socket",
+        "ssl",
+        "subprocess",
+        "threading",
+        "uvloop",
+    ]
 )
 # What of sqlglot parses SQL; its expression classes and the tokenizer may be used elsewhere in `parser`.
-SQLGLOT_PARSER = frozenset("sqlglot.parse sqlglot.parse_one sqlglot.transpile sqlglot.parser sqlglot.Parser".split())
+SQLGLOT_PARSER = frozenset(
+    [
+        "sqlglot.parse",
+        "sqlglot.parse_one",
+        "sqlglot.transpile",
+        "sqlglot.parser",
+        "sqlglot.Parser",
+        "sqlglot.dialects",
+        "sqlglot.Dialect",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,20 +95,21 @@ if [ "$clients" = yes ]; then
     fi
 fi
 
-# .venv, when the lock file, the project's metadata or the Python differ from those that it was made from.
+# .venv, when the lock file, the project's metadata, its Python or its place differ from those of the last time.
 stamp=.venv/turnout-setup
-wanted=$({ cat requirements.lock pyproject.toml; "$python" -V; pwd; } | sha256sum)
+wanted=$({ cat requirements.lock pyproject.toml; .venv/bin/python -V; pwd; } 2>/dev/null | sha256sum)
 if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     exit 0
 fi
-if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -V)" != "$("$python" -V)" ]; then
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python 3.11 or later is needed"; exit 1; }
+new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
+if ! .venv/bin/python -c "$new_enough" 2>/dev/null; then
+    "$python" -c "$new_enough" || { say "Python 3.11 or later is needed; PYTHON=... chooses another"; exit 1; }
     say "making .venv with $("$python" -V)"
     "$python" -m venv --clear .venv
 fi
 say "installing requirements.lock"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-.venv/bin/python -m pip check --disable-pip-version-check >&2
-echo "$wanted" >"$stamp"
+.venv/bin/python -m pip check --quiet --disable-pip-version-check >&2
+{ cat requirements.lock pyproject.toml; .venv/bin/python -V; pwd; } | sha256sum >"$stamp"
 say "done"
