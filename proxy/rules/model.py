@@ -1,7 +1,8 @@
 """The rules as frozen, typed values: what the rest of Turnout sees of `routing_rules.yaml`.
 
 Times are in seconds, sizes in bytes. Names of databases and tables are kept as written; look-ups go through
-`Rules.table`, which folds case when told so (servers with lower_case_table_names).
+`Rules.database` and `Rules.table`, which also find a name that is written in another case (servers with
+lower_case_table_names take it for the same).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +191,26 @@ class Rules:
 
     def home(self, database: str | None) -> str:
         """The cluster where tables of `database` without an entry live."""
-        entry = self.databases.get(database) if database else None
+        entry = self.database(database)
         return entry.home if entry else self.default_home
+
+    def database(self, name: str | None) -> Database | None:
+        """The entry of a database, or None. Names that differ only in case: one database on some servers, an error on
+        others; the rules never have two such entries."""
+        return _by_name(self.databases, name) if name else None
 
     def table(self, database: str | None, name: str) -> Table | None:
         """The entry of a table, or None when it has none (it lives on `home(database)`)."""
-        entry = self.databases.get(database) if database else None
-        if entry is None:
-            return None
-        found = entry.tables.get(name)
-        if found is None:  # names that differ only in case: same table on some servers, an error on others
-            folded = name.lower()
-            found = next((t for n, t in entry.tables.items() if n.lower() == folded), None)
-        return found
+        entry = self.database(database)
+        return _by_name(entry.tables, name) if entry else None
+
+
+_Entry = TypeVar("_Entry")
+
+
+def _by_name(entries: Mapping[str, _Entry], name: str) -> _Entry | None:
+    found = entries.get(name)
+    if found is None:
+        folded = name.lower()
+        found = next((entry for known, entry in entries.items() if known.lower() == folded), None)
+    return found

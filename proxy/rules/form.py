@@ -1,0 +1,359 @@
+"""The form of `routing_rules.yaml`: which keys there are and what type each has, as pydantic models.
+
+This is what one value can be judged by on its own; what has to agree with the rest of the file is checked by the
+readers. The JSON Schema for editors is made from these models, and so are the descriptions in it. Keys that are
+required at the top and in a database are optional here, so that one missing key does not hide what is wrong elsewhere;
+`schema.py` writes them down as required.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from proxy.rules import address, model, quantity, slots
+
+
+def _worded(convert: Callable[[Any], Any]) -> BeforeValidator:
+    """A validator from a function that raises ValueError with the end of a sentence."""
+
+    def validate(value: object) -> object:
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise PydanticCustomError("worded", "{message}", {"message": str(error)}) from None
+
+    return BeforeValidator(validate)
+
+
+def _address(value: object) -> model.Address:
+    if not isinstance(value, str):
+        raise ValueError("must be an address such as `127.0.0.1:3306`")
+    return address.parse(value)
+
+
+def _positive_duration(value: object) -> float:
+    seconds = quantity.duration_s(value)
+    if seconds < 0.001:
+        raise ValueError("must be at least `1ms`")
+    return seconds
+
+
+def _version(value: object) -> object:
+    if value == 1 and not isinstance(value, bool):
+        return value
+    raise ValueError("must be 1, the version of this format that this Turnout reads")
+
+
+def _workers(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 512):
+        return value
+    raise ValueError("must be `auto` (one per core) or a number from 1 to 512")
+
+
+def _packet_size(value: object) -> int:
+    size = quantity.size_bytes(value)
+    if not 1024 <= size <= 1 << 30:
+        raise ValueError("must be between `1KB` and `1GB`, as on MySQL")
+    return size
+
+
+def _key_value(value: object) -> int | str:
+    """A bound of a range, or a value of a list sharding."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be a whole number or text; put text that looks like something else in quotes")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("does not fit any integer type of MySQL")
+    return value
+
+
+def _qualified(value: object) -> str:
+    parts = value.split(".") if isinstance(value, str) else []
+    if len(parts) != 2 or not all(parts):
+        raise ValueError("must be `database.table`")
+    return str(value)
+
+
+_DURATION_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)$"},
+        {"type": "number", "minimum": 0},
+    ],
+    "examples": ["500ms", "5s", "2m", "1h"],
+}
+_SIZE_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": r"^[0-9]+\s*([Kk]|[Mm]|[Gg])?[Bb]$"}, {"type": "integer", "minimum": 0}],
+    "examples": ["64MB"],
+}
+_SLOTS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^[0-9]+(\s*-\s*[0-9]+)?(\s*,\s*[0-9]+(\s*-\s*[0-9]+)?)*$"},
+        {"type": "integer", "minimum": 0, "maximum": model.SLOTS - 1},
+        {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
+    ],
+    "examples": ["0-2047"],
+}
+
+Address = Annotated[
+    model.Address,
+    _worded(_address),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:3306", "/run/mysqld/mysqld.sock"]}),
+]
+Duration = Annotated[float, _worded(quantity.duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+PositiveDuration = Annotated[float, _worded(_positive_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[int, _worded(quantity.size_bytes), WithJsonSchema(_SIZE_SCHEMA)]
+PacketSize = Annotated[int, _worded(_packet_size), WithJsonSchema(_SIZE_SCHEMA)]
+KeyValue = Annotated[int | str, _worded(_key_value), WithJsonSchema({"type": ["integer", "string"]})]
+SlotRanges = Annotated[slots.Ranges, _worded(slots.parse), WithJsonSchema(_SLOTS_SCHEMA)]
+Version = Annotated[int, _worded(_version), WithJsonSchema({"const": 1})]
+Workers = Annotated[
+    int | Literal["auto"],
+    _worded(_workers),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 512}]}),
+]
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+EmptyAsMapping = BeforeValidator(lambda value: {} if value is None else value)  # `tables:` with nothing under it
+
+
+class Form(BaseModel):
+    """A mapping of the file. Unknown keys are refused; nothing is converted that was not meant so."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ListenTlsForm(Form):
+    """TLS towards clients. Paths are relative to the rules file."""
+
+    cert: Name = Field(description="PEM file with the certificate, and the chain below it.")
+    key: Name = Field(description="PEM file with the certificate's private key.")
+    client_ca: Name | None = Field(None, description="PEM file: clients must show a certificate that it signed.")
+    require: bool = Field(False, description="Refuse clients that do not use TLS.")
+
+
+class ListenForm(Form):
+    """Where Turnout can be reached."""
+
+    mysql: Address = Field(description="Where applications connect.")
+    http: Address | None = Field(None, description="/metrics, /healthz, /readyz and the dashboard. Absent: none.")
+    tls: ListenTlsForm | None = None
+    max_connections: Count = Field(10_000, description="Clients, per worker; more are told `Too many connections`.")
+
+
+class SecretForm(Form):
+    """A password, written in exactly one of three ways."""
+
+    password: str | None = Field(None, description="The password itself.")
+    password_env: Name | None = Field(None, description="The environment variable that holds it.")
+    password_file: Name | None = Field(None, description="The file that holds it, relative to the rules file.")
+
+
+class UserForm(SecretForm):
+    """An account that applications log in with. The same account is used on the servers."""
+
+    admin: bool = Field(False, description="May use SHOW TURNOUT, TURNOUT EXPLAIN and KILL of other accounts.")
+    reads: Name | None = Field(None, description="Not supported yet: always read this reporting database.")
+    auth: Literal["mysql_native_password", "caching_sha2_password"] | None = Field(
+        None, description="The authentication plugin to ask of clients. Absent: the one that the client prefers."
+    )
+
+
+class ServiceForm(SecretForm):
+    """Turnout's own account on the servers: health checks, catalog."""
+
+    user: Name = Field(description="The account's name.")
+
+
+class ClusterTlsForm(Form):
+    """TLS towards the servers of a cluster. Paths are relative to the rules file."""
+
+    ca: Name | None = Field(None, description="PEM file with the CA; the server's name is checked as well.")
+    cert: Name | None = Field(None, description="PEM file with our certificate, if servers ask for one.")
+    key: Name | None = Field(None, description="PEM file with our private key.")
+    verify: bool = Field(True, description="Check the server's certificate.")
+
+
+class ClusterForm(Form):
+    """One primary server and its replicas."""
+
+    primary: Address = Field(description="The server that takes writes.")
+    replicas: list[Address] = Field([], description="Servers that replicate from it.")
+    service: ServiceForm | None = None
+    tls: ClusterTlsForm | None = None
+    max_connections: Count = Field(100, description="Connections to each of its servers, per worker.")
+
+
+class HashForm(Form):
+    """CRC32(key) % 4096 is a row's slot, and the slot says the cluster."""
+
+    method: Literal["hash"]
+    clusters: list[Name] | None = Field(None, min_length=1, description="The slots in equal shares, in this order.")
+    slots: dict[str, SlotRanges] | None = Field(None, description="Which cluster has which of the slots 0 to 4095.")
+
+
+class RangeForm(Form):
+    """One range of a range sharding."""
+
+    below: KeyValue | None = Field(None, description="Keys below it, down to the range before. Absent in the last.")
+    cluster: Name
+
+
+class RangesForm(Form):
+    """Ascending ranges of keys."""
+
+    method: Literal["range"]
+    ranges: list[RangeForm] = Field(min_length=1, description="Ascending; the last has no `below`.")
+
+
+class ListForm(Form):
+    """Keys one by one."""
+
+    method: Literal["list"]
+    values: dict[str, list[KeyValue]] = Field(min_length=1, description="The keys of each cluster.")
+    default: Name | None = Field(None, description="The cluster of all other keys. Absent: they are refused.")
+
+
+class DirectoryForm(Form):
+    """Not supported yet: a table on home that says each key's cluster."""
+
+    method: Literal["directory"]
+    table: Annotated[str, _worded(_qualified), WithJsonSchema({"type": "string", "pattern": r"^[^.]+\.[^.]+$"})]
+
+
+ShardingForm = Annotated[HashForm | RangesForm | ListForm | DirectoryForm, Field(discriminator="method")]
+
+
+class ReadsForm(Form):
+    """Where reads may go."""
+
+    from_: Literal["primary", "replicas"] | None = Field(None, alias="from", description="Default: primary.")
+    max_lag: Duration | None = Field(None, description="A replica further behind is not read from. Default: 5s.")
+    own_writes: bool | None = Field(None, description="A session sees its own writes on replicas. Default: true.")
+
+
+class CacheClassForm(Form):
+    """Not supported yet: reads by these columns are served from memory."""
+
+    by: list[Name] = Field(min_length=1, description="The columns of the class.")
+
+
+CacheClasses = Annotated[
+    Annotated[CacheClassForm, Tag("one")] | Annotated[list[CacheClassForm], Tag("several"), Field(min_length=1)],
+    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+]
+
+
+class TableForm(Form):
+    """One table: on a `cluster`, or spread by a `sharding` and its `key`, or `everywhere`; else on home."""
+
+    cluster: Name | None = Field(None, description="The cluster that the whole table is on.")
+    sharding: Name | None = Field(None, description="The sharding that spreads its rows.")
+    key: Name | None = Field(None, description="The column whose value says where a row is.")
+    everywhere: Literal[True] | None = Field(None, description="A full copy on every cluster.")
+    reads: ReadsForm | None = None
+    cache: CacheClasses | None = Field(None, description="Not supported yet: one cache class, or several.")
+
+
+class DatabaseForm(Form):
+    """A database: its home, and the tables that something else is said about."""
+
+    home: Name | None = Field(None, description="The cluster of every table without a rule of its own.")
+    reads: ReadsForm | None = None
+    tables: Annotated[dict[str, Annotated[TableForm, EmptyAsMapping]], EmptyAsMapping] = Field({})
+
+
+class CacheForm(Form):
+    """Not supported yet: where cached results are kept."""
+
+    memcached: list[Address] = Field([], description="Shared between workers and hosts.")
+    local: Size = Field(64 << 20, description="Memory per worker.")
+    max_staleness: PositiveDuration = Field(0.5, description="How long another way's write may stay unseen.")
+
+
+class WorkbenchForm(Form):
+    """Not supported yet: a server that finishes statements over several clusters."""
+
+    cluster: Name
+    max_rows: Count = 1_000_000
+    max_time: PositiveDuration = 30.0
+
+
+Workbench = Annotated[
+    Annotated[Literal["off"], Tag("off")] | Annotated[WorkbenchForm, Tag("on")],
+    Discriminator(lambda value: "on" if isinstance(value, dict) else "off"),
+]
+
+_HEALTH, _POOL, _LIMITS = model.Health(), model.Pool(), model.Limits()
+
+
+class HealthForm(Form):
+    """How servers are watched."""
+
+    every: PositiveDuration = Field(_HEALTH.every_s, description="Between two probes of a server.")
+    timeout: PositiveDuration = Field(_HEALTH.timeout_s, description="Without an answer for so long, it is down.")
+    connect_timeout: PositiveDuration = Field(_HEALTH.connect_timeout_s, description="To connect and log in.")
+
+
+class PoolForm(Form):
+    """Connections to the servers."""
+
+    wait: PositiveDuration = Field(_POOL.wait_s, description="How long a statement may wait for a connection.")
+    max_waiters: Count = Field(_POOL.max_waiters, description="How many may wait, per pool.")
+    max_idle: PositiveDuration = Field(_POOL.max_idle_s, description="An idle connection is closed after it.")
+    max_age: PositiveDuration = Field(_POOL.max_age_s, description="A connection is not used again after it.")
+    max_statements: Count = Field(_POOL.max_statements, description="Prepared statements kept on one connection.")
+
+
+class LimitsForm(Form):
+    """What one client, or one stop, may take."""
+
+    login: PositiveDuration = Field(_LIMITS.login_s, description="How long a client may take to log in.")
+    drain: Duration = Field(_LIMITS.drain_s, description="How long transactions may take to finish at a stop.")
+    max_packet: PacketSize = Field(_LIMITS.max_packet, description="A client's statement.")
+    slow_statement: Duration = Field(_LIMITS.slow_statement_s, description="Slower ones are logged, without literals.")
+    shapes: Count = Field(_LIMITS.shapes, description="Plans kept per worker, and shapes measured.")
+
+
+class FileForm(Form):
+    """routing_rules.yaml, the rules of a Turnout proxy."""
+
+    model_config = ConfigDict(title="Turnout routing rules")
+
+    turnout: Version | None = Field(None, description="The version of this format: 1.")
+    listen: ListenForm | None = None
+    workers: Workers = Field(1, description="Processes; auto: one per core.")
+    users: Annotated[dict[str, UserForm], EmptyAsMapping] = Field({}, description="Accounts of applications, by name.")
+    users_from: Name | None = Field(None, description="Take accounts from the grant tables of this cluster.")
+    clusters: Annotated[dict[str, ClusterForm], EmptyAsMapping] = Field({}, description="Clusters, by name.")
+    service: ServiceForm | None = None
+    shardings: Annotated[dict[str, ShardingForm], EmptyAsMapping] = Field({}, description="Shardings, by name.")
+    databases: Annotated[dict[str, Annotated[DatabaseForm, EmptyAsMapping]], EmptyAsMapping] = Field(
+        {}, description="Databases, by name."
+    )
+    cache: CacheForm | None = None
+    transactions: Literal["atomic", "best_effort", "single"] = Field(
+        "single", description="Writes on several clusters in one transaction. atomic is not supported yet."
+    )
+    workbench: Workbench = Field("off", description="Anything but off is not supported yet.")
+    health: HealthForm = Field(HealthForm.model_validate({}))
+    pool: PoolForm = Field(PoolForm.model_validate({}))
+    limits: LimitsForm = Field(LimitsForm.model_validate({}))
+
+
+SHARDING_FORMS: dict[str, type[Form]] = {
+    "hash": HashForm,
+    "range": RangesForm,
+    "list": ListForm,
+    "directory": DirectoryForm,
+}
