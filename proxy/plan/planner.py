@@ -1,0 +1,83 @@
+"""The planning ladder: a statement, the rules and the catalog -> a plan. Pure.
+
+Local, Forward, a shard by key, Scatter (and split INSERTs, and writes to every copy), Refuse: the first that is right.
+Triggers and stored programs run where the statement that starts them runs; what they touch is not looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from parser.statement import Kind, Statement
+from proxy.back.catalog import Catalog
+from proxy.errors import StatementRefused
+from proxy.plan import refusals
+from proxy.plan.case import Case, case, with_traits
+from proxy.plan.insert_values import generated_id
+from proxy.plan.inserts import plan_insert
+from proxy.plan.local import plan_local
+from proxy.plan.places import check_views
+from proxy.plan.plan import Local, Plan, Refuse
+from proxy.plan.rows import plan_rows
+from proxy.plan.server_work import plan_explain, plan_server_work
+from proxy.rules.model import Rules
+
+
+def plan(statement: Statement, rules: Rules, catalog: Catalog, database: str | None) -> Plan:
+    """What happens to `statement` in a session whose database is `database`. Never raises for a client's statement."""
+    try:
+        return _plan(case(statement, rules, catalog, database))
+    except StatementRefused as refusal:
+        refusal.__context__ = None  # the plan is kept: do not keep the frames of its making
+        return Refuse(statement=statement, error=refusal.with_traceback(None), effects=statement.effects)
+
+
+def _plan(asked: Case) -> Plan:
+    statement = asked.statement
+    _check_hint(asked)
+    local = plan_local(asked)
+    if local is not None:
+        return local
+    hint = statement.hint
+    plan: Plan
+    if hint is not None and hint.cluster is not None:
+        plan = asked.forward(hint.cluster, "a hint names the cluster")
+    else:
+        plan = _by_kind(asked)
+    if not isinstance(plan, Local):
+        plan = with_traits(plan, asked)
+    if statement.insert is not None:
+        known, explicit = generated_id(statement, asked.schema(statement.insert.table))
+        plan = dataclasses.replace(plan, generated_id=known, explicit_ids=explicit)
+    return plan
+
+
+def _by_kind(asked: Case) -> Plan:
+    kind = asked.statement.kind
+    if kind is Kind.EXPLAIN:
+        return _explain(asked)
+    if kind in (Kind.SELECT, Kind.UPDATE, Kind.DELETE, Kind.DO):
+        check_views(list(asked.places), asked.rules, asked.catalog)
+        return plan_rows(asked)
+    if kind in (Kind.INSERT, Kind.REPLACE):
+        check_views(list(asked.places), asked.rules, asked.catalog)
+        return plan_insert(asked)
+    return plan_server_work(asked)
+
+
+def _explain(asked: Case) -> Plan:
+    inner = asked.statement.inner
+    if inner is None:
+        return plan_rows(asked)
+    inner_asked = case(inner, asked.rules, asked.catalog, asked.database)
+    return plan_explain(asked, _plan(inner_asked))
+
+
+def _check_hint(asked: Case) -> None:
+    hint = asked.statement.hint
+    if hint is None:
+        return
+    if hint.unknown:
+        raise refusals.HINT_UNKNOWN.error(word=hint.unknown[0])
+    if hint.cluster is not None and hint.cluster not in asked.rules.clusters:
+        raise refusals.HINT_CLUSTER.error(cluster=hint.cluster, clusters=", ".join(asked.rules.clusters))

@@ -1,0 +1,247 @@
+"""Every refusal of the planner: its slug, what is said, and what to do instead.
+
+The slug is stable (metrics, docs). Sentence and remedy are format strings; together they are the error's message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.errors import StatementRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    slug: str
+    sentence: str
+    remedy: str
+    errno: int = 1235  # ER_NOT_SUPPORTED_YET
+    sqlstate: str = "42000"
+
+    def error(self, **names: str) -> StatementRefused:
+        """The error that a client gets, with the sentence's blanks filled in."""
+        message = f"{self.sentence} {self.remedy}".strip().format(**names)
+        return StatementRefused(message, self.errno, self.sqlstate, reason=self.slug)
+
+
+# -- tables in several places
+
+CROSS_CLUSTER = Refusal(
+    "cross-cluster",
+    "{first} is on cluster {first_cluster} and {second} on cluster {second_cluster}: Turnout cannot yet answer one "
+    "statement from two clusters.",
+    "Query them one after the other, or give both tables the same `cluster:`, or make the smaller one "
+    "`everywhere: true`.",
+)
+SHARDED_AND_FIXED = Refusal(
+    "sharded-with-other-cluster",
+    "{sharded} is sharded by {column} and {fixed} is on cluster {cluster}: Turnout can answer this only when the rows "
+    "of {sharded} are on {cluster} too.",
+    "Query them one after the other, or make {fixed} `everywhere: true`.",
+)
+SHARDS_APART = Refusal(
+    "not-one-shard",
+    "{tables} are sharded and this statement is not limited to one shard.",
+    "Give each of them a condition on its key ({conditions}), or join them on their keys.",
+)
+NOT_ONE_SHARD = Refusal(
+    "not-one-shard",
+    "{table} is sharded by {column} and this statement, which is not limited to one shard, {why}.",
+    "Add a condition {column} = ..., or leave that to the application.",
+)
+SEVERAL_SHARDS = Refusal(
+    "several-shards",
+    "The values given for {keys} are on several shards ({clusters}), or are not such that their shard is known.",
+    "Use values of the key's own type and one statement per key.",
+)
+OUTFILE_ELSEWHERE = Refusal(
+    "outfile",
+    "SELECT .. INTO OUTFILE writes on the server of cluster {home} alone, and {table} is not all there.",
+    "Fetch the rows and write the file in the application.",
+)
+
+# -- writing in several places
+
+SEVERAL_WRITES = Refusal(
+    "several-writes",
+    "This {verb} of {table} would write on clusters {clusters}, and with `transactions: single` a statement writes on "
+    "one cluster only.",
+    "{advice}or set `transactions: best_effort`.",
+)
+UPDATE_KEY = Refusal(
+    "update-shard-key",
+    "{column} is the shard key of {table}: assigning it would move rows between shards.",
+    "Leave it out (or, with a condition on {column}, assign a value of the same shard), or insert the row under its "
+    "new key and delete the old one.",
+)
+UPSERT_UNIQUE = Refusal(
+    "unique-key-without-shard-key",
+    "{verb} decides by unique keys, and {table} has one without its shard key {column} ({unique}): the row that it "
+    "would meet may be on another shard.",
+    "Add {column} to that unique key, or use INSERT and UPDATE.",
+)
+
+# -- INSERT into a sharded table
+
+INSERT_WITHOUT_KEY = Refusal(
+    "insert-without-shard-key",
+    "{table} is sharded by {column}, and this INSERT gives it no value of its own in every row.",
+    "Name {column} among the columns and give it a literal or a bound value, not NULL, DEFAULT or an expression.",
+)
+INSERT_KEY_VALUE = Refusal(
+    "insert-shard-key-value",
+    "{table} is sharded by {column}, and a value given for it is NULL, out of range, too long, not of the column's "
+    "type, or has characters whose equality under the column's collation Turnout does not model.",
+    "Give a value that is written as the column stores it.",
+)
+INSERT_KEY_NOWHERE = Refusal(
+    "insert-shard-key-unlisted",
+    "{table} is sharded by {column}, and the sharding {sharding} has no cluster for a value given for it.",
+    "Add the value, or a `default:`, to the sharding.",
+)
+INSERT_SELECT = Refusal(
+    "insert-select-into-sharded",
+    "{table} is sharded by {column}: Turnout cannot yet spread the rows of a query over the shards.",
+    "Run the query first and INSERT its rows with VALUES.",
+)
+LOAD_DATA = Refusal(
+    "load-data-into-several",
+    "{table} is on several clusters: Turnout cannot yet spread LOAD DATA over them.",
+    "INSERT the rows with VALUES, a few hundred in one statement.",
+)
+AUTO_INCREMENT = Refusal(
+    "auto-increment-of-sharded",
+    "{table} is on several clusters, and this INSERT leaves its AUTO_INCREMENT column {column} to the server: every "
+    "cluster would count for itself.",
+    "Give {column} a value that is not 0 or NULL (Turnout has no sequences yet).",
+)
+COLUMN_COUNT = Refusal(
+    "column-count",
+    "Column count doesn't match value count at row {row}",
+    "",
+    1136,
+    "21S01",
+)
+SPLIT_PREPARED = Refusal(
+    "split-prepared-insert",
+    "The rows of this prepared INSERT into {table} are on several shards ({clusters}).",
+    "Execute it once per row, or send it as a text statement.",
+)
+SPLIT_NEEDS_ONE = Refusal(
+    "split-insert",
+    "The rows of this INSERT into {table} are on several shards ({clusters}), and it {why}.",
+    "Insert the rows of each shard with a statement of their own.",
+)
+
+# -- tables that are everywhere
+
+EVERYWHERE_DIFFERS = Refusal(
+    "everywhere-not-deterministic",
+    "{table} is on every cluster, and this {verb} {why}: its copies would come to differ.",
+    "{advice}",
+)
+EVERYWHERE_MIXED = Refusal(
+    "everywhere-with-other-tables",
+    "{table} is on every cluster, and this {verb} also concerns {other}, which is not.",
+    "Write to {table} with a statement of its own that gives values.",
+)
+
+# -- schema
+
+SCHEMA_UNKNOWN = Refusal(
+    "schema-unknown",
+    "The schema of {table} is not known yet: none of its clusters ({clusters}) has told it.",
+    "Check that the table exists there and that `turnout status` shows the clusters up, then try again.",
+    1105,
+    "HY000",
+)
+KEY_UNUSABLE = Refusal(
+    "shard-key-unusable",
+    "{table} cannot be sharded as the rules say: {why}.",
+    "`turnout check` tells what to change.",
+    1105,
+    "HY000",
+)
+VIEW_OF_MOVED = Refusal(
+    "view-of-moved-table",
+    "The view {view} on cluster {cluster} reads {table}, which is not (or not only) there.",
+    "Query the tables themselves, or create the view on the cluster that holds its tables and give it a `cluster:` "
+    "rule.",
+)
+VIEW_UNREADABLE = Refusal(
+    "view-unreadable",
+    "{view} is a view whose definition Turnout's service account may not read, and other tables have left home.",
+    "Grant SHOW VIEW to that account.",
+)
+
+# -- statements that work on a server rather than on rows
+
+DDL_ON_SEVERAL = Refusal(
+    "ddl-on-several",
+    "{table} is on clusters {clusters}, and schema changes on several clusters are not supported yet: run it on every "
+    "cluster.",
+    "Send it once for each: {hints}",
+)
+DDL_READS_SHARDED = Refusal(
+    "ddl-on-several",
+    "This statement would make an object on cluster {cluster} that depends on {table}, which is on clusters "
+    "{clusters}.",
+    "Create it where it is needed, on every cluster: {hints}",
+)
+DATABASE_DDL = Refusal(
+    "database-ddl-on-several",
+    "Database {database} has tables on clusters {clusters}, and creating, altering or dropping databases on several "
+    "clusters is not supported yet: run it on every cluster.",
+    "Send it once for each: {hints}",
+)
+ACCOUNT_ON_SEVERAL = Refusal(
+    "account-on-several",
+    "Accounts are used on every cluster, and this statement would change them on one.",
+    "Send it once for each: {hints}",
+)
+TABLE_WORK_ON_SEVERAL = Refusal(
+    "table-work-on-several",
+    "{what} works on one server, and {table} is on clusters {clusters}.",
+    "Send it once for each: {hints}",
+)
+LOCK_ON_SEVERAL = Refusal(
+    "lock-tables-on-several",
+    "LOCK TABLES works on one server, and {table} is on clusters {clusters}.",
+    "Use a transaction with SELECT .. FOR UPDATE.",
+)
+SQL_PREPARE = Refusal(
+    "sql-prepare",
+    "{verb} hides a statement in a string, and tables of this installation are on several clusters.",
+    "Use the client library's prepared statements instead.",
+)
+EXPLAIN_WRITES = Refusal(
+    "explain-of-several-writes",
+    "The statement would write to {table} on clusters {clusters}; ANALYZE would carry it out on one of them only.",
+    "Explain it with a condition that leads to one shard, or with /* turnout: cluster=NAME */.",
+)
+
+# -- text that was not understood
+
+NOT_UNDERSTOOD = Refusal(
+    "not-understood",
+    "Turnout could not read this statement, and it mentions `{word}`, which has left home. {error}",
+    "Write it differently, or say where it runs: /* turnout: cluster=NAME */.",
+)
+SEVERAL_STATEMENTS = Refusal(
+    "several-statements",
+    "Several statements in one text are passed on only when they can all run on one cluster without Turnout knowing "
+    "them, and this text has the word `{word}`.",
+    "Send them one by one.",
+)
+HINT_UNKNOWN = Refusal(
+    "hint-unknown",
+    "The hint `{word}` is not one of cluster=NAME, primary and no-cache.",
+    "Correct or remove the comment.",
+)
+HINT_CLUSTER = Refusal(
+    "hint-cluster",
+    "The hint names the cluster {cluster}, which is not in the rules.",
+    "The clusters are {clusters}.",
+)
+
+ALL: tuple[Refusal, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))

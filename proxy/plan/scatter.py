@@ -1,0 +1,102 @@
+"""When the answers of all shards, one after the other, are the answer of one server that holds all the rows.
+
+Each row of the result has to come from exactly one row of one sharded table, the *driver*, and everything else that it
+depends on has to be on the driver's shard: copies of `everywhere` tables, and sharded rows with the driver's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from parser.statement import Block, Effect, Kind
+from proxy.errors import StatementRefused
+from proxy.plan import refusals
+from proxy.plan.case import Case, pin_reason
+from proxy.plan.pins import Conditions
+from proxy.plan.places import Place
+
+_ONE_SERVER = (
+    (Effect.UNKNOWN_FUNCTION, "calls a function that Turnout does not know"),
+    (Effect.SETS_USER_VARIABLE, "sets a user variable"),
+    (Effect.SESSION_LOCK, "takes or asks for a lock of the session"),
+    (Effect.SETS_LAST_INSERT_ID, "sets LAST_INSERT_ID()"),
+    (Effect.USES_FOUND_ROWS, "uses FOUND_ROWS()"),
+    (Effect.CALC_FOUND_ROWS, "uses SQL_CALC_FOUND_ROWS"),
+    (Effect.USES_ROW_COUNT, "uses ROW_COUNT()"),
+    (Effect.USES_CONNECTION_ID, "uses CONNECTION_ID()"),
+    (Effect.USES_DIAGNOSTICS, "uses the diagnostics area"),
+    (Effect.SEQUENCE, "uses a sequence"),
+    (Effect.RETURNING, "uses RETURNING"),
+    (Effect.TEMPORARY_TABLE, "makes a temporary table"),
+)
+
+_BREAKS: tuple[tuple[Callable[[Block], bool], str], ...] = (
+    (lambda block: block.set_operation, "combines queries"),
+    (lambda block: block.grouped, "groups its rows"),
+    (lambda block: block.aggregates, "aggregates over its rows"),
+    (lambda block: block.having, "has a HAVING condition"),
+    (lambda block: block.windows, "uses window functions"),
+    (lambda block: block.distinct, "removes duplicate rows"),
+    (lambda block: block.ordered, "sorts its rows"),
+    (lambda block: block.limited, "limits its rows"),
+)
+
+
+def one_server_reason(effects: Effect) -> str:
+    """What ties a statement with these effects to one server, as a clause; "" if nothing does."""
+    return next((why for effect, why in _ONE_SERVER if effects & effect), "")
+
+
+def scatter_problem(asked: Case, found: Conditions) -> StatementRefused | None:
+    """Why this statement, all of whose tables are sharded or everywhere, cannot be sent to every shard as it is."""
+    statement = asked.statement
+    tables = asked.sharded
+    first = tables[0]
+
+    def not_one_shard(why: str) -> StatementRefused:
+        return refusals.NOT_ONE_SHARD.error(table=first.label, column=first.key, why=why)
+
+    if statement.kind not in (Kind.SELECT, Kind.UPDATE, Kind.DELETE):
+        return not_one_shard(f"is a {statement.kind.value.upper()}, which cannot be spread")
+    if any(table.entry.sharding is not first.entry.sharding for table in tables if table.entry and first.entry):
+        return _apart(tables)
+    tied = one_server_reason(statement.effects)
+    if tied or pin_reason(statement):
+        return not_one_shard(tied or "keeps state on one connection")
+    roots = [block for block in statement.blocks if block.parent is None]
+    if len(roots) != 1:
+        return not_one_shard("combines queries")
+    root = roots[0]
+    broken = next((why for test, why in _BREAKS if test(root)), None)
+    if broken is not None:
+        return not_one_shard(broken)
+    drivers = [table for table in tables if table.ref.block == root.index]
+    if not drivers:
+        return not_one_shard("reads it in a subquery only")
+    drivers = [table for table in drivers if _always_there(table, root, asked)]
+    if not drivers:
+        return not_one_shard("may give rows without a row of it (outer join)")
+    for driver in drivers:
+        together = found.reachable((driver.ref.index, driver.key))
+        if all((table.ref.index, table.key) in together for table in tables):
+            return None
+    return _apart(tables)
+
+
+def _always_there(table: Place, root: Block, asked: Case) -> bool:
+    """Is there a row of this table in every row of the root's join?"""
+    if not root.outer_joins:
+        return True
+    if root.nullable is not None:
+        return table.ref.index not in root.nullable
+    # Which side of the joins it is on is not known. Where every table of the join is sharded and leads to the others
+    # by key, rows with NULLs in its place are on the shard of the row that is there.
+    return not asked.statement.subqueries and all(each.sharded for each in asked.places if each.ref.block == root.index)
+
+
+def _apart(tables: list[Place]) -> StatementRefused:
+    labels = list(dict.fromkeys(table.label for table in tables))
+    return refusals.SHARDS_APART.error(
+        tables=" and ".join(labels) if len(labels) > 1 else f"Several mentions of {labels[0]}",
+        conditions=", ".join(dict.fromkeys(f"{table.ref.alias}.{table.key} = ..." for table in tables)),
+    )

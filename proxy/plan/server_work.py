@@ -1,0 +1,196 @@
+"""Statements that work on a server rather than on rows: DDL, SHOW, locks, accounts, texts that were not understood."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from parser.statement import Kind
+from proxy.plan import refusals
+from proxy.plan.case import Case, writes
+from proxy.plan.inserts import InsertRows
+from proxy.plan.places import (
+    Place,
+    check_views,
+    database_entry,
+    left_home,
+    one_place,
+    table_clusters,
+    words_elsewhere,
+)
+from proxy.plan.plan import Forward, Local, Plan, Refuse
+from proxy.plan.rows import fixed_cluster, plan_rows
+from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.write_all import WriteAll
+from proxy.rules.model import Rules
+
+
+def plan_server_work(asked: Case) -> Plan:
+    """Everything but queries and row changes. Raises StatementRefused."""
+    kind = asked.statement.kind
+    if kind in (Kind.SHOW, Kind.DESCRIBE):
+        return _plan_show(asked)
+    if kind is Kind.DDL:
+        return _plan_ddl(asked)
+    if kind is Kind.LOAD_DATA:
+        return _plan_load_data(asked)
+    if kind is Kind.ACCOUNT:
+        return _plan_account(asked)
+    if kind in (Kind.ADMIN, Kind.HANDLER, Kind.LOCK_TABLES):
+        return _plan_table_work(asked)
+    if kind in (Kind.UNKNOWN, Kind.MULTI):
+        return _plan_unread(asked)
+    return asked.forward(asked.home)  # CALL, XA, UNLOCK TABLES
+
+
+def _hints(clusters: Iterable[str]) -> str:
+    return ", ".join(f"/* turnout: cluster={cluster} */" for cluster in clusters)
+
+
+def _clusters(asked: Case, table: Place) -> tuple[str, ...]:
+    if table.cluster is not None or table.entry is None:
+        return (table.cluster or asked.home,)
+    return table_clusters(asked.rules, table.entry)
+
+
+def _on_several(asked: Case, written_only: bool = False) -> tuple[Place, tuple[str, ...]] | None:
+    """The first table that is on several clusters, and these."""
+    for each in asked.places:
+        if each.cluster is None and (each.written or not written_only):
+            return each, _clusters(asked, each)
+    return None
+
+
+def _plan_show(asked: Case) -> Plan:
+    if not asked.places:
+        return asked.forward(asked.home)
+    table = asked.places[0]
+    clusters = _clusters(asked, table)
+    if len(clusters) > 1:
+        return asked.forward(clusters[0], f"{table.label} is on {', '.join(clusters)}: the first answers")
+    return asked.forward(clusters[0])
+
+
+def _plan_ddl(asked: Case) -> Plan:
+    written = _on_several(asked, written_only=True)
+    if written is not None:
+        table, clusters = written
+        raise refusals.DDL_ON_SEVERAL.error(table=table.label, clusters=", ".join(clusters), hints=_hints(clusters))
+    cluster = fixed_cluster(asked) or asked.home
+    if asked.sharded:
+        table = asked.sharded[0]
+        clusters = _clusters(asked, table)
+        raise refusals.DDL_READS_SHARDED.error(
+            cluster=cluster, table=table.label, clusters=", ".join(clusters), hints=_hints(clusters)
+        )
+    check_views([each for each in asked.places if not each.written], asked.rules, asked.catalog)
+    if not asked.places:
+        _check_database_ddl(asked)
+    return asked.forward(cluster)
+
+
+def _check_database_ddl(asked: Case) -> None:
+    """CREATE, ALTER, DROP DATABASE: refused where tables of that database are on other clusters too."""
+    statement = asked.statement
+    if not any(word in statement.name.lower().split() for word in ("database", "schema")):
+        return
+    entry = database_entry(asked.rules, statement.detail or asked.database)
+    if entry is None:
+        return
+    clusters = dict.fromkeys((entry.home, *(c for t in entry.tables.values() for c in table_clusters(asked.rules, t))))
+    if tuple(clusters) != (asked.home,):
+        raise refusals.DATABASE_DDL.error(database=entry.name, clusters=", ".join(clusters), hints=_hints(clusters))
+
+
+def _plan_load_data(asked: Case) -> Plan:
+    table = next((each for each in asked.places if each.written), None)
+    if table is not None and table.cluster is None:
+        raise refusals.LOAD_DATA.error(table=table.label)
+    return plan_rows(asked)
+
+
+def clusters_in_use(rules: Rules) -> tuple[str, ...]:
+    """Every cluster that holds tables by the rules."""
+    homes = (rules.default_home, *(database.home for database in rules.databases.values()))
+    return tuple(dict.fromkeys((*homes, *(c for table in left_home(rules) for c in table_clusters(rules, table)))))
+
+
+def _plan_account(asked: Case) -> Plan:
+    cluster = one_place(asked.rules)
+    if cluster is None:
+        raise refusals.ACCOUNT_ON_SEVERAL.error(hints=_hints(clusters_in_use(asked.rules)))
+    return asked.forward(cluster)
+
+
+def _plan_table_work(asked: Case) -> Plan:
+    kind = asked.statement.kind
+    several = _on_several(asked, written_only=kind is Kind.LOCK_TABLES)
+    if kind is Kind.LOCK_TABLES:
+        several = several or next(((each, _clusters(asked, each)) for each in asked.sharded), None)
+        if several is not None:
+            raise refusals.LOCK_ON_SEVERAL.error(table=several[0].label, clusters=", ".join(several[1]))
+    elif several is not None:
+        raise refusals.TABLE_WORK_ON_SEVERAL.error(
+            what=asked.verb() if kind is Kind.HANDLER else "This statement",
+            table=several[0].label,
+            clusters=", ".join(several[1]),
+            hints=_hints(several[1]),
+        )
+    return asked.forward(fixed_cluster(asked) or asked.home)
+
+
+# Words by which one of several statements may change what the session has to know of.
+_SESSION_WORDS = frozenset(
+    {
+        *("use", "set", "begin", "start", "commit", "rollback", "savepoint", "release", "xa", "lock", "unlock"),
+        *("prepare", "execute", "deallocate", "handler", "get_lock", "release_lock", "release_all_locks", "kill"),
+        *("temporary", "create", "alter", "drop", "truncate", "rename", "grant", "revoke", "flush", "reset", "load"),
+    }
+)
+
+
+def _plan_unread(asked: Case) -> Plan:
+    """A text whose tables are not known: to home, unless it mentions something that is not there."""
+    statement = asked.statement
+    elsewhere = sorted(statement.words & words_elsewhere(asked.rules, asked.catalog, asked.home))
+    if statement.kind is Kind.MULTI:
+        elsewhere += sorted(statement.words & _SESSION_WORDS)
+        if elsewhere:
+            raise refusals.SEVERAL_STATEMENTS.error(word=elsewhere[0])
+        return asked.forward(asked.home, "several statements, none of which concerns the session or another cluster")
+    if elsewhere:
+        raise refusals.NOT_UNDERSTOOD.error(word=elsewhere[0], error=statement.error)
+    return asked.forward(asked.home, "not understood, but it mentions nothing that has left home")
+
+
+def plan_explain(asked: Case, inner: Plan) -> Plan:
+    """EXPLAIN: where the statement itself goes; the first of its clusters where it reads on several.
+
+    ANALYZE carries the statement out, so that one which writes on several clusters is refused.
+    """
+    statement = asked.statement
+    if isinstance(inner, Refuse):
+        raise inner.error.with_traceback(None)
+    if isinstance(inner, Local):
+        return asked.forward(asked.home)
+    if isinstance(inner, Forward):
+        return asked.forward(inner.cluster, *inner.notes)
+    changes = writes(statement)
+    if isinstance(inner, ByKey):
+        fallback = plan_explain(asked, inner.fallback) if not isinstance(inner.fallback, Refuse) else inner.fallback
+        return dataclasses.replace(inner, statement=statement, fallback=fallback)
+    if isinstance(inner, Scatter) and not changes:
+        first = inner.clusters[0]
+        return asked.forward(first, f"the statement itself goes to {', '.join(inner.clusters)}: the first explains it")
+    table = asked.statement.inner.tables[0].name if asked.statement.inner else ""
+    if isinstance(inner, InsertRows):
+        several = refusals.EXPLAIN_WRITES
+        return dataclasses.replace(
+            inner, statement=statement, together=lambda clusters: several.error(table=table, clusters=clusters)
+        )
+    clusters: tuple[str, ...] = ()
+    if isinstance(inner, Scatter):
+        clusters = inner.clusters
+    elif isinstance(inner, WriteAll):
+        clusters = tuple(send.cluster for send in inner.fixed.sends)
+    raise refusals.EXPLAIN_WRITES.error(table=table, clusters=", ".join(clusters))

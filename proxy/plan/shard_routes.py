@@ -1,0 +1,177 @@
+"""Plans for sharded tables whose target depends on the values of one statement."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from parser.statement import Hole, Param, Value, Word
+from proxy.plan import refusals
+from proxy.plan.keys import Family, form_text
+from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
+from proxy.plan.sharding import Placement
+from proxy.rules.model import SLOTS, Method
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPin:
+    """The rows of a sharded table that can matter have one of `values` in its key."""
+
+    table: str  # for people
+    column: str
+    values: tuple[Value, ...]
+    placement: Placement
+
+    def clusters(self, value_of: ValueOf) -> set[str] | None:
+        """Where those rows are. None: they may be anywhere. Empty: there can be none."""
+        found = set()
+        for value in self.values:
+            text = form_text(self.placement.form, constant(value, value_of))
+            if text is None:
+                return None
+            cluster = self.placement.cluster(text)
+            if cluster is not None:
+                found.add(cluster)
+        return found
+
+
+def constant(value: Value, value_of: ValueOf) -> KeyValue:
+    """The value of a constant, words included."""
+    if isinstance(value, (Hole, Param)):
+        return value_of(value)
+    if value is Word.TRUE:
+        return 1
+    if value is Word.FALSE:
+        return 0
+    if value is Word.NULL:
+        return None
+    return Unknown.UNKNOWN
+
+
+@functools.lru_cache(maxsize=1024)
+def route_to(cluster: str) -> Route:
+    """The client's own bytes to one cluster."""
+    return Route((Send(cluster),))
+
+
+@functools.lru_cache(maxsize=64)
+def _routes_by_slot(slots: tuple[str, ...]) -> tuple[Route, ...]:
+    return tuple(route_to(cluster) for cluster in slots)
+
+
+_REPLIES = {
+    Reply.CONCATENATE: "rows one shard after the other",
+    Reply.SUM: "affected rows added up",
+    Reply.FIRST: "the first shard's",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter(Plan):
+    """The statement as it is to every shard; the answers one after the other, or their affected rows added up."""
+
+    kind = "scatter"
+    clusters: tuple[str, ...]
+    reply: Reply
+
+    def route(self, value_of: ValueOf, text: bytes) -> Route:
+        return self.route_over(self.clusters)
+
+    def route_over(self, clusters: Iterable[str]) -> Route:
+        """To those of the shards that can hold rows that matter."""
+        wanted = frozenset(clusters)
+        return Route(tuple(Send(cluster) for cluster in self.clusters if cluster in wanted), self.reply)
+
+    def describe(self) -> list[tuple[str, str]]:
+        lines = [("plan", self.kind), ("clusters", ", ".join(self.clusters)), ("answers", _REPLIES[self.reply])]
+        return [*lines, *self.traits()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByKey(Plan):
+    """To the one shard that holds every row that matters: all `keys` lead there (and `required` is it, if given).
+
+    Where they lead to several shards, or a value's shard is not known, `fallback` decides. `moves` are values that an
+    UPDATE assigns to shard keys: they have to leave the rows where they are.
+    """
+
+    kind = "shard"
+    keys: tuple[KeyPin, ...]
+    fallback: Plan
+    required: str | None = None
+    any_cluster: str  # where no row can matter
+    moves: tuple[KeyPin, ...] = ()
+
+    # The quick way: one hashed integer key with one value, no conditions.
+    _value: Value | None = field(init=False, default=None, repr=False, compare=False)
+    _low: int = field(init=False, default=0, repr=False, compare=False)
+    _high: int = field(init=False, default=0, repr=False, compare=False)
+    _routes: tuple[Route, ...] = field(init=False, default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.keys) != 1 or self.required is not None or self.moves:
+            return
+        key = self.keys[0]
+        sharding, form = key.placement.sharding, key.placement.form
+        if len(key.values) == 1 and sharding.method is Method.HASH and form.family is Family.INTEGER:
+            if isinstance(key.values[0], (Hole, Param)):
+                object.__setattr__(self, "_value", key.values[0])
+                object.__setattr__(self, "_low", form.low)
+                object.__setattr__(self, "_high", form.high)
+                object.__setattr__(self, "_routes", _routes_by_slot(sharding.slots))
+
+    def route(self, value_of: ValueOf, text: bytes) -> Route:
+        if self._value is not None:
+            value = value_of(self._value)
+            if type(value) is int and self._low <= value <= self._high:
+                return self._routes[crc32(b"%d" % value) % SLOTS]
+        return self._route(value_of, text)
+
+    def _route(self, value_of: ValueOf, text: bytes) -> Route:
+        found = {self.required} if self.required is not None else set()
+        known = True
+        for key in self.keys:
+            clusters = key.clusters(value_of)
+            if clusters is None:
+                known = False
+            else:
+                found.update(clusters)
+        if not known or len(found) > 1:
+            if known and isinstance(self.fallback, Scatter):
+                return self.fallback.route_over(found)
+            return self.fallback.route(value_of, text)
+        cluster = found.pop() if found else self.any_cluster
+        for move in self.moves:
+            if move.clusters(value_of) != {cluster}:
+                raise refusals.UPDATE_KEY.error(table=move.table, column=move.column)
+        return route_to(cluster)
+
+    def describe(self) -> list[tuple[str, str]]:
+        lines = [("plan", self.kind)]
+        for key in self.keys:
+            sharding = key.placement.sharding
+            lines.append(("key", f"{key.table}.{key.column} = {values_text(key.values)}"))
+            lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
+        if self.required is not None:
+            lines.append(("only if on", self.required))
+        fallback = self.fallback.describe()
+        lines.append(("otherwise", "; ".join(f"{what}: {value}" for what, value in fallback if what not in _TRAITS)))
+        return [*lines, *self.traits()]
+
+
+_TRAITS = frozenset({"runs on", "pins", "last insert id", "note"})
+
+
+def values_text(values: tuple[Value, ...]) -> str:
+    """Values for EXPLAIN: literals as `?` (with their place), several as a list."""
+    texts = []
+    for value in values:
+        if isinstance(value, Hole):
+            texts.append(f"literal {value.index}")
+        elif isinstance(value, Param):
+            texts.append(f"parameter {value.index}")
+        else:
+            texts.append(value.value if isinstance(value, Word) else "expression")
+    return texts[0] if len(texts) == 1 else f"one of ({', '.join(texts)})"
