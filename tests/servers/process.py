@@ -17,7 +17,7 @@ class NotReady(RuntimeError):
 
 
 class Process:
-    """A program that is started in a process group of its own, with its output in a log file.
+    """A program that is started in a session of its own (a Ctrl-C is for us), with its output in a log file.
 
     Subclasses say in `ready` when it can be used. `ready` raises OSError (or returns False) for "not yet".
     """
@@ -92,7 +92,7 @@ class Process:
             raise NotReady(f"{self.name} was not ready after {limit:g} s: {last or ''}\n{self.log_tail()}") from None
 
     def stop(self, deadline_s: float = 20.0) -> int | None:
-        """SIGTERM, then SIGKILL to the whole group after the deadline. Returns the exit status."""
+        """SIGTERM, then SIGKILL to it and its descendants after the deadline. Returns the exit status."""
         if self._popen is None:
             return None
         if self.alive:
@@ -102,21 +102,22 @@ class Process:
                 self._popen.wait(deadline_s)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._end_group()
         return self._popen.wait()
 
     def kill(self) -> None:
-        """kill -9 of the program and its children."""
+        """kill -9 of the program and its descendants."""
+        if self.alive:
+            self._signal_all(signal.SIGKILL)
         if self._popen is not None:
-            self._end_group()
             self._popen.wait()
 
-    def _end_group(self) -> None:
-        if self._popen is not None:
+    def _signal_all(self, number: signal.Signals) -> None:
+        """To the program first, so that it does not replace the children that a signal ends."""
+        for pid in self.pids():
             try:
-                os.killpg(self._popen.pid, signal.SIGKILL)
+                os.kill(pid, number)
             except ProcessLookupError:
-                return  # the leader was waited for and nothing else is left in its group
+                continue
 
     def signal(self, number: signal.Signals) -> None:
         if self._popen is None or not self.alive:
@@ -124,13 +125,13 @@ class Process:
         self._popen.send_signal(number)
 
     def pause(self) -> None:
-        """SIGSTOP to the whole group: connections stay open and nothing answers."""
-        os.killpg(self.pid, signal.SIGSTOP)
+        """SIGSTOP to the program and its descendants: connections stay open and nothing answers."""
+        self._signal_all(signal.SIGSTOP)
         self._paused = True
 
     def resume(self) -> None:
         if self._paused:
-            os.killpg(self.pid, signal.SIGCONT)
+            self._signal_all(signal.SIGCONT)
             self._paused = False
 
     def restart(self) -> None:
@@ -161,13 +162,14 @@ class Process:
 
     def cpu_s(self) -> tuple[float, float]:
         """(user, system) CPU seconds used so far by the program and its living descendants."""
-        user = system = 0
-        for pid in self.pids():
-            stat = _stat(pid)
-            if stat is not None:
-                user += int(stat[11])
-                system += int(stat[12])
-        return user / TICKS_PER_S, system / TICKS_PER_S
+        used = [self.cpu_of(pid) for pid in self.pids()]
+        return sum(user for user, _ in used), sum(system for _, system in used)
+
+    @staticmethod
+    def cpu_of(pid: int) -> tuple[float, float]:
+        """(user, system) CPU seconds of one process; zeros when it is gone."""
+        stat = _stat(pid)
+        return (int(stat[11]) / TICKS_PER_S, int(stat[12]) / TICKS_PER_S) if stat else (0.0, 0.0)
 
     def memory_bytes(self) -> int:
         """Resident memory of the program and its descendants, shared pages shared out (PSS)."""

@@ -1,0 +1,103 @@
+"""Where a worker's time goes: py-spy samples a Turnout worker while sysbench runs; the hottest functions are printed.
+
+    python -m bench.profile                                  point selects, 8 clients, 10 s
+    python -m bench.profile --script oltp_read_write --clients 64
+    python -m bench.profile --sharded --keep stacks.txt      folded stacks, for a flame graph
+
+py-spy reads the worker's memory from outside, so the worker runs as always; it needs root or ptrace rights. Compiled
+code (uvloop, sqlglot) shows as the Python line that called it, with `--native` by its own names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench import sysbench
+from bench.sysbench import Workload
+from bench.topology import SHARDED, TURNOUT, build
+from tests.servers import Run
+
+RATE_PER_S = 500
+TOP = 40
+
+
+def hottest(stacks: Iterable[str]) -> tuple[int, list[tuple[str, int, int]]]:
+    """(all samples, [(function, samples in it, samples in it or below)]) of folded stacks `a;b;c N`, hottest first."""
+    own: Counter[str] = Counter()
+    below: Counter[str] = Counter()
+    total = 0
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        frames = [_function(frame) for frame in stack.split(";")]
+        total += int(count)
+        own[frames[-1]] += int(count)
+        for frame in set(frames):
+            below[frame] += int(count)
+    return total, sorted(
+        ((name, own[name], count) for name, count in below.items()), key=lambda row: (-row[1], -row[2])
+    )
+
+
+def _function(frame: str) -> str:
+    """`receive (proxy/front/client.py:42)` without the line, which would split a function into many."""
+    name, _, place = frame.partition(" (")
+    file = place.rstrip(")").rpartition(":")[0] or place.rstrip(")")
+    return f"{name} ({file})" if file else name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.profile", description="Profiles a Turnout worker under sysbench.")
+    parser.add_argument("--script", default="oltp_point_select")
+    parser.add_argument("--prepared", action="store_true", help="server-side prepared statements")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--sharded", action="store_true", help="on the table that is spread over two shards")
+    parser.add_argument("--native", action="store_true", help="show compiled code too")
+    parser.add_argument("--keep", type=Path, help="write the folded stacks to this file")
+    arguments = parser.parse_args()
+    with Run() as run, tempfile.TemporaryDirectory() as folder:
+        name = SHARDED if arguments.sharded else TURNOUT
+        target = build(run, [name]).target(name)
+        assert target is not None
+        assert target.proxy is not None
+        workload = Workload(arguments.script, arguments.prepared)
+        sysbench.run(target.port, target.account, workload, arguments.clients, 1)
+        worker = max(target.proxy.pids(), key=lambda pid: sum(target.proxy.cpu_of(pid)) if target.proxy else 0.0)
+        stacks = arguments.keep or Path(folder) / "stacks"
+        spy = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("py-spy")),
+                "record",
+                f"--pid={worker}",
+                f"--duration={arguments.seconds}",
+                f"--rate={RATE_PER_S}",
+                "--format=raw",
+                f"--output={stacks}",
+                *(["--native"] if arguments.native else []),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        report = sysbench.run(target.port, target.account, workload, arguments.clients, arguments.seconds + 1)
+        errors = spy.communicate()[1]
+        if spy.returncode:
+            sys.exit(f"py-spy failed with {spy.returncode}: {errors}")
+        total, rows = hottest(stacks.read_text().splitlines())
+    print(
+        f"{workload.name}, {arguments.clients} clients: {report.queries_per_s:.0f} statements a second (while profiled)"
+    )
+    print(f"{total} samples of worker {worker}; own % is time in the function itself, all % with what it calls\n")
+    print(" own %   all %  function")
+    for function, own, below in rows[:TOP]:
+        print(f"{100 * own / total:6.1f}  {100 * below / total:6.1f}  {function}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""From measurements to `RESULTS.md`: tables of medians, and which budgets of DESIGN.md's part 6 were met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.samples import Sample, Spread, ratios
+from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT
+
+POINT_SELECT = "oltp_point_select"
+BUDGET_CLIENTS = 8
+KB, MB = 1024, 1 << 20
+SYSBENCH_NOTE = (
+    "Statements a second, and microseconds of CPU per statement (BEGIN and COMMIT count as statements). `CPU` is user",
+    "plus system time of all the proxy's processes, `server` that of MariaDB; `x` is the ratio to HAProxy. `errors` are",
+    "deadlocks that sysbench retried.",
+)
+MEMORY_NOTE = (
+    "Proportional set size (PSS) of all the proxy's processes, less what it was before. Buffers in the kernel are not",
+    "part of it.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    machine: Sequence[tuple[str, str]]
+    settings: str  # rounds, seconds, ...: one sentence
+    samples: Sequence[Sample]
+    idle_clients: int = 0
+    idle_bytes: Mapping[str, Spread] = field(default_factory=dict)  # by target, per client
+    result_bytes: int = 0
+    slow_bytes: Mapping[str, Spread] = field(default_factory=dict)  # by target
+    miss_us: Mapping[str, Spread] = field(default_factory=dict)  # by statement
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`met` is None when this run did not measure it."""
+
+    what: str
+    limit: str
+    found: str
+    met: bool | None
+
+
+def budgets(results: Results) -> list[Budget]:
+    """Budgets are held against medians; ratios are taken round by round."""
+
+    def ratio(target: str, what: str) -> Spread | None:
+        return ratios(results.samples, target, HAPROXY, POINT_SELECT, BUDGET_CLIENTS, what)
+
+    def row(what: str, limit: str, spread: Spread | None, unit: str, met: bool) -> Budget:
+        if spread is None:
+            return Budget(what, limit, "not measured", None)
+        return Budget(what, limit, f"{_spread(spread)}{unit}", met)
+
+    found = []
+    for target in (TURNOUT, SHARDED):
+        if target == SHARDED and not any(sample.target == SHARDED for sample in results.samples):
+            continue
+        cpu, speed = ratio(target, "proxy_us"), ratio(target, "queries_per_s")
+        name = "" if target == TURNOUT else " of a sharded table"
+        found += [
+            row(
+                f"CPU of the proxy per routed point select{name}, {BUDGET_CLIENTS} clients",
+                "<= 1.5 x HAProxy",
+                cpu,
+                " x",
+                cpu is not None and cpu.median <= 1.5,
+            ),
+            row(
+                f"throughput of routed point selects{name}, {BUDGET_CLIENTS} clients",
+                ">= 0.85 x HAProxy",
+                speed,
+                " x",
+                speed is not None and speed.median >= 0.85,
+            ),
+        ]
+    misses: dict[str, Spread | None] = {**results.miss_us} or {"": None}
+    for statement, miss in misses.items():
+        found.append(
+            row(
+                f"a plan-cache miss{statement and f', {statement}'}",
+                "<= 1 ms",
+                miss and _scaled(miss, 1000),
+                " ms",
+                miss is not None and miss.median <= 1000,
+            )
+        )
+    idle, slow = results.idle_bytes.get(TURNOUT), results.slow_bytes.get(TURNOUT)
+    found += [
+        row(
+            "an idle client", "<= 24 KB", idle and _scaled(idle, KB), " KB", idle is not None and idle.median <= 24 * KB
+        ),
+        row(
+            f"a result of {results.result_bytes / 1e9:.2g} GB to a slow reader",
+            "<= 32 MB more memory",
+            slow and _scaled(slow, MB),
+            " MB",
+            slow is not None and slow.median <= 32 * MB,
+        ),
+    ]
+    return found
+
+
+def _scaled(spread: Spread, unit: float) -> Spread:
+    return Spread(spread.median / unit, spread.low / unit, spread.high / unit, spread.count)
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _spread(spread: Spread) -> str:
+    if spread.count == 1:
+        return _number(spread.median)
+    return f"{_number(spread.median)} ({_number(spread.low)}–{_number(spread.high)})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _loads(samples: Sequence[Sample]) -> list[tuple[str, int]]:
+    return list(dict.fromkeys((sample.workload, sample.clients) for sample in samples))
+
+
+def _sysbench_rows(samples: Sequence[Sample]) -> list[list[str]]:
+    rows = []
+    for workload, clients in _loads(samples):
+        chosen = [s for s in samples if (s.workload, s.clients) == (workload, clients)]
+        for target in (DIRECT, HAPROXY, TURNOUT, SHARDED):
+            of_target = [s for s in chosen if s.target == target]
+            if not of_target:
+                continue
+            proxied = target != DIRECT
+
+            def against(what: str, target: str = target, load: tuple[str, int] = (workload, clients)) -> str:
+                found = ratios(samples, target, HAPROXY, *load, what)
+                return f"{found.median:.2f}" if found and target != HAPROXY else ""
+
+            rows.append(
+                [
+                    workload,
+                    str(clients),
+                    target,
+                    _spread(Spread.of(s.queries_per_s for s in of_target)),
+                    against("queries_per_s"),
+                    _number(Spread.of(s.p95_ms for s in of_target).median),
+                    _spread(Spread.of(s.proxy_us for s in of_target)) if proxied else "",
+                    _number(Spread.of(s.proxy_user_us for s in of_target).median) if proxied else "",
+                    _number(Spread.of(s.proxy_system_us for s in of_target).median) if proxied else "",
+                    against("proxy_us") if proxied else "",
+                    _number(Spread.of(s.server_us for s in of_target).median),
+                    str(sum(s.errors for s in of_target)),
+                ]
+            )
+    return rows
+
+
+def markdown(results: Results) -> str:
+    met = {True: "met", False: "**not met**", None: ""}
+    lines = [
+        "# Results",
+        "",
+        "Written by `make bench`. " + results.settings,
+        "",
+        *_table(["", ""], [list(pair) for pair in results.machine]),
+        "",
+        "## Budgets",
+        "",
+        "Medians, with the lowest and the highest in parentheses. Ratios are taken within each round.",
+        "",
+        *_table(["what", "budget", "measured", ""], [[b.what, b.limit, b.found, met[b.met]] for b in budgets(results)]),
+    ]
+    if results.samples:
+        lines += [
+            "",
+            "## sysbench",
+            "",
+            *SYSBENCH_NOTE,
+            "",
+            *_table(
+                [
+                    "script",
+                    "clients",
+                    "through",
+                    "per second",
+                    "x",
+                    "p95 ms",
+                    "CPU us",
+                    "user",
+                    "system",
+                    "x",
+                    "server us",
+                    "errors",
+                ],
+                _sysbench_rows(results.samples),
+            ),
+        ]
+    if results.idle_bytes or results.slow_bytes:
+        rows = [
+            [f"each of {results.idle_clients:,} idle clients", target, f"{_spread(_scaled(spread, KB))} KB"]
+            for target, spread in results.idle_bytes.items()
+        ]
+        rows += [
+            [
+                f"peak with {results.result_bytes / 1e9:.2g} GB to a slow reader",
+                target,
+                f"{_spread(_scaled(spread, MB))} MB",
+            ]
+            for target, spread in results.slow_bytes.items()
+        ]
+        lines += [
+            "",
+            "## Memory",
+            "",
+            *MEMORY_NOTE,
+            "",
+            *_table(["what", "through", "more memory"], rows),
+        ]
+    return "\n".join(lines) + "\n"

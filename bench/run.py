@@ -1,0 +1,117 @@
+"""`make bench`: measures MariaDB directly, through HAProxy and through Turnout side by side, and writes the results.
+
+A full run takes some 20 minutes and writes `bench/RESULTS.md`; `--quick` takes about one and writes
+`bench/out/quick.md`. Nothing is asserted: a machine under other load gives other figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from bench import machine, memory, miss, report, throughput
+from bench.report import Results
+from bench.samples import Spread
+from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT, Topology, build
+from tests.servers import Run
+
+HERE = Path(__file__).resolve().parent
+SLUGS = {"direct": DIRECT, "haproxy": HAPROXY, "turnout": TURNOUT, "sharded": SHARDED}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Size:
+    rounds: int
+    seconds: int  # of each sysbench run
+    clients: tuple[int, ...]
+    idle_clients: int
+    result_bytes: int
+    misses: int
+
+
+FULL = Size(rounds=5, seconds=4, clients=(1, 8, 64), idle_clients=2000, result_bytes=10**9, misses=400)
+QUICK = Size(rounds=2, seconds=1, clients=(8,), idle_clients=300, result_bytes=10**8, misses=100)
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    size = QUICK if arguments.quick else FULL
+    size = dataclasses.replace(size, rounds=arguments.rounds or size.rounds, seconds=arguments.seconds or size.seconds)
+    output = arguments.output or (HERE / "out" / "quick.md" if arguments.quick else HERE / "RESULTS.md")
+    _allow_many_files()
+    with Run() as run:
+        topology = build(run, [SLUGS[name] for name in arguments.targets])
+        results = _measure(topology, size)
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(report.markdown(results))
+    raw = HERE / "out" / "samples.json"
+    raw.parent.mkdir(exist_ok=True)
+    raw.write_text(json.dumps([dataclasses.asdict(sample) for sample in results.samples], indent=1))
+    for budget in report.budgets(results):
+        _say(f"{budget.what}: {budget.found} (budget {budget.limit})")
+    _say(f"written: {output}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench.run", description="Measures Turnout beside HAProxy and MariaDB.")
+    parser.add_argument("--quick", action="store_true", help="about a minute instead of twenty")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds")
+    parser.add_argument("--seconds", type=int, help="length of one sysbench run")
+    parser.add_argument(
+        "--targets", nargs="+", choices=SLUGS, default=list(SLUGS), metavar="TARGET", help=", ".join(SLUGS)
+    )
+    parser.add_argument("--output", type=Path, help="the Markdown file to write")
+    return parser
+
+
+def _measure(topology: Topology, size: Size) -> Results:
+    started = time.monotonic()
+    loads = [throughput.Load(workload, clients) for workload in throughput.WORKLOADS for clients in size.clients]
+    samples = throughput.measure(topology, loads, size.rounds, size.seconds, _say)
+    idle, slow = {}, {}
+    for name in (HAPROXY, TURNOUT):
+        target = topology.target(name)
+        if target is not None:
+            idle[name] = Spread.of([memory.idle_bytes_per_client(target, size.idle_clients)])
+            _say(f"idle client through {name}: {idle[name].median / 1024:.1f} KB")
+            slow[name] = Spread.of([memory.slow_reader_peak_bytes(target, size.result_bytes)])
+            _say(f"slow reader through {name}: {slow[name].median / (1 << 20):.1f} MB")
+    misses = {}
+    turnout = topology.target(TURNOUT)
+    if turnout is not None:
+        for statement, text in miss.STATEMENTS.items():
+            misses[statement] = Spread.of([miss.miss_us(turnout, text, size.misses) for _ in range(size.rounds)])
+            _say(f"plan-cache miss, {statement}: {misses[statement].median:.0f} us")
+    settings = (
+        f"{size.rounds} interleaved rounds of {size.seconds} s for each script, number of clients and way; one run,"
+        f" {(time.monotonic() - started) / 60:.0f} minutes."
+    )
+    return Results(
+        machine=machine.describe(),
+        settings=settings,
+        samples=samples,
+        idle_clients=size.idle_clients,
+        idle_bytes=idle,
+        result_bytes=size.result_bytes,
+        slow_bytes=slow,
+        miss_us=misses,
+    )
+
+
+def _allow_many_files() -> None:
+    """2,000 clients are 2,000 sockets here and 4,000 in a proxy that gives each a connection of its own."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Reading sysbench's output, medians and ratios, the budgets, and folded stacks."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.profile import hottest
+from bench.report import Results, budgets, markdown
+from bench.samples import Sample, Spread, ratios
+from bench.sysbench import SysbenchFailed, parse
+
+OUTPUT = """\
+SQL statistics:
+    queries performed:
+        read:                            140070
+        write:                           40020
+        other:                           20010
+        total:                           200100
+    transactions:                        10005  (1000.40 per sec.)
+    queries:                             200100 (20008.05 per sec.)
+    ignored errors:                      3      (0.30 per sec.)
+    reconnects:                          0      (0.00 per sec.)
+
+Latency (ms):
+         min:                                    0.05
+         avg:                                    0.10
+         max:                                    7.31
+         95th percentile:                        0.14
+         sum:                                 9876.54
+"""
+
+
+def sample(number: int, target: str, per_s: float, cpu_us: float, clients: int = 8) -> Sample:
+    return Sample(number, target, "oltp_point_select", clients, 1000, per_s, 0.5, 1, cpu_us / 4, cpu_us * 3 / 4, 40.0)
+
+
+def results(*samples: Sample, **more: object) -> Results:
+    return Results([("Memory", "24 GiB")], "One round.", samples, **more)  # type: ignore[arg-type]
+
+
+def test_sysbench_output() -> None:
+    report = parse(OUTPUT)
+    assert (report.queries, report.queries_per_s, report.errors, report.p95_ms) == (200100, 20008.05, 3, 0.14)
+
+
+@pytest.mark.parametrize("missing", ["    queries: ", "ignored errors", "95th percentile"])
+def test_sysbench_output_without_a_figure_is_an_error(missing: str) -> None:
+    with pytest.raises(SysbenchFailed, match="no "):
+        parse(OUTPUT.replace(missing, "?"))
+
+
+def test_spread() -> None:
+    assert Spread.of([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0, 3)
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    samples = [
+        sample(0, "HAProxy", 100, 10),
+        sample(0, "Turnout", 75, 20),
+        sample(1, "HAProxy", 10, 100),
+        sample(1, "Turnout", 5, 100),
+        sample(1, "Turnout", 7, 1, clients=64),
+        sample(2, "Turnout", 1, 1),
+    ]
+    assert ratios(samples, "Turnout", "HAProxy", "oltp_point_select", 8, "queries_per_s") == Spread(0.625, 0.5, 0.75, 2)
+    assert ratios(samples, "Turnout", "HAProxy", "oltp_point_select", 8, "proxy_us") == Spread(1.5, 1.0, 2.0, 2)
+    assert ratios(samples, "Turnout", "HAProxy", "oltp_point_select", 1, "proxy_us") is None
+
+
+def test_budgets_at_their_limits_are_met_and_above_are_not() -> None:
+    at_limit = results(
+        sample(0, "HAProxy", 100, 10),
+        sample(0, "Turnout", 85, 15),
+        idle_clients=10,
+        idle_bytes={"Turnout": Spread.of([24 * 1024])},
+        result_bytes=10**9,
+        slow_bytes={"Turnout": Spread.of([32 << 20]), "HAProxy": Spread.of([1 << 40])},
+        miss_us={"point select": Spread.of([1000])},
+    )
+    assert [budget.met for budget in budgets(at_limit)] == [True] * 5
+    over = results(
+        sample(0, "HAProxy", 100, 10),
+        sample(0, "Turnout", 84, 15.1),
+        idle_bytes={"Turnout": Spread.of([24 * 1024 + 1])},
+        slow_bytes={"Turnout": Spread.of([(32 << 20) + 1])},
+        miss_us={"point select": Spread.of([1001])},
+    )
+    assert [budget.met for budget in budgets(over)] == [False] * 5
+    assert markdown(over).count("**not met**") == 5
+
+
+def test_what_was_not_measured_is_not_met_either() -> None:
+    found = budgets(results(sample(0, "HAProxy", 100, 10)))
+    assert [budget.met for budget in found] == [None] * 5
+    assert {budget.found for budget in found} == {"not measured"}
+
+
+def test_sharded_point_selects_have_budgets_of_their_own() -> None:
+    found = budgets(results(sample(0, "HAProxy", 100, 10), sample(0, "Turnout, 2 shards", 50, 16)))
+    assert [(b.what, b.met) for b in found if "sharded" in b.what] == [
+        ("CPU of the proxy per routed point select of a sharded table, 8 clients", False),
+        ("throughput of routed point selects of a sharded table, 8 clients", False),
+    ]
+
+
+def test_markdown_table() -> None:
+    text = markdown(results(sample(0, "direct", 200, 0), sample(0, "HAProxy", 100, 10), sample(0, "Turnout", 1234, 15)))
+    assert "| oltp_point_select | 8 | direct | 200 | 2.00 | 0.50 |  |  |  |  | 40.0 | 1 |" in text
+    assert "| oltp_point_select | 8 | HAProxy | 100 |  | 0.50 | 10.0 | 2.50 | 7.50 |  | 40.0 | 1 |" in text
+    assert "| oltp_point_select | 8 | Turnout | 1,234 | 12.34 | 0.50 | 15.0 | 3.75 | 11.2 | 1.50 | 40.0 | 1 |" in text
+    assert "## Memory" not in text
+
+
+def test_hottest_functions() -> None:
+    stacks = [
+        "main (a.py:1);work (b.py:10) 3",
+        "main (a.py:2);work (b.py:11);work (b.py:12) 5",
+        "main (a.py:2) 2",
+        "C 1",
+    ]
+    total, rows = hottest(stacks)
+    assert total == 11
+    assert rows == [("work (b.py)", 8, 8), ("main (a.py)", 2, 10), ("C", 1, 1)]
