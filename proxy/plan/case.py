@@ -100,6 +100,7 @@ _PRIMARY_EFFECTS = (
     | Effect.READS_SYSTEM_VARIABLE
     | Effect.SEQUENCE
     | Effect.TEMPORARY_TABLE
+    | Effect.LOCAL_INFILE
 )
 
 _PIN_BY_EFFECT = (
