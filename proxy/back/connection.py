@@ -11,8 +11,9 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
 
 from proxy.back.settings import Settings
 from proxy.back.tls import TlsPipe
@@ -39,6 +40,19 @@ class Sink(Protocol):
 
     def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
         """The connection was lost before the response was complete."""
+
+
+class Holder(Protocol):
+    """Who keeps a connection between commands, and has to know when it is lost."""
+
+    def on_held_lost(self, connection: ServerConnection, error: TurnoutError) -> None: ...
+
+
+@dataclass(slots=True)
+class ServerStatement:
+    """A statement prepared on one connection, by the server's id."""
+
+    id: int
 
 
 class Discarded:
@@ -111,6 +125,7 @@ class ServerConnection(asyncio.Protocol):
         "dirty",
         "flags",
         "generation",
+        "holder",
         "idle_since",
         "lost",
         "pool",
@@ -141,17 +156,19 @@ class ServerConnection(asyncio.Protocol):
     ) -> None:
         self.where = where  # "cluster main, primary 127.0.0.1:3306": how errors name it
         self.pool: Pool | None = None
+        self.holder: Holder | None = None
         self.transport: asyncio.Transport | None = None
+        self.write: Callable[[bytes], None]
         self.scanner = ResponseScanner()
         self.sink: Sink | None = None
         self._sinks: deque[tuple[Sink, int]] = deque()
         self._out: list[bytes] = []
         self.settings = settings
         self.database = database
-        self.statements: dict[object, int] = {}
+        self.statements: dict[Hashable, ServerStatement] = {}  # by what makes two of them the same; oldest use first
         self.flags = capabilities
         self.thread_id = 0
-        self.server_version = b""
+        self.server_version = ""
         self.born = self.idle_since = time.monotonic()
         self.busy_since = 0.0
         self.dirty = ""  # why the connection cannot be used by another session without a reset
@@ -176,9 +193,8 @@ class ServerConnection(asyncio.Protocol):
     # -- the event loop calls these ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.write = transport.write
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
+        self.write = self.transport.write
 
     def data_received(self, data: bytes) -> None:
         if self._tls is not None:
@@ -214,8 +230,11 @@ class ServerConnection(asyncio.Protocol):
         sink, self.sink = self.sink, None
         waiting = list(self._sinks)
         self._sinks.clear()
+        holder, self.holder = self.holder, None
         if self.pool is not None:
             self.pool.on_closed(self)
+        if holder is not None:
+            holder.on_held_lost(self, error)
         if sink is not None:
             sink.on_lost(self, error)
         for other, _ in waiting:

@@ -123,13 +123,13 @@ class Monitor:
         )
 
     async def _read_position(self, connection: ServerConnection) -> None:
-        mariadb = b"MariaDB" in connection.server_version
+        mariadb = "MariaDB" in connection.server_version
         rows = await connection.query("SELECT @@gtid_slave_pos" if mariadb else "SELECT @@gtid_executed")
         self.server.health.position = gtid.parse(_text(rows[0][0]))
 
     async def _read_lag(self, connection: ServerConnection) -> None:
         """Seconds behind the source as the server says; None when replication does not run."""
-        mariadb = b"MariaDB" in connection.server_version
+        mariadb = "MariaDB" in connection.server_version
         data = await connection.command(b"\x03" + (b"SHOW SLAVE STATUS" if mariadb else b"SHOW REPLICA STATUS"))
         self.server.health.lag_s = read_lag(data)
 

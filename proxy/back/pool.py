@@ -55,12 +55,14 @@ class Pool:
         if not idle or self.waiters:
             return None
         connection = idle[-1]
+        if connection.aborted is not None:  # about to be told
+            return None
         if connection.settings is settings and connection.database == database:
             idle.pop()
             return connection
         for i in range(len(idle) - 2, max(-1, len(idle) - 2 - _LOOK_FOR_MATCH), -1):
             candidate = idle[i]
-            if candidate.settings is settings and candidate.database == database:
+            if candidate.settings is settings and candidate.database == database and candidate.aborted is None:
                 del idle[i]
                 return candidate
         if self.size < self.server.limit // 4 and self.server.size < self.server.limit:
@@ -111,6 +113,7 @@ class Pool:
 
     def release(self, connection: ServerConnection) -> None:
         """Give a connection back. A busy, lost, old or dirty one is closed instead."""
+        connection.holder = None
         if connection.aborted is not None:
             return
         now = time.monotonic()

@@ -56,7 +56,7 @@ class State(enum.Enum):
 class Baseline:
     """Global values of the server that a new session begins with."""
 
-    version: bytes = b""  # as in its greeting
+    version: str = ""  # as in its greeting
     sql_mode: str = ""
     read_only: bool = False
     lower_case_table_names: int = 0
@@ -262,7 +262,7 @@ class Server:
             pool.close()
 
 
-def tracking(server_version: bytes) -> str:
+def tracking(server_version: str) -> str:
     """The statement that makes the server report its session's state changes with every OK packet."""
-    own = "" if b"MariaDB" in server_version else ", session_track_gtids=OWN_GTID"
+    own = "" if "MariaDB" in server_version else ", session_track_gtids=OWN_GTID"
     return f"SET session_track_system_variables='*', session_track_schema=ON, session_track_state_change=OFF{own}"

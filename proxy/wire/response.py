@@ -65,6 +65,7 @@ class ResponseScanner:
 
     def __init__(self, session_track: bool = True) -> None:
         self.session_track = session_track
+        self.status = 0  # outlives `begin`: an ERR packet has no status, and then the one before it still stands
         self.begin(QUERY)
 
     def begin(self, mode: int) -> None:
@@ -81,7 +82,6 @@ class ResponseScanner:
         self.affected_rows = 0
         self.insert_id = 0
         self.warnings = 0
-        self.status = 0
         self.info = b""
         self.errno = 0
         self.error: bytes = b""  # the ERR payload

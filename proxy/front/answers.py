@@ -1,0 +1,138 @@
+"""Answers that the proxy gives from what it knows of the session: ids, counts, warnings.
+
+Column types are those of MariaDB 10.11 (MySQL 8 gives the same types with other display lengths).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from proxy.errors import StatementRefused
+from proxy.wire.frames import encode
+from proxy.wire.packets import encode_eof
+from proxy.wire.resultset import ColumnDefinition, ResultsetReader, encode_column, encode_resultset, text_column
+
+_LONG = 3
+_LONGLONG = 8
+_BINARY = 63
+_NOT_NULL = 0x01
+_UNSIGNED = 0x20
+_BINARY_FLAG = 0x80
+
+
+def number_column(name: str, *, unsigned: bool, length: int = 21, kind: int = _LONGLONG) -> ColumnDefinition:
+    flags = _NOT_NULL | _BINARY_FLAG | (_UNSIGNED if unsigned else 0)
+    return ColumnDefinition(
+        catalog=b"def",
+        schema=b"",
+        table=b"",
+        org_table=b"",
+        name=name.encode(),
+        org_name=b"",
+        charset=_BINARY,
+        length=length,
+        type=kind,
+        flags=flags,
+        decimals=0,
+    )
+
+
+_LAST_INSERT_ID = frozenset({"last_insert_id()", "@@last_insert_id", "@@identity", "@@session.last_insert_id"})
+
+
+def session_columns(items: Sequence[str], names: Sequence[str]) -> list[ColumnDefinition]:
+    """The columns of `SELECT LAST_INSERT_ID(), ..`. Raises StatementRefused for an item that is not known."""
+    columns: list[ColumnDefinition] = []
+    for item, name in zip(items, names):
+        if item in _LAST_INSERT_ID:
+            columns.append(number_column(name, unsigned=True))
+        elif item in ("found_rows()", "row_count()"):
+            columns.append(number_column(name, unsigned=False))
+        elif item == "connection_id()":
+            columns.append(number_column(name, unsigned=True, length=10, kind=_LONG))
+        else:
+            raise StatementRefused(f"{item} is not a value that the proxy knows", reason="unknown-session-value")
+    return columns
+
+
+def session_row(
+    items: Sequence[str], *, last_insert_id: int, found_rows: int | None, row_count: int, connection_id: int
+) -> list[int]:
+    """The values for `session_columns`. Raises StatementRefused when one is not known."""
+    row: list[int] = []
+    for item in items:
+        if item in _LAST_INSERT_ID:
+            row.append(last_insert_id)
+        elif item == "row_count()":
+            row.append(row_count)
+        elif item == "connection_id()":
+            row.append(connection_id)
+        elif found_rows is None:
+            raise StatementRefused(
+                "FOUND_ROWS() after a LIMIT with OFFSET is only known with SQL_CALC_FOUND_ROWS, or in a transaction",
+                reason="found-rows-unknown",
+            )
+        else:
+            row.append(found_rows)
+    return row
+
+
+def number_response(columns: Sequence[ColumnDefinition], row: Sequence[int], status: int, *, binary: bool) -> bytes:
+    """One row of numbers, in the text or in the binary protocol."""
+    if not binary:
+        return encode_resultset(columns, [[b"%d" % value for value in row]], status)
+    values = b"".join(
+        (value & (1 << 64) - 1).to_bytes(8, "little") if c.type == _LONGLONG else value.to_bytes(4, "little")
+        for c, value in zip(columns, row)
+    )
+    packets = [
+        bytes((len(columns),)),
+        *(encode_column(c) for c in columns),
+        encode_eof(0, status),
+        b"\0" + bytes((len(columns) + 9) // 8) + values,
+        encode_eof(0, status),
+    ]
+    return b"".join(encode(packet, i + 1) for i, packet in enumerate(packets))
+
+
+def _warning_columns() -> list[ColumnDefinition]:
+    return [text_column("Level"), number_column("Code", unsigned=True, length=4, kind=_LONG), text_column("Message")]
+
+
+def warnings_response(rows: Iterable[tuple[str, int, str]], status: int) -> bytes:
+    """A SHOW WARNINGS response with these (level, code, message) rows."""
+    return encode_resultset(
+        _warning_columns(),
+        [[level.encode(), b"%d" % code, message.encode("utf-8", "surrogateescape")] for level, code, message in rows],
+        status,
+    )
+
+
+def diagnostics_rows(response: bytes | None) -> list[list[bytes | None]]:
+    """The rows of a SHOW WARNINGS response."""
+    if response is None:
+        return []
+    reader = ResultsetReader()
+    pos = 0
+    while pos < len(response):
+        n = int.from_bytes(response[pos : pos + 3], "little")
+        reader.feed(response[pos + 4 : pos + 4 + n])
+        pos += 4 + n
+    return reader.rows
+
+
+def diagnostics_response(rows: list[list[bytes | None]], status: int) -> bytes:
+    return encode_resultset(_warning_columns(), rows, status)
+
+
+def count_response(name: str, value: int, status: int) -> bytes:
+    return encode_resultset([number_column(name, unsigned=False)], [[b"%d" % value]], status)
+
+
+def table_response(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]], status: int) -> bytes:
+    """Rows of our own (SHOW TURNOUT ..) as a text result set."""
+    return encode_resultset(
+        [text_column(name) for name in columns],
+        [[None if value is None else str(value).encode("utf-8", "replace") for value in row] for row in rows],
+        status,
+    )

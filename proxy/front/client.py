@@ -1,0 +1,306 @@
+"""A client's connection: bytes to commands, login, flow control. What commands mean is the session's business.
+
+Commands are taken one at a time; what a client sends while one runs waits in `_commands` (bounded: reading stops).
+When the client reads slowly, the server that feeds it is not read either, so that nothing piles up in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, cast
+
+from proxy.back.connection import ServerConnection
+from proxy.back.tls import TlsPipe
+from proxy.errors import ProtocolError, TurnoutError
+from proxy.front.session import Session
+from proxy.wire import command as com
+from proxy.wire.frames import FrameReader, encode
+from proxy.wire.login import Accepted, ClientEvent, ClientLogin, Closed, Rejected, SendBytes, StartTls
+from proxy.wire.packets import encode_err
+
+if TYPE_CHECKING:
+    from proxy.front.listener import Listener
+
+_MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
+_HIGH_WATER = 256 * 1024
+
+Command = Callable[["Client", bytes, int], None]
+
+
+class Client(asyncio.Protocol):
+    """See the module."""
+
+    __slots__ = (
+        "_commands",
+        "_drain",
+        "_feeder",
+        "_frames",
+        "_login",
+        "_login_timer",
+        "_reading",
+        "_tls",
+        "capabilities",
+        "change_user",
+        "connected",
+        "connection_id",
+        "host",
+        "listener",
+        "scramble",
+        "secure",
+        "sequence",
+        "session",
+        "transport",
+        "write",
+        "write_paused",
+    )
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.connection_id = listener.next_connection_id()
+        self.transport: asyncio.Transport
+        self.write: Callable[[bytes], None]
+        self.session: Session | None = None
+        self.connected = time.time()
+        self.host = ""
+        self.secure = False  # a Unix socket, or TLS: passwords may be sent in full
+        self.scramble = b""
+        self.capabilities = 0
+        self.sequence = 0  # of the command under way: its first response packet is this plus one
+        self.write_paused = False
+        self.change_user: ClientLogin | None = None
+        self._tls: TlsPipe | None = None
+        self._frames: FrameReader | None = None
+        self._commands: deque[tuple[bytes, int]] = deque()
+        self._feeder: ServerConnection | None = None
+        self._drain: asyncio.Future[None] | None = None  # somebody waits for the client to read
+        self._reading = True
+        self._login: ClientLogin | None = None
+        self._login_timer: asyncio.TimerHandle | None = None
+
+    # -- the event loop calls these ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
+        self.write = self.transport.write
+        self.transport.set_write_buffer_limits(high=_HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self.host = peer[0] if isinstance(peer, tuple) else "localhost"
+        self.secure = not isinstance(peer, tuple)
+        refused = self.listener.admit(self)
+        if refused is not None:
+            self.write(encode(encode_err(refused.errno, refused.sqlstate, refused.message), 0))
+            transport.close()
+            return
+        self._login = self.listener.login(self)
+        self._login_timer = asyncio.get_running_loop().call_later(
+            self.listener.rules.limits.login_s, self._login_timed_out
+        )
+        self._continue_login(self._login, self._login.start())
+
+    def data_received(self, data: bytes) -> None:
+        if self._tls is not None:
+            try:
+                data = self._tls.feed(data)
+            except ProtocolError:
+                self.transport.abort()
+                return
+            if not data:
+                return
+        session = self.session
+        if session is None or self.change_user is not None:
+            login = self._login or self.change_user
+            if login is not None:
+                self._continue_login(login, login.receive(data))
+            return
+        frames = self._frames
+        if frames is None and not session.busy:
+            size = len(data)
+            if (
+                size > 4
+                and data[4] == 0x03  # COM_QUERY
+                and size == (data[0] | data[1] << 8 | data[2] << 16) + 4
+                and size < 0xFFFFFF
+                and session.doom is None
+            ):
+                if session.environment is not self.listener.environment:
+                    session.adopt(self.listener.environment)
+                session.statements += 1
+                self.sequence = 0
+                session.query(data[4:], data)
+                return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Commands that came in pieces, several at once, or while one is under way."""
+        session = self.session
+        assert session is not None
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = FrameReader(self.listener.rules.limits.max_packet)
+        try:
+            packets = frames.feed(data)
+        except ProtocolError as error:
+            self.sequence = 0
+            self.lose(error)
+            return
+        if not frames.pending:
+            self._frames = None  # an idle client keeps no reader
+        self._commands.extend(packets)
+        if len(self._commands) > _MAX_QUEUED and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+        if not session.busy:
+            self.next_command()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._login_timer is not None:
+            self._login_timer.cancel()
+        self.listener.gone(self)
+        session = self.session
+        if session is not None and not session.closed:
+            session.close()
+        self._resume_feeder()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self._resume_feeder()
+        self._wake()
+
+    def _wake(self) -> None:
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_result(None)
+
+    # -- login -----------------------------------------------------------------------------------------------------
+
+    def _continue_login(self, login: ClientLogin, events: list[ClientEvent]) -> None:
+        for event in events:
+            if isinstance(event, SendBytes):
+                self.write(event.data)
+            elif isinstance(event, StartTls):
+                context = self.listener.tls
+                assert context is not None
+                self._tls = TlsPipe(context, server_side=True, write=self.transport.write)
+                self.write = self._tls.write
+                self.secure = True
+                try:
+                    clear = self._tls.feed(event.leftover) if event.leftover else b""
+                except ProtocolError:
+                    self.transport.abort()
+                    return
+                self._continue_login(login, login.tls_started())
+                if clear:
+                    self._continue_login(login, login.receive(clear))
+            elif isinstance(event, Accepted):
+                self._stop_login_timer()
+                self.listener.accepted(self, event)
+            elif isinstance(event, Rejected):
+                self.listener.rejected(self, event)
+                self.write(event.data)
+                self.transport.close()
+            elif isinstance(event, Closed):
+                self.transport.close()
+
+    def begin_change_user(self, events: list[ClientEvent]) -> None:
+        """COM_CHANGE_USER has begun: what the client sends belongs to the login until it ends."""
+        session, login = self.session, self.change_user
+        assert session is not None
+        assert login is not None
+        session.busy = True
+        self._continue_login(login, events)
+
+    def refuse_login(self, payload: bytes, sequence: int) -> None:
+        """The password was right but the login cannot go on (an unknown database, a server that is down)."""
+        self.write(encode(payload, sequence))
+        self.lose(None)
+
+    def logged_in(self, session: Session, sequence: int, leftover: bytes) -> None:
+        """The account and its database are in order: commands may come. `sequence` is the OK packet's."""
+        self._login = None
+        self.change_user = None
+        self.session = session
+        self.sequence = sequence - 1
+        session.ok()
+        if leftover:
+            self._take(leftover)
+
+    def _stop_login_timer(self) -> None:
+        if self._login_timer is not None:
+            self._login_timer.cancel()
+            self._login_timer = None
+
+    def _login_timed_out(self) -> None:
+        self.listener.timed_out(self)
+        self.transport.abort()
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def next_command(self) -> None:
+        """The session is free: carry out what waits."""
+        session = self.session
+        commands = self._commands
+        while commands and session is not None and not session.busy and not session.closed:
+            payload, sequence = commands.popleft()
+            if not self._reading and len(commands) < _MAX_QUEUED // 2:
+                self._reading = True
+                self.transport.resume_reading()
+            self.sequence = sequence
+            if session.environment is not self.listener.environment:
+                session.adopt(self.listener.environment)
+            session.statements += 1
+            if session.doom is not None:
+                self.lose(session.doom)
+                return
+            if payload and payload[0] == com.COM_QUERY:
+                packet = encode(payload, 0) if len(payload) < 0xFFFFFF else None
+                session.query(payload, packet)
+            else:
+                self.listener.command(session, payload)
+        if self.listener.draining and session is not None and not session.busy and not session.in_transaction:
+            self.listener.dismiss(self)
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def send(self, payload: bytes) -> None:
+        """One response packet of our own, the first to the command under way."""
+        self.write(encode(payload, (self.sequence + 1) & 0xFF))
+
+    def relay(self, connection: ServerConnection, data: bytes) -> None:
+        """Bytes of a server's answer; stop reading from it while this client does not keep up."""
+        self.write(data)
+        if self.write_paused and self._feeder is None and connection.transport is not None:
+            self._feeder = connection
+            connection.transport.pause_reading()
+
+    async def drained(self) -> None:
+        """Wait until the client has read enough for more to be written (for answers that the proxy builds)."""
+        if self.write_paused and not self.transport.is_closing():
+            self._drain = asyncio.get_running_loop().create_future()
+            await self._drain
+
+    def _resume_feeder(self) -> None:
+        feeder, self._feeder = self._feeder, None
+        if feeder is not None and feeder.transport is not None and not feeder.transport.is_closing():
+            feeder.transport.resume_reading()
+
+    def lose(self, error: TurnoutError | None) -> None:
+        """End the connection; with a last word unless an answer is already half out."""
+        if error is not None:
+            self.send(encode_err(error.errno, error.sqlstate, error.message))
+        session = self.session
+        if session is not None and not session.closed:
+            session.close()
+        self.transport.close()
+
+    def spawn(self, work: Coroutine[object, object, None], what: str) -> asyncio.Task[None]:
+        return self.listener.spawn(work, what)

@@ -1,0 +1,191 @@
+"""What every session of a worker shares: rules, catalog, servers, and the plan caches made from them.
+
+An `Environment` is replaced as a whole when rules or catalog change; sessions move on to the new one when they hold no
+transaction, so that a transaction ends under the rules it began with.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+
+from parser.analyse import parse
+from parser.shape import Lexer
+from parser.statement import Effect, Kind, Statement
+from proxy.back.catalog import Catalog
+from proxy.back.clusters import ClusterServers
+from proxy.errors import StatementRefused
+from proxy.measure.measures import Measures
+from proxy.measure.shapes import ShapeStats
+from proxy.plan.inserts import InsertRows
+from proxy.plan.plan import Forward, Plan, Route
+from proxy.plan.planner import plan as make_plan
+from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.write_all import WriteAll
+from proxy.rules.model import Rules
+
+# A statement with one of these needs more than "send it and relay the answer".
+_SPECIAL = (
+    Effect.IMPLICIT_COMMIT
+    | Effect.SETS_USER_VARIABLE
+    | Effect.TEMPORARY_TABLE
+    | Effect.SESSION_LOCK
+    | Effect.USES_LAST_INSERT_ID
+    | Effect.SETS_LAST_INSERT_ID
+    | Effect.USES_FOUND_ROWS
+    | Effect.CALC_FOUND_ROWS
+    | Effect.USES_ROW_COUNT
+    | Effect.USES_CONNECTION_ID
+    | Effect.USES_DIAGNOSTICS
+)
+_PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
+
+# Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
+MAX_CACHED_SHAPE = 16 * 1024
+
+
+_OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]", re.IGNORECASE)
+
+
+def clusters_of(plan: Plan) -> tuple[str, ...]:
+    """Every cluster that a plan can send to."""
+    if isinstance(plan, Forward):
+        return (plan.cluster,)
+    if isinstance(plan, ByKey):
+        return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
+    if isinstance(plan, InsertRows):
+        return plan.placement.sharding.clusters
+    if isinstance(plan, Scatter):
+        return plan.clusters
+    if isinstance(plan, WriteAll):
+        return tuple(send.cluster for send in plan.fixed.sends)
+    return ()
+
+
+class Quick(enum.Enum):
+    """Statements without a target that the fast path knows."""
+
+    BEGIN = "begin"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+
+
+_QUICK = {
+    b"begin": Quick.BEGIN,
+    b"begin work": Quick.BEGIN,
+    b"start transaction": Quick.BEGIN,
+    b"commit": Quick.COMMIT,
+    b"commit work": Quick.COMMIT,
+    b"rollback": Quick.ROLLBACK,
+    b"rollback work": Quick.ROLLBACK,
+}
+
+
+class Entry:
+    """One shape's plan and measurements. `simple`: the session may send it at once and relay the answer."""
+
+    __slots__ = ("asks_id", "by_key", "cluster", "fixed", "offset", "plan", "quick", "replica_ok", "simple", "stats", "writes")
+
+    def __init__(self, plan: Plan, stats: ShapeStats, shape: bytes) -> None:
+        self.plan = plan
+        self.stats = stats
+        self.writes = plan.writes
+        self.replica_ok = plan.replica_ok
+        self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
+        self.by_key = isinstance(plan, ByKey | InsertRows)
+        self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
+        self.cluster = plan.cluster if isinstance(plan, Forward) else ""
+        self.simple = (
+            (self.fixed is not None or self.by_key)
+            and not plan.pins
+            and not plan.effects & _SPECIAL
+            and plan.statement.kind in _PLAIN_KINDS
+        )
+        self.asks_id = plan.writes and plan.generated_id is None
+        self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
+
+
+class PlanCache(dict[bytes, Entry]):
+    """Shape to entry, for one database and one lexer."""
+
+    __slots__ = ("database", "lexer")
+
+    def __init__(self, database: str | None, lexer: Lexer) -> None:
+        super().__init__()
+        self.database = database
+        self.lexer = lexer
+
+
+@dataclass(slots=True)
+class Environment:
+    """See the module. `generation` rises with every change."""
+
+    rules: Rules
+    catalog: Catalog
+    servers: dict[str, ClusterServers]
+    measures: Measures
+    generation: int
+    _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
+    _entries: int = 0
+
+    def cache(self, database: str | None, lexer: Lexer, prepared: bool = False) -> PlanCache:
+        """The plan cache of sessions with this default database and lexer; text and prepared statements apart."""
+        key = (database, lexer, prepared)
+        found = self._caches.get(key)
+        if found is None:
+            if len(self._caches) >= 1000:  # databases and charsets by the thousand: begin again
+                self._caches.clear()
+                self._entries = 0
+            found = self._caches[key] = PlanCache(database, lexer)
+        return found
+
+    def miss(self, cache: PlanCache, shape: bytes, literals: list[bytes], prepared: bool = False) -> Entry:
+        """Plan a shape that is not in the cache. Never raises for a statement: what cannot be planned is a Refuse plan."""
+        self.measures.plan_misses += 1
+        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared)
+        plan = make_plan(statement, self.rules, self.catalog, cache.database)
+        stats = self.measures.shape(
+            statement.digest or statement.kind.value, plan.kind, self._tables(statement, cache.database), clusters_of(plan)
+        )
+        entry = Entry(plan, stats, shape)
+        if len(shape) <= MAX_CACHED_SHAPE:
+            if self._entries >= self.rules.limits.shapes:
+                self._evict()
+            cache[shape] = entry
+            self._entries += 1
+            self.measures.plans = self._entries
+        return entry
+
+    def cluster(self, name: str) -> ClusterServers:
+        """Raises StatementRefused when the rules no longer know the cluster."""
+        try:
+            return self.servers[name]
+        except KeyError:
+            raise StatementRefused(f"No cluster '{name}' in the rules", reason="unknown-cluster") from None
+
+    def _evict(self) -> None:
+        """Make room: drop the older half of the entries that served nothing since measurements were last taken."""
+        victims = 0
+        wanted = max(1, self._entries // 8)
+        for quiet_only in (True, False):
+            for cache in self._caches.values():
+                for shape in [s for s, e in cache.items() if not quiet_only or not e.stats.count]:
+                    del cache[shape]
+                    victims += 1
+                    if victims >= wanted:
+                        break
+                if victims >= wanted:
+                    break
+            if victims >= wanted:
+                break
+        self._entries -= victims
+        self.measures.plan_evictions += victims
+
+    @staticmethod
+    def _tables(statement: Statement, database: str | None) -> list[str]:
+        seen: dict[str, None] = {}
+        for table in statement.tables[:16]:
+            owner = table.database or database
+            seen[f"{owner}.{table.name}" if owner else table.name] = None
+        return list(seen)

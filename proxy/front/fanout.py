@@ -1,0 +1,410 @@
+"""Statements for several targets: each gets its share, and their answers become one.
+
+Reads are concatenated: the first target's columns, every target's rows as they were sent (text rows carry no trace of
+where they came from), one EOF. Writes add up: affected rows, matched and changed counts, warnings. A write on several
+clusters runs inside a transaction on each, which is the client's own or one for the statement alone; a failure on one
+rolls back all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from proxy.back.connection import ServerConnection
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.environment import Entry
+from proxy.front.session import Session, checked
+from proxy.front.statements import check_writer, join_transaction, obtain, record
+from proxy.front.transactions import finish
+from proxy.plan.plan import Reply, Route, Send
+from proxy.rules.model import Transactions
+from proxy.wire import command as com
+from proxy.wire.frames import encode
+from proxy.wire.packets import encode_eof, encode_ok, parse_err
+from proxy.wire.response import QUERY, ResponseScanner
+from proxy.wire.status import IN_TRANS
+
+_COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
+
+
+class RowStream:
+    """The sink of one target's share of a read: what came, in order, bounded by pausing the server."""
+
+    def __init__(self, limit: int = 256 * 1024) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.ended = False
+        self.error: TurnoutError | None = None
+        self._limit = limit
+        self._wake: asyncio.Future[None] | None = None
+        self.connection: ServerConnection | None = None
+        self._paused = False
+
+    def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        self.pieces.append(data)
+        self.size += len(data)
+        if self.size > self._limit and not self._paused and connection.transport is not None:
+            self._paused = True
+            connection.transport.pause_reading()
+        self._notify()
+
+    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        self.pieces.extend(pieces)
+        self.ended = True
+        self._notify()
+
+    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        self.error = error
+        self.ended = True
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def more(self) -> bytes:
+        """The next bytes; b"" at the end. Raises the error by which the connection was lost."""
+        while not self.pieces:
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return b""
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+            self._wake = None
+        data = b"".join(self.pieces)
+        self.pieces.clear()
+        self.size = 0
+        if self._paused and self.connection is not None and self.connection.transport is not None:
+            self._paused = False
+            if not self.connection.transport.is_closing():
+                self.connection.transport.resume_reading()
+        return data
+
+
+async def run_everywhere(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+    """Carry out a route with several targets and answer the client. Raises TurnoutError."""
+    if entry.plan.writes and route.reply is not Reply.CONCATENATE:
+        await _write(session, entry, route, sql)
+    else:
+        await _read(session, entry, route, sql)
+
+
+def _payload(send: Send, sql: bytes) -> bytes:
+    return bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql)
+
+
+async def _connections(
+    session: Session, entry: Entry, route: Route, *, always_transaction: bool
+) -> list[tuple[Send, ServerConnection]]:
+    """One connection per target, in the session's transaction if it has one. All or none."""
+    taken: list[tuple[Send, ServerConnection]] = []
+    try:
+        # One after the other in the order of cluster names, so that two statements that need the same pools cannot
+        # each hold what the other waits for.
+        for send in sorted(route.sends, key=lambda s: s.cluster):
+            connection, fresh = await obtain(session, entry, send, primary=bool(entry.plan.writes))
+            taken.append((send, connection))
+            if fresh:
+                await join_transaction(session, connection, send.cluster)
+                if always_transaction and connection.holder is not session:
+                    await checked(connection, b"\x03BEGIN")
+    except BaseException:
+        for _, connection in taken:
+            if connection.holder is not session:
+                connection.abort(ServerFailed("A statement over several clusters could not start"))
+        raise
+    by_cluster = {send.cluster: connection for send, connection in taken}
+    return [(send, by_cluster[send.cluster]) for send in route.sends]
+
+
+# -- reads ---------------------------------------------------------------------------------------------------------------
+
+
+async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+    pairs = await _connections(session, entry, route, always_transaction=False)
+    session.spread = [connection for _, connection in pairs]
+    streams: list[RowStream] = []
+    finished = False
+    try:
+        for send, connection in pairs:
+            stream = RowStream()
+            stream.connection = connection
+            streams.append(stream)
+            connection.send(encode(_payload(send, sql), 0), stream, QUERY)
+        await _concatenate(session, entry, pairs, streams)
+        finished = True
+    finally:
+        session.spread = []
+        for _, connection in pairs:
+            if not finished and connection.sink is not None:
+                connection.abort(ServerFailed("A statement over several clusters was given up"))
+            elif connection.holder is session:
+                session._settle_held(connection)
+            elif connection.aborted is None and connection.scanner.status & IN_TRANS:
+                session.hold(connection)
+            elif connection.pool is not None:
+                connection.pool.release(connection)
+
+
+async def _concatenate(
+    session: Session, entry: Entry, pairs: list[tuple[Send, ServerConnection]], streams: list[RowStream]
+) -> None:
+    client = session.client
+    sequence = (client.sequence + 1) & 0xFF
+    rows = warnings = size = 0
+    started = False
+    definitions: bytes | None = None
+    status = 2
+    for (send, connection), stream in zip(pairs, streams):
+        splitter = _Splitter()
+        while True:
+            data = await stream.more()
+            if not data:
+                break
+            splitter.feed(data)
+            if splitter.error is not None:
+                error = parse_err(splitter.error)
+                failure = ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
+                if started:
+                    # MySQL, too, reports an error after rows by an ERR packet in their place.
+                    client.write(_frame(splitter.error, sequence))
+                    _after_read(session, entry, rows, warnings, size, failure)
+                    return
+                raise failure
+            if splitter.header is not None and definitions is None:
+                definitions = splitter.header
+                out, sequence = _renumber(splitter.head_packets, sequence)
+                client.write(out)
+                size += len(out)
+                started = True
+            elif splitter.header is not None and splitter.columns and not splitter.checked:
+                if _shape_of(splitter.header) != _shape_of(definitions or b""):
+                    if started:
+                        client.lose(None)
+                    raise ServerFailed(
+                        f"cluster {send.cluster} answered with other columns than {pairs[0][0].cluster}: "
+                        "the table differs between the shards; compare SHOW CREATE TABLE on each",
+                        1105,
+                    )
+                splitter.checked = True
+            if splitter.rows:
+                out, sequence = _renumber(splitter.rows, sequence)
+                rows += len(splitter.rows)
+                splitter.rows = []
+                client.write(out)
+                size += len(out)
+                await client.drained()
+                if session.closed:
+                    raise ServerFailed("The client went away")
+        if not splitter.ended:
+            raise ServerFailed(f"cluster {send.cluster} ended its answer early")
+        warnings += connection.scanner.warnings
+        status |= connection.scanner.status & ~IN_TRANS
+    status = (status & ~0x4003) | session.status
+    client.write(_frame(encode_eof(min(warnings, 65535), status), sequence))
+    _after_read(session, entry, rows, warnings, size, None)
+    if warnings:
+        await _collect_warnings(session, pairs)
+
+
+def _after_read(
+    session: Session, entry: Entry, rows: int, warnings: int, size: int, failure: TurnoutError | None
+) -> None:
+    record(session, entry, rows, size, failed=failure is not None)
+    if failure is not None:
+        session.environment.measures.error(failure.errno)
+        session.remember_error(failure)
+        return
+    session.found_rows = rows
+    session.row_count = -1
+    session.diagnostics = None
+    session.warning_count = warnings
+
+
+async def _collect_warnings(session: Session, pairs: list[tuple[Send, ServerConnection]]) -> None:
+    from proxy.front.answers import diagnostics_response, diagnostics_rows
+
+    rows: list[list[bytes | None]] = []
+    for _, connection in pairs:
+        if connection.aborted is None and connection.scanner.warnings:
+            rows.extend(diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS")))
+    session.diagnostics = diagnostics_response(rows[:64], session.status)
+
+
+def _frame(payload: bytes, sequence: int) -> bytes:
+    return encode(payload, sequence)
+
+
+def _renumber(packets: list[bytes], sequence: int) -> tuple[bytes, int]:
+    """Framed packets with sequence ids that follow on from `sequence`."""
+    parts: list[bytes] = []
+    for packet in packets:
+        parts.append(packet[:3])
+        parts.append(bytes((sequence,)))
+        parts.append(packet[4:])
+        sequence = (sequence + 1) & 0xFF
+    return b"".join(parts), sequence
+
+
+class _Splitter:
+    """One target's response taken apart into its column definitions, its rows (framed) and its end."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._left = -1
+        self.columns = 0
+        self.header: bytes | None = None
+        self.head_packets: list[bytes] = []
+        self.rows: list[bytes] = []
+        self.error: bytes | None = None
+        self.ended = False
+        self.checked = False
+        self._continued = False
+
+    def feed(self, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        pos, size = 0, len(data)
+        while pos + 4 <= size:
+            n = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
+            end = pos + 4 + n
+            if end > size:
+                break
+            packet = data[pos:end]
+            pos = end
+            first = packet[4] if n else 0
+            if self._continued:
+                self._continued = n == 0xFFFFFF
+                self.rows.append(packet)
+                continue
+            if first == 0xFF:
+                self.error = packet[4:]
+                self.ended = True
+            elif self._left == -1:
+                self.columns = first if first < 0xFB else packet[5] | packet[6] << 8
+                self._left = self.columns
+                self.head_packets.append(packet)
+            elif self.header is None:
+                self.head_packets.append(packet)
+                if self._left:
+                    self._left -= 1
+                else:
+                    self.header = b"".join(p[4:] for p in self.head_packets[:-1])
+            elif first == 0xFE and n < 9:
+                self.ended = True
+            else:
+                self._continued = n == 0xFFFFFF
+                self.rows.append(packet)
+        self._buffer = data[pos:]
+
+
+def _shape_of(header: bytes) -> bytes:
+    """What has to agree between shards: the column definitions (display lengths may differ with the rows)."""
+    return header
+
+
+# -- writes --------------------------------------------------------------------------------------------------------------
+
+
+async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+    transactions = session.environment.rules.transactions
+    if transactions is Transactions.SINGLE:
+        raise StatementRefused(
+            "This statement writes on several clusters, which 'transactions: single' does not allow",
+            reason="cross-cluster-write",
+        )
+    for send in route.sends:
+        check_writer(session, send.cluster)
+    own = not session.transaction.explicit and session.autocommit
+    pairs = await _connections(session, entry, route, always_transaction=own)
+    for send, connection in pairs:
+        if own:
+            session.hold(connection)
+        session.transaction.writers.add(send.cluster)
+    if not own and len(pairs) > 1:
+        await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
+    session.spread = [connection for _, connection in pairs]
+    results = await asyncio.gather(
+        *(connection.command(_payload(send, sql)) for send, connection in pairs), return_exceptions=True
+    )
+    session.spread = []
+    failure: TurnoutError | None = None
+    for (_, connection), result in zip(pairs, results):
+        if isinstance(result, BaseException):
+            if not isinstance(result, TurnoutError):
+                raise result
+            failure = failure or result
+        elif connection.scanner.errno and failure is None:
+            error = parse_err(connection.scanner.error)
+            failure = ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
+    if failure is not None:
+        await _undo(session, pairs, own)
+        raise failure
+    scanners = [connection.scanner for _, connection in pairs]
+    answer = _summed(route.reply, scanners, entry)
+    for _, connection in pairs:
+        if connection.scanner.session_state:
+            session.observe(connection, connection.scanner.session_state)
+    if answer[2]:
+        await _collect_warnings(session, pairs)
+    else:
+        session.diagnostics = None
+    if own:
+        await finish(session, b"COMMIT", [send.cluster for send in route.sends])
+        session.transaction.writers.clear()
+    affected, info, warnings, insert_id = answer
+    session.warning_count = warnings
+    session.row_count = affected
+    session.client.send(encode_ok(affected, insert_id, session.status, warnings, info))
+    if insert_id and session.generated:
+        session.last_insert_id = insert_id
+
+
+async def _undo(session: Session, pairs: list[tuple[Send, ServerConnection]], own: bool) -> None:
+    """Take back what parts of a failed statement did: the statement's own transaction, or back to its savepoint."""
+    if own:
+        await finish(session, b"ROLLBACK", [send.cluster for send, _ in pairs])
+        session.transaction.writers.clear()
+        return
+    for _, connection in pairs:
+        if connection.aborted is not None:
+            continue
+        await connection.command(b"\x03ROLLBACK TO SAVEPOINT turnout_statement")
+        if connection.scanner.errno:  # the server had rolled back the whole transaction: so do the others
+            await finish(session, b"ROLLBACK", list(session.held))
+            session.transaction.clear()
+            return
+
+
+def _summed(reply: Reply, scanners: list[ResponseScanner], entry: Entry) -> tuple[int, bytes, int, int]:
+    """(affected rows, info, warnings, first insert id) of one statement's parts."""
+    if reply is Reply.FIRST:
+        first = scanners[0]
+        return first.affected_rows, first.info, first.warnings, first.insert_id
+    affected = sum(s.affected_rows for s in scanners)
+    warnings = min(sum(s.warnings for s in scanners), 65535)
+    insert_id = next((s.insert_id for s in scanners if s.insert_id), 0)
+    infos = [s.info for s in scanners]
+    info = b""
+    if entry.plan.statement.insert is not None:
+        rows = len(entry.plan.statement.insert.rows)
+        if rows > 1:
+            info = _joined_counts([i for i in infos if i], rows, warnings)
+    elif infos[0]:
+        info = _joined_counts(infos, None, warnings)
+    return affected, info, warnings, insert_id
+
+
+def _joined_counts(infos: list[bytes], records: int | None, warnings: int) -> bytes:
+    """`Records: 3  Duplicates: 0  Warnings: 0` and `Rows matched: ..`, added up."""
+    totals: dict[bytes, int] = {}
+    for info in infos:
+        for name, number in _COUNTS.findall(info):
+            totals[name] = totals.get(name, 0) + int(number)
+    if records is not None:
+        totals = {b"Records": records, b"Duplicates": totals.get(b"Duplicates", 0)}
+        totals[b"Warnings"] = warnings
+    return b"  ".join(b"%s: %d" % item for item in totals.items())
+
+

@@ -1,0 +1,371 @@
+"""Accepting clients: who may log in, what they become, and the services that their sessions share."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from parser.statement import Statement
+from proxy.back.settings import NONE, Settings, for_charset
+from proxy.errors import Defect, ProtocolError, StatementRefused, TurnoutError
+from proxy.front import commands
+from proxy.front.accounts import AccountBook
+from proxy.front.answers import table_response
+from proxy.front.client import Client
+from proxy.front.environment import Entry, Environment
+from proxy.front.session import Session
+from proxy.measure.log import slow_statement
+from proxy.measure.measures import Measures
+from proxy.measure.peers import Peers
+from proxy.plan.planner import plan as make_plan
+from proxy.rules.model import Rules
+from proxy.wire import auth
+from proxy.wire import capability as cap
+from proxy.wire.charsets import client_charset_allowed, collation
+from proxy.wire.handshake import Greeting
+from proxy.wire.login import Accepted, ClientLogin, Rejected
+from proxy.wire.packets import encode_err
+
+log = logging.getLogger("turnout.front")
+
+# What clients may use. Not offered: COMPRESS, LOCAL_FILES, SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see
+# docs/PROTOCOL.md. SSL is added where a certificate is configured.
+OFFERED = (
+    cap.LONG_PASSWORD
+    | cap.FOUND_ROWS
+    | cap.LONG_FLAG
+    | cap.CONNECT_WITH_DB
+    | cap.NO_SCHEMA
+    | cap.ODBC
+    | cap.IGNORE_SPACE
+    | cap.PROTOCOL_41
+    | cap.INTERACTIVE
+    | cap.IGNORE_SIGPIPE
+    | cap.TRANSACTIONS
+    | cap.RESERVED
+    | cap.SECURE_CONNECTION
+    | cap.MULTI_STATEMENTS
+    | cap.MULTI_RESULTS
+    | cap.PS_MULTI_RESULTS
+    | cap.PLUGIN_AUTH
+    | cap.CONNECT_ATTRS
+    | cap.PLUGIN_AUTH_LENENC
+    | cap.CAN_HANDLE_EXPIRED_PASSWORDS
+)
+# Flags that change what a server answers: connections with different ones are not interchangeable.
+RESULT_FLAGS = cap.FOUND_ROWS | cap.IGNORE_SPACE | cap.MULTI_STATEMENTS | cap.NO_SCHEMA
+
+# Connection ids: the worker's slot is `id % SLOTS`; they begin where no server's thread ids are, so that a KILL by an
+# id seen in a server's own process list cannot hit somebody else.
+SLOTS = 64
+FIRST_ID = 1 << 30
+_DATABASE_KNOWN_S = 30.0
+_FALLBACK_VERSION = "8.0.36"
+
+
+def _nothing() -> None:
+    """Nobody listens."""
+
+
+class Listener:
+    """What `Client` and `Session` ask of the worker. One per worker."""
+
+    def __init__(self, rules: Rules, environment: Environment, slot: int, measures: Measures) -> None:
+        self.rules = rules
+        self.environment = environment
+        self.slot = slot
+        self.measures = measures
+        self.accounts = AccountBook(rules)
+        self.clients: dict[int, Client] = {}
+        self.draining = False
+        self.started = time.time()
+        self.tls: ssl.SSLContext | None = None
+        self.tls_required = False
+        self.peers: Peers | None = None  # the other workers: SHOW TURNOUT .., KILL of their clients
+        self.schemas_changed: Callable[[], None] = _nothing  # called after DDL
+        self._counter = itertools.count()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sha2_cache = auth.Sha2Cache(10_000)
+        self._rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._databases: dict[tuple[str, str], float] = {}
+        self.load_tls()
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[object, object, None], what: str) -> asyncio.Task[None]:
+        """A task that is kept until it ends and whose failure is logged; the only way to make one here."""
+        task = asyncio.get_running_loop().create_task(work, name=what)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("task failed", exc_info=task.exception(), extra={"task": task.get_name()})
+
+    # -- rules -------------------------------------------------------------------------------------------------------
+
+    def load_tls(self) -> None:
+        """Read the certificate (again). Raises OSError or ssl.SSLError."""
+        settings = self.rules.listen.tls
+        if settings is None:
+            self.tls, self.tls_required = None, False
+            return
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(settings.cert), str(settings.key))
+        if settings.client_ca is not None:
+            context.load_verify_locations(str(settings.client_ca))
+            context.verify_mode = ssl.CERT_REQUIRED
+        self.tls, self.tls_required = context, settings.require
+
+    def apply(self, rules: Rules, environment: Environment) -> None:
+        """New rules: for new logins at once, for sessions when their transaction ends."""
+        self.rules = rules
+        self.environment = environment
+        accounts = AccountBook(rules)
+        accounts.take_grants(self.accounts)
+        self.accounts = accounts
+        self._databases.clear()
+        self.load_tls()
+
+    # -- logging in --------------------------------------------------------------------------------------------------
+
+    def next_connection_id(self) -> int:
+        return FIRST_ID + next(self._counter) * SLOTS + self.slot
+
+    def admit(self, client: Client) -> TurnoutError | None:
+        """A client has connected; an error when it must go."""
+        self.measures.accepted += 1
+        if self.draining:
+            return TurnoutError("Server shutdown in progress", 1053, "08S01")
+        if len(self.clients) >= self.rules.listen.max_connections:
+            self.measures.login("too-many")
+            return TurnoutError("Too many connections", 1040, "08004")
+        self.clients[client.connection_id] = client
+        self.measures.clients = len(self.clients)
+        return None
+
+    def gone(self, client: Client) -> None:
+        self.clients.pop(client.connection_id, None)
+        self.measures.clients = len(self.clients)
+
+    def login(self, client: Client) -> ClientLogin:
+        return self._login(client, self._greeting(client.connection_id, auth.new_scramble()))
+
+    def _login(self, client: Client, greeting: Greeting) -> ClientLogin:
+        return ClientLogin(
+            greeting,
+            self.accounts.find,
+            client.host,
+            tls_available=self.tls is not None,
+            tls_required=self.tls_required,
+            secure=client.secure,
+            rsa_key=self._rsa_key,
+            sha2_cache=self._sha2_cache,
+        )
+
+    def _greeting(self, connection_id: int, scramble: bytes) -> Greeting:
+        home = self.environment.servers.get(self.rules.default_home)
+        version = home.primary.health.baseline.version if home is not None else ""
+        return Greeting(
+            server_version=(version or _FALLBACK_VERSION) + "-turnout",
+            connection_id=connection_id,
+            scramble=scramble,
+            capabilities=OFFERED,
+            charset=45,
+            status=2,
+            plugin="mysql_native_password" if "MariaDB" in version else "caching_sha2_password",
+        )
+
+    def change_user(self, session: Session, payload: bytes) -> None:
+        """COM_CHANGE_USER: a login in the middle of a connection."""
+        client = session.client
+        client.change_user = self._login(client, self._greeting(client.connection_id, client.scramble))
+        client.begin_change_user(client.change_user.start_change_user(payload, client.capabilities, client.sequence))
+
+    def accepted(self, client: Client, event: Accepted) -> None:
+        """The password was right: make the session, in its database."""
+        old = client.session
+        client.scramble = event.scramble
+        client.capabilities = event.capabilities
+        session = Session(
+            client,
+            self.environment,
+            event.user,
+            event.secret,
+            event.capabilities & RESULT_FLAGS,
+            self._initial_settings(event.charset),
+            None,
+            client.connection_id,
+            self.accounts.is_admin(event.user),
+        )
+        if not event.database or (event.user, event.database) in self._databases and old is None:
+            session.database = event.database or None
+            session.refresh()
+            if old is None:
+                self.measures.login()
+                client.logged_in(session, event.sequence, event.leftover)
+                return
+        self.spawn(self._enter(client, session, old, event), "login")
+
+    async def _enter(self, client: Client, session: Session, old: Session | None, event: Accepted) -> None:
+        """The part of a login that has to wait: the old session's end, the database's existence."""
+        from proxy.front.local import find_database
+
+        if old is not None:
+            await old.release_all()
+            old.closed = True
+        if event.database:
+            try:
+                await find_database(session, event.database)
+            except TurnoutError as error:
+                self.measures.login("unknown-database" if error.errno in (1044, 1049) else "server")
+                client.refuse_login(encode_err(error.errno, error.sqlstate, error.message), event.sequence)
+                return
+            if len(self._databases) > 10_000:
+                self._databases.clear()
+            self._databases[event.user, event.database] = time.monotonic()
+        self.measures.login()
+        client.logged_in(session, event.sequence, event.leftover)
+
+    def _initial_settings(self, charset: int) -> Settings:
+        """What a login with this collation id sets; the server's own defaults for ids that it does not know."""
+        home = self.environment.servers.get(self.rules.default_home)
+        mysql = home is not None and "MariaDB" not in home.primary.health.baseline.version
+        found = collation(charset, mysql=mysql)
+        if found is None or not client_charset_allowed(found.charset) or (not mysql and charset == 255):
+            return home.primary.health.baseline.charset if home is not None else NONE
+        return for_charset(found.charset, found.name)
+
+    def rejected(self, client: Client, event: Rejected) -> None:
+        self.measures.login("wrong-password" if event.errno == 1045 else "handshake")
+        self.measures.error(event.errno)
+        log.info("login refused", extra={"user": event.user, "host": client.host, "reason": event.reason})
+
+    def timed_out(self, client: Client) -> None:
+        self.measures.login("timeout")
+        log.info("login timed out", extra={"host": client.host})
+
+    def tick(self) -> None:
+        """Once a second: forget databases that were seen too long ago."""
+        limit = time.monotonic() - _DATABASE_KNOWN_S
+        self._databases = {key: at for key, at in self._databases.items() if at > limit}
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
+
+    def command(self, session: Session, payload: bytes) -> None:
+        commands.carry_out(session, payload)
+
+    def slow(self, session: Session, entry: Entry, seconds: float) -> None:
+        self.measures.slow_statements += 1
+        began, sent = session.times
+        total = int(seconds * 1e9)
+        server = total - (sent - began) if sent >= began else 0
+        slow_statement(
+            entry.stats.shape.id,
+            entry.stats.digest,
+            entry.plan.kind,
+            total,
+            server,
+            session.found_rows or 0,
+            session.connection_id,
+        )
+
+    def unexpected(self, error: BaseException) -> Defect:
+        """Our own mistake: logged under an id that the client is given."""
+        number = secrets.token_hex(4)
+        log.error("defect", exc_info=error, extra={"id": number})
+        return Defect(f"Turnout failed on this statement by a mistake of its own; the log has it under id {number}")
+
+    def statistics(self) -> str:
+        """COM_STATISTICS, in the form that the server's own has."""
+        sessions = [c.session for c in self.clients.values() if c.session is not None]
+        total = sum(s.statements for s in sessions)
+        return (
+            f"Uptime: {int(time.time() - self.started)}  Threads: {len(sessions)}  Questions: {total}  "
+            f"Slow queries: {self.measures.slow_statements}"
+        )
+
+    async def kill(self, number: int, query_only: bool, user: str, admin: bool) -> str:
+        """KILL by the id that clients see: "" when done, "unknown", "denied"."""
+        if number >= FIRST_ID and number % SLOTS == self.slot:
+            return self.kill_here(number, query_only, user, admin)
+        if number >= FIRST_ID and self.peers is not None:
+            return await self.peers.kill(number, query_only, user, admin)
+        return "unknown"
+
+    def kill_here(self, number: int, query_only: bool, user: str, admin: bool) -> str:
+        """The same for a client of this worker."""
+        client = self.clients.get(number)
+        session = client.session if client is not None else None
+        if client is None or session is None:
+            return "unknown"
+        if session.user != user and not admin:
+            return "denied"
+        self.measures.killed("query" if query_only else "connection")
+        for connection in session.running_connections():
+            if connection.pool is not None:
+                self.spawn(_kill_on_server(connection.pool.server, session, connection.thread_id), "KILL")
+        if not query_only:
+            session.doomed_by_kill()
+        return ""
+
+    async def turnout(self, session: Session, statement: Statement, sql: bytes) -> None:
+        """SHOW TURNOUT .. and TURNOUT EXPLAIN. Raises StatementRefused."""
+        if not session.admin:
+            raise StatementRefused(
+                "Access denied; SHOW TURNOUT and TURNOUT EXPLAIN are for accounts with 'admin: true' in the rules",
+                1227,
+                "42000",
+                reason="not-admin",
+            )
+        if statement.inner is not None:
+            plan = make_plan(statement.inner, self.environment.rules, self.environment.catalog, session.database)
+            if self.peers is not None:
+                columns, rows = self.peers.explain(plan)
+            else:
+                columns, rows = ["what", "value"], [list(line) for line in plan.describe()]
+            session.client.write(table_response(columns, rows, session.status))
+            return
+        if self.peers is None:
+            raise StatementRefused("SHOW TURNOUT is not available in this process", reason="no-console")
+        columns, rows = await self.peers.show(statement.detail)
+        session.client.write(table_response(columns, rows, session.status))
+
+    def dismiss(self, client: Client) -> None:
+        """Graceful stop: this client's work is done."""
+        client.lose(ProtocolError("Server shutdown in progress", 1053, "08S01"))
+
+    def drain(self) -> None:
+        """Refuse new clients and dismiss those that are between transactions."""
+        self.draining = True
+        for client in list(self.clients.values()):
+            session = client.session
+            if session is None or (not session.busy and not session.in_transaction):
+                self.dismiss(client)
+
+
+async def _kill_on_server(server: object, session: Session, thread_id: int) -> None:
+    """KILL QUERY on the server, with the session's own account (an account may kill its own threads)."""
+    from proxy.back.server import Server
+    from proxy.front.session import checked
+
+    assert isinstance(server, Server)
+    connection = await server.connect(session.user, session.secret, 0)
+    try:
+        await checked(connection, b"\x03KILL QUERY %d" % thread_id)
+    except TurnoutError as error:
+        if error.errno != 1094:  # it ended by itself
+            raise
+    finally:
+        connection.close()
+
+

@@ -1,0 +1,347 @@
+"""Prepared statements (COM_STMT_*): the client's, and the servers' that stand for them.
+
+A client's statement is its text, its plan and what the client bound; it belongs to no server. When it is executed, the
+values choose the target, and the connection that is used gets the text prepared once (`ServerConnection.statements`,
+bounded; the least recently used is closed). The id in the EXECUTE packet is then patched and the rest relayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from parser.shape import Lexer
+from parser.statement import Effect
+from proxy.back.connection import ServerConnection, ServerStatement
+from proxy.errors import ServerFailed, StatementRefused
+from proxy.front import answers
+from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
+from proxy.front.session import Session
+from proxy.front.statements import Relay, obtain, run_text, settle
+from proxy.front.statements import record as record_statement
+from proxy.front.values import BoundValues
+from proxy.plan.plan import Do, Local, Send
+from proxy.wire import command as com
+from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
+from proxy.wire.frames import encode
+from proxy.wire.packets import encode_eof, encode_err, parse_err
+from proxy.wire.response import PREPARE, QUERY
+from proxy.wire.resultset import ColumnDefinition, encode_column
+
+_MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One statement of one client. `types`: two bytes a parameter, as last bound; `long_data` by parameter."""
+
+    id: int
+    sql: bytes
+    shape: bytes
+    literals: list[bytes]
+    database: str | None
+    lexer: Lexer
+    environment: Environment
+    entry: Entry
+    params: int = 0
+    columns: int = 0
+    types: bytes | None = None
+    long_data: dict[int, bytearray] = field(default_factory=dict)
+    long_error: StatementRefused | None = None
+
+    @property
+    def key(self) -> tuple[bytes, str | None, str, bool, bool]:
+        """What makes two server-side statements the same: the text, and what changes how a server reads it."""
+        lexer = self.lexer
+        return self.sql, self.database, lexer.charset, lexer.ansi_quotes, lexer.no_backslash_escapes
+
+
+async def prepare(session: Session, sql: bytes) -> None:
+    """COM_STMT_PREPARE. Raises TurnoutError."""
+    if len(session.prepared) >= _MAX_PREPARED:
+        raise StatementRefused(
+            f"Can't create more than max_prepared_stmt_count statements (current value: {_MAX_PREPARED})",
+            1461,
+            "42000",
+            reason="too-many-prepared",
+        )
+    shape, literals = session.lexer.shape(sql)
+    cache = session.environment.cache(session.database, session.lexer, prepared=True)
+    entry = _entry(session.environment, cache, shape, literals)
+    session.running = entry
+    prepared = Prepared(
+        session.next_statement_id, sql, shape, literals, session.database, session.lexer, session.environment, entry
+    )
+    session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
+    plan = entry.plan
+    if isinstance(plan, Local):
+        _prepare_local(session, prepared, plan)
+        return
+    if plan.kind == "refuse":
+        plan.route(BoundValues([], literals, session.lexer), sql)
+    cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
+    connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
+    try:
+        response = await connection.command(bytes((com.COM_STMT_PREPARE,)) + sql, PREPARE)
+    except BaseException:
+        if fresh:
+            session.give_back(connection)
+        raise
+    scanner = connection.scanner
+    if scanner.errno:
+        await settle(session, connection, entry)
+        session.client.write(response)
+        return
+    prepared.params, prepared.columns = scanner.params, scanner.columns
+    _remember(session, connection, prepared, ServerStatement(scanner.statement_id))
+    session.prepared[prepared.id] = prepared
+    session.client.write(response[:5] + prepared.id.to_bytes(4, "little") + response[9:])
+    session.diagnostics = None
+    session.warning_count = scanner.warnings
+    if fresh:
+        session.give_back(connection)
+
+
+def _cluster_to_prepare_on(clusters: Sequence[str], entry: Entry, session: Session) -> str:
+    if entry.cluster:
+        return entry.cluster
+    for cluster in clusters:
+        if cluster in session.held:
+            return cluster
+    return clusters[0] if clusters else session.environment.rules.home(session.database)
+
+
+def _entry(environment: Environment, cache: PlanCache, shape: bytes, literals: list[bytes]) -> Entry:
+    entry = cache.get(shape)
+    if entry is None:
+        entry = environment.miss(cache, shape, literals, prepared=True)
+    else:
+        environment.measures.plan_hits += 1
+    return entry
+
+
+def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
+    """PREPARE of a statement that the proxy answers itself: its columns are ours to describe."""
+    if plan.do is Do.PREPARE or b"?" in prepared.shape:
+        raise StatementRefused(
+            "This command is not supported in the prepared statement protocol yet",
+            1295,
+            "HY000",
+            reason="prepare-unsupported",
+        )
+    columns: list[ColumnDefinition] = []
+    if plan.do is Do.ANSWER:
+        columns = answers.session_columns(plan.statement.items, plan.statement.item_names)
+    elif plan.do in (Do.DIAGNOSTICS, Do.TURNOUT):
+        raise StatementRefused(
+            "This command is not supported in the prepared statement protocol yet",
+            1295,
+            "HY000",
+            reason="prepare-unsupported",
+        )
+    prepared.columns = len(columns)
+    session.prepared[prepared.id] = prepared
+    head = b"\0" + prepared.id.to_bytes(4, "little") + len(columns).to_bytes(2, "little") + bytes(5)
+    packets = [head, *(encode_column(c) for c in columns)]
+    if columns:
+        packets.append(encode_eof(0, session.status))
+    session.client.write(b"".join(encode(p, i + 1) for i, p in enumerate(packets)))
+
+
+def _remember(session: Session, connection: ServerConnection, prepared: Prepared, made: ServerStatement) -> None:
+    """Keep a statement that was prepared on a connection; close the least recently used beyond the limit."""
+    statements = connection.statements
+    old = statements.pop(prepared.key, None)
+    if old is not None:
+        _close_on(connection, old)
+    statements[prepared.key] = made
+    limit = session.environment.rules.pool.max_statements
+    while len(statements) > limit:
+        _close_on(connection, statements.pop(next(iter(statements))))
+
+
+def _close_on(connection: ServerConnection, statement: ServerStatement) -> None:
+    connection.write(encode(bytes((com.COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little"), 0))  # has no answer
+
+
+def find(session: Session, payload: bytes, what: str) -> Prepared | None:
+    """The statement that a COM_STMT_* payload names; answers 1243 and returns None when there is none."""
+    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    prepared = session.prepared.get(number)
+    if prepared is None:
+        session.client.send(
+            encode_err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {what}")
+        )
+        session.environment.measures.error(1243)
+    return prepared
+
+
+def close(session: Session, payload: bytes) -> None:
+    """COM_STMT_CLOSE: no answer. The servers keep theirs for others with the same text."""
+    session.prepared.pop(int.from_bytes(payload[1:5], "little"), None)
+
+
+def long_data(session: Session, payload: bytes) -> None:
+    """COM_STMT_SEND_LONG_DATA: no answer; an error shows at the next EXECUTE."""
+    prepared = session.prepared.get(int.from_bytes(payload[1:5], "little"))
+    if prepared is None or len(payload) < 7:
+        return
+    number = int.from_bytes(payload[5:7], "little")
+    if number >= prepared.params:
+        prepared.long_error = StatementRefused("Incorrect arguments to mysqld_stmt_send_long_data", 1210, "HY000")
+        return
+    held = prepared.long_data.setdefault(number, bytearray())
+    limit = session.environment.rules.limits.max_packet
+    if sum(map(len, prepared.long_data.values())) + len(payload) - 7 > limit:
+        prepared.long_error = StatementRefused(
+            f"Parameter of prepared statement which is set through mysql_send_long_data() is longer than "
+            f"limits.max_packet ({limit} bytes)",
+            1301,
+            "HY000",
+            reason="long-data-too-long",
+        )
+        return
+    held += payload[7:]
+
+
+def reset(session: Session, payload: bytes) -> None:
+    """COM_STMT_RESET: forget long data."""
+    prepared = find(session, payload, "mysqld_stmt_reset")
+    if prepared is None:
+        return
+    prepared.long_data.clear()
+    prepared.long_error = None
+    session.ok()
+
+
+def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
+    """COM_STMT_EXECUTE: at once when the connection at hand has the statement, else as a task."""
+    if prepared.environment is not session.environment:
+        cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
+        prepared.entry = _entry(session.environment, cache, prepared.shape, prepared.literals)
+        prepared.environment = session.environment
+    entry = prepared.entry
+    session.begin_statement(entry)
+    if not entry.simple or prepared.long_data or prepared.long_error is not None:
+        session.run(execute(session, prepared, payload))
+        return
+    bound = parse_execute(payload, prepared.params, prepared.types)
+    prepared.types = bound.types
+    if entry.by_key or entry.asks_id:
+        values = BoundValues(list(decode_params(bound, set())), prepared.literals, prepared.lexer)
+        session.generated = entry.plan.generates_id(values)
+        sends = entry.plan.route(values, prepared.sql).sends
+        if len(sends) != 1:
+            raise _several_targets()
+        cluster = sends[0].cluster
+    else:
+        session.generated = entry.plan.generated_id
+        cluster = entry.cluster
+    if prepared.database != session.database:
+        session.run(execute(session, prepared, payload))
+        return
+    connection = session.acquire_now(entry, cluster)
+    if connection is None:
+        session.run(execute(session, prepared, payload))
+        return
+    made = connection.statements.get(prepared.key)
+    if made is None:
+        session.run(_execute_on(session, prepared, bound.types, payload, connection, cluster))
+        return
+    session.send_now(connection, encode(rebuild_execute(payload, made.id, bound.types), 0))
+
+
+def _several_targets() -> StatementRefused:
+    return StatementRefused(
+        "A prepared statement that concerns several shards is not supported yet: pin its shard key to one value, or send "
+        "it as text (most drivers have a setting for client-side parameters)",
+        reason="prepared-over-shards",
+    )
+
+
+async def execute(session: Session, prepared: Prepared, payload: bytes) -> None:
+    """COM_STMT_EXECUTE, all the way. Raises TurnoutError."""
+    entry = prepared.entry
+    plan = entry.plan
+    if prepared.long_error is not None:
+        error, prepared.long_error = prepared.long_error, None
+        prepared.long_data.clear()
+        raise error
+    if isinstance(plan, Local):
+        session.binary = True
+        try:
+            await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
+        finally:
+            session.binary = False
+        return
+    bound = parse_execute(payload, prepared.params, prepared.types)
+    prepared.types = bound.types
+    params: list[object] = list(decode_params(bound, set(prepared.long_data)))
+    for number, data in prepared.long_data.items():
+        params[number] = bytes(data)
+    values = BoundValues(params, prepared.literals, prepared.lexer)
+    session.generated = plan.generates_id(values)
+    if plan.effects & (Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT) and not session.held:
+        raise StatementRefused(
+            "FOUND_ROWS() and ROW_COUNT() inside a larger statement need a transaction, or select them alone",
+            reason="found-rows-in-expression",
+        )
+    sends = plan.route(values, prepared.sql).sends
+    if len(sends) != 1:
+        raise _several_targets()
+    connection, fresh = await obtain(session, entry, sends[0], primary=False, database=prepared.database)
+    if fresh:
+        from proxy.front.statements import join_transaction
+
+        try:
+            await join_transaction(session, connection, sends[0].cluster)
+        except BaseException:
+            if connection.holder is not session:
+                session.give_back(connection)
+            raise
+    await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+
+
+async def _execute_on(
+    session: Session, prepared: Prepared, types: bytes, payload: bytes, connection: ServerConnection, cluster: str
+) -> None:
+    """Execute on `connection`, which has the session's state; prepare there first if need be."""
+    from proxy.front.statements import finish_statement, pin, prelude
+
+    entry = prepared.entry
+    relay: Relay | None = None
+    try:
+        await session.dress(connection, prepared.database)
+        made = connection.statements.pop(prepared.key, None)
+        if made is None:
+            await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
+            if connection.scanner.errno:
+                error = parse_err(connection.scanner.error)
+                raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
+            if (connection.scanner.params, connection.scanner.columns) != (prepared.params, prepared.columns):
+                _remember(session, connection, prepared, ServerStatement(connection.scanner.statement_id))
+                if connection.scanner.params != prepared.params:
+                    raise ServerFailed("Prepared statement needs to be re-prepared", 1615, "HY000")
+            made = ServerStatement(connection.scanner.statement_id)
+        _remember(session, connection, prepared, made)
+        await prelude(session, entry, connection, cluster)
+        for number, data in prepared.long_data.items():
+            head = bytes((com.COM_STMT_SEND_LONG_DATA,)) + made.id.to_bytes(4, "little") + number.to_bytes(2, "little")
+            connection.write(encode(head + bytes(data), 0))
+        prepared.long_data.clear()
+        if entry.plan.pins:
+            pin(session, connection, entry.plan.pins)
+        relay = Relay(session)
+        session.sending(connection)
+        connection.send(encode(rebuild_execute(payload, made.id, types), 0), relay, QUERY)
+        await relay.done
+    except BaseException as error:
+        finish_statement(session, connection)
+        if relay is not None and relay.relayed and isinstance(error, ServerFailed):
+            session.fail(error, broken=True)
+            return
+        raise
+    record_statement(
+        session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0
+    )
+    await settle(session, connection, entry)

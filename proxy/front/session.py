@@ -1,0 +1,698 @@
+"""A client's session: what it has set, what it holds, and the shortest way from its statement to a server and back.
+
+The fast path is `query`: shape, plan cache, target, an idle connection, one write; `on_data`/`on_end` relay the answer.
+It runs inside the event loop's callbacks, with no task and no await. Whatever needs more (a connection to wait for, a
+SET, several targets, ...) becomes one task (`_slow`), and the session takes no other command until it ends.
+
+State that a server keeps for a session is kept here instead where it can be: settings, default database, last insert
+id, found rows, warnings. Where it cannot, the session holds the connection: `held` maps a cluster to the connection that
+has the session's transaction or other state, `pinned` says why it stays after the transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from parser.shape import Lexer, lexer
+from proxy.back.connection import Discarded, ServerConnection
+from proxy.back.gtid import GtidPosition
+from proxy.back.gtid import parse as parse_gtid
+from proxy.back.pool import Pool, PoolKey
+from proxy.back.server import Role, Server
+from proxy.back.settings import Settings, delta
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.environment import Entry, Environment, PlanCache, Quick
+from proxy.front.values import TextValues
+from proxy.plan.plan import Send
+from proxy.wire import command as com
+from proxy.wire.frames import encode
+from proxy.wire.login import Secret
+from proxy.wire.packets import encode_err, encode_ok
+from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
+from proxy.wire.status import AUTOCOMMIT, IN_TRANS
+
+if TYPE_CHECKING:
+    from proxy.front.client import Client
+    from proxy.front.prepared import Prepared
+
+_now = time.perf_counter_ns
+_BEGIN = Discarded("BEGIN")
+_SET = Discarded("SET")
+COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
+ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
+_LAST_GTID = b"\x09last_gtid"
+
+
+class Transaction:
+    """What the session knows of its transaction besides what servers know."""
+
+    __slots__ = ("begin", "explicit", "savepoints", "writers")
+
+    def __init__(self) -> None:
+        self.explicit = False  # BEGIN was answered; servers hear of it with their first statement
+        self.begin = b"BEGIN"  # how it began (START TRANSACTION READ ONLY, ...)
+        self.savepoints: list[tuple[str, bytes]] = []  # name, statement: repeated on clusters that join later
+        self.writers: set[str] = set()  # clusters that were written to
+
+    def clear(self) -> None:
+        self.explicit = False
+        self.begin = b"BEGIN"
+        self.savepoints.clear()
+        self.writers.clear()
+
+
+class Session:
+    """See the module."""
+
+    def __init__(
+        self,
+        client: Client,
+        environment: Environment,
+        user: str,
+        secret: Secret,
+        capabilities: int,
+        settings: Settings,
+        database: str | None,
+        connection_id: int,
+        admin: bool,
+    ) -> None:
+        self.client = client
+        self.environment = environment
+        self.user = user
+        self.secret = secret
+        self.key = PoolKey(user, capabilities)
+        self.initial_settings = settings
+        self.settings = settings
+        self.database = database
+        self.connection_id = connection_id
+        self.admin = admin
+        self.transaction = Transaction()
+        self.held: dict[str, ServerConnection] = {}
+        self.pinned: dict[str, str] = {}
+        self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
+        self.prepared: dict[int, Prepared] = {}
+        self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
+        self.next_statement_id = 1
+        self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
+        self.last_insert_id = 0
+        self.found_rows: int | None = 0
+        self.row_count = -1
+        self.warning_count = 0
+        self.diagnostics: bytes | None = None  # SHOW WARNINGS's response for the last statement; None: empty
+        self.busy = False
+        self.running: Entry | None = None  # the statement under way, for SHOW TURNOUT SESSIONS and the measurements
+        self.running_on: ServerConnection | None = None
+        self.spread: list[ServerConnection] = []  # where a statement over several targets runs
+        self.task: asyncio.Task[None] | None = None
+        self.statements = 0
+        self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
+        self.closed = False
+        self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
+        self._pools: dict[Server, Pool] = {}
+        self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
+        self._on_replica = False
+        self._retry: bytes | None = None  # the packet of a read on a replica that may be sent elsewhere
+        self._began = 0
+        self._sent = 0
+        self._bytes = 0
+        self._relayed = False
+        self.lexer: Lexer
+        self.plans: PlanCache
+        self.refresh()
+
+    # -- environment -------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Look up what follows from settings, database and environment: the lexer and the plan cache."""
+        mode = self.settings.get("sql_mode")
+        if mode is None:
+            home = self.environment.servers.get(self.environment.rules.home(self.database))
+            text = home.primary.health.baseline.sql_mode if home is not None else ""
+        else:
+            text = mode.decode("ascii", "replace")
+        charset = (self.settings.get("character_set_client") or b"'utf8mb4'").decode().strip("'")
+        self.lexer = lexer("ANSI_QUOTES" in text, "NO_BACKSLASH_ESCAPES" in text, charset)
+        self.plans = self.environment.cache(self.database, self.lexer)
+
+    def adopt(self, environment: Environment) -> None:
+        """Move to new rules, if no transaction or pinned state ties the session to the old ones."""
+        if environment is not self.environment and not self.held and not self.transaction.explicit and not self.busy:
+            self.environment = environment
+            self._pools.clear()
+            self.refresh()
+
+    @property
+    def autocommit(self) -> bool:
+        return self.settings.get("autocommit") not in (b"'OFF'", b"0")
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the client is inside a transaction as MySQL sees it (a server holds one, or BEGIN was answered)."""
+        if self.transaction.explicit:
+            return True
+        return any(c.scanner.status & IN_TRANS for c in self.held.values())
+
+    @property
+    def status(self) -> int:
+        """The status flags of answers that are our own."""
+        return (AUTOCOMMIT if self.autocommit else 0) | (IN_TRANS if self.in_transaction else 0)
+
+    # -- the fast path -----------------------------------------------------------------------------------------------
+
+    def query(self, payload: bytes, packet: bytes | None) -> None:
+        """COM_QUERY. `packet` is the payload as it was framed, when it came in one piece."""
+        self._began = _now()
+        self._sent = 0
+        sql = payload[1:]
+        shape, literals = self.lexer.shape(sql)
+        entry = self.plans.get(shape)
+        if entry is None:
+            entry = self.environment.miss(self.plans, shape, literals)
+        else:
+            self.environment.measures.plan_hits += 1
+        self.running = entry
+        self.busy = True
+        if not entry.simple or packet is None:
+            if not (entry.quick and self._quick(entry.quick)):
+                self._spawn_statement(entry, sql, shape, literals)
+            return
+        self.generated = entry.plan.generated_id
+        if entry.asks_id:
+            self.generated = entry.plan.generates_id(TextValues(literals, self.lexer))
+        if entry.fixed is not None:
+            cluster = entry.cluster
+        else:
+            try:
+                sends = entry.plan.route(TextValues(literals, self.lexer), sql).sends
+            except StatementRefused as error:
+                self.fail(error)
+                return
+            if len(sends) != 1 or sends[0].text is not None:
+                self._spawn_statement(entry, sql, shape, literals)
+                return
+            cluster = sends[0].cluster
+        connection = self.acquire_now(entry, cluster)
+        if connection is None:
+            self._spawn_statement(entry, sql, shape, literals)
+            return
+        if self._on_replica:
+            self._retry = packet
+        self.running_on = connection
+        self._sent = _now()
+        connection.send(packet, self)
+
+    def acquire_now(self, entry: Entry, cluster: str) -> ServerConnection | None:
+        """The connection for a simple statement, in this session's transaction, if nothing has to be waited for: the
+        one held for the cluster, or an idle one. None: take the slow path."""
+        connection = self.held.get(cluster)
+        if connection is not None:
+            if (
+                connection.settings is not self.settings
+                or connection.database != self.database
+                or (entry.writes and not self._may_write(cluster))
+            ):
+                return None
+            self._on_replica = False
+        else:
+            transaction = self.transaction
+            if self.next_transaction or (entry.writes and transaction.writers and not self._may_write(cluster)):
+                return None
+            if transaction.explicit and (transaction.savepoints or transaction.begin != b"BEGIN"):
+                return None
+            server = self._server_for(entry, cluster)
+            if server is None:
+                return None
+            pool = self._pools.get(server)
+            if pool is None:
+                pool = self._pools[server] = server.pool(self.key, self.secret)
+            connection = pool.take_now(self.settings, self.database)
+            if connection is None:
+                return None
+            if connection.settings is not self.settings or connection.database != self.database:
+                change = self._pipelinable(connection)
+                if change is None:
+                    pool.release(connection)
+                    return None
+                if change:
+                    connection.send(change, _SET)
+                    server.counters.preludes += 1
+                connection.settings = self.settings
+            if transaction.explicit:
+                connection.send(b"\x06\x00\x00\x00\x03BEGIN", _BEGIN)
+                server.counters.preludes += 1
+                self.hold(connection)
+            self._on_replica = server.role is Role.REPLICA
+            server.counters.commands += 1
+        if entry.writes and (self.transaction.explicit or not self.autocommit):
+            self.transaction.writers.add(cluster)
+        return connection
+
+    def begin_statement(self, entry: Entry) -> None:
+        """A prepared statement is executed: what `query` notes of a text statement."""
+        self._began = _now()
+        self._sent = 0
+        self.running = entry
+        self.busy = True
+
+    def sending(self, connection: ServerConnection) -> None:
+        """The statement goes out on `connection` now (slow path)."""
+        self.running_on = connection
+        self._sent = _now()
+
+    def send_now(self, connection: ServerConnection, packet: bytes) -> None:
+        """Send a command whose answer goes straight to the client (fast path)."""
+        self.running_on = connection
+        self._sent = _now()
+        connection.send(packet, self)
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """When the statement under way arrived and when it was sent to a server (perf_counter_ns; 0: not yet)."""
+        return self._began, self._sent
+
+    def _quick(self, what: Quick) -> bool:
+        """BEGIN, COMMIT and ROLLBACK where nothing has to be waited for; False when it does."""
+        if what is Quick.BEGIN:
+            if self.held or self.transaction.explicit:
+                return False
+            self.transaction.explicit = True
+            self.answered()
+            return True
+        held = self.held
+        if len(held) > 1 or self.pinned:
+            return False
+        if not held:
+            self.transaction.clear()
+            self.answered()
+            return True
+        connection = next(iter(held.values()))
+        if connection.sink is not None:
+            return False
+        self.transaction.clear()
+        self.generated = False
+        self.running_on = connection
+        self._sent = _now()
+        connection.send(COMMIT_PACKET if what is Quick.COMMIT else ROLLBACK_PACKET, self)
+        return True
+
+    def answered(self) -> None:
+        """The proxy itself answers OK to the statement under way, in the fast path."""
+        entry = self.running
+        assert entry is not None
+        self.running = None
+        self.ok()
+        entry.stats.record(_now() - self._began, 0, 0, 11, False)
+        self.busy = False
+        self.client.next_command()
+
+    def _server_for(self, entry: Entry, cluster: str) -> Server | None:
+        """The server that a statement outside any held connection goes to; None: the slow path finds the error."""
+        servers = self.environment.servers.get(cluster)
+        if servers is None:
+            return None
+        if entry.replica_ok and servers.replicas and not self.transaction.explicit and self.autocommit:
+            plan = entry.plan
+            replica = servers.replica(plan.max_lag_s, self.gtids.get(cluster) if plan.own_writes else None)
+            if replica is not None:
+                return replica
+        if not servers.primary.usable:
+            return None
+        return servers.primary
+
+    def _may_write(self, cluster: str) -> bool:
+        writers = self.transaction.writers
+        return not writers or writers == {cluster}
+
+    def _pipelinable(self, connection: ServerConnection) -> bytes | None:
+        """The framed SET that gives `connection` this session's settings, if it may go in one write with the statement:
+        only when the same SET succeeded on that server before. Otherwise a failing SET would not stop the statement."""
+        if connection.database != self.database:
+            return None
+        text = delta(connection.settings, self.settings)
+        pool = connection.pool
+        if pool is None or (text, self.user) not in pool.server.validated:
+            return None
+        return encode(bytes((com.COM_QUERY,)) + text, 0) if text else b""
+
+    # -- the answer (Sink) -------------------------------------------------------------------------------------------
+
+    def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        self._relayed = True
+        self._bytes += len(data)
+        self.client.relay(connection, data)
+
+    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        write = self.client.write
+        size = self._bytes
+        for piece in pieces:
+            size += len(piece)
+            write(piece)
+        scanner = connection.scanner
+        now = _now()
+        entry = self.running
+        assert entry is not None
+        entry.stats.record(now - self._began, now - self._sent, scanner.rows, size, scanner.errno != 0)
+        self._bytes = 0
+        self._retry = None
+        self._relayed = False
+        self.running = self.running_on = None
+        if scanner.errno or scanner.warnings or connection.aborted is not None or self.closed:
+            self._settle_later(connection, entry)
+            return
+        if scanner.session_state:
+            self.observe(connection, scanner.session_state)
+        if scanner.columns:
+            self.found_rows = None if entry.offset else scanner.rows
+            self.row_count = -1
+        else:
+            self.row_count = scanner.affected_rows
+            if scanner.insert_id:
+                if self.generated:
+                    self.last_insert_id = scanner.insert_id
+                elif self.generated is None:
+                    self._settle_later(connection, entry)
+                    return
+        self.diagnostics = None
+        self.warning_count = 0
+        held = self.held
+        if held:
+            self._settle_held(connection)
+        elif scanner.status & IN_TRANS:  # autocommit is off
+            self.hold(connection)
+        else:
+            pool = connection.pool
+            if pool is not None:
+                pool.release(connection)
+        self.busy = False
+        self.client.next_command()
+
+    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        retry, self._retry = self._retry, None
+        if retry is not None and not self._relayed and not self.closed:
+            # A read on a replica: nothing was changed and nothing was answered, so the primary may be asked instead.
+            entry = self.running
+            assert entry is not None
+            shape, literals = self.lexer.shape(retry[5:])
+            self._spawn_statement(entry, retry[5:], shape, literals, primary=True)
+            return
+        self._bytes = 0
+        relayed, self._relayed = self._relayed, False
+        self.fail(error, broken=relayed)
+
+    def on_held_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        """A connection that held this session's transaction or other state is gone, and so is that state. As with a
+        server of its own, the client's connection ends too: statements that it still sends must not run without it."""
+        self.held = {cluster: held for cluster, held in self.held.items() if held is not connection}
+        self.doom = error
+
+    # -- what answers say about the session ----------------------------------------------------------------------------
+
+    def observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
+        """Take over the state changes that a server reported after a statement of this session."""
+        for block in blocks:
+            if block[2:12] == _LAST_GTID and len(block) == block[1] + 2:
+                if connection.pool is not None:
+                    self._wrote(connection.pool.server.cluster, block[13:])
+                continue
+            changes: dict[str, bytes | None] = {}
+            for event in parse_session_state(block):
+                if isinstance(event, SystemVariable):
+                    if event.name == "last_gtid":
+                        if connection.pool is not None:
+                            self._wrote(connection.pool.server.cluster, event.value)
+                    else:
+                        self._tracked(changes, event)
+                elif isinstance(event, Gtids):
+                    if connection.pool is not None:
+                        self._wrote(connection.pool.server.cluster, event.value)
+                elif isinstance(event, Schema):
+                    self.database = connection.database = event.name or None
+                    self.refresh()
+            if changes:
+                self.settings = self.settings.with_changes(changes)
+                connection.settings = connection.settings.with_changes(changes)
+                self.refresh()
+
+    @staticmethod
+    def _tracked(changes: dict[str, bytes | None], event: SystemVariable) -> None:
+        from proxy.back.settings import UNCARRIED, tracked_value
+
+        if event.name not in UNCARRIED:
+            changes[event.name] = tracked_value(event.name, event.value)
+
+    def _wrote(self, cluster: str, position: bytes) -> None:
+        servers = self.environment.servers.get(cluster)
+        if servers is None or not servers.replicas or not position:
+            return
+        try:
+            parsed = parse_gtid(position.decode("ascii"))
+        except ValueError:
+            return  # a format we do not know: reads of this session stay where the replica's position covers nothing
+        known = self.gtids.get(cluster)
+        self.gtids[cluster] = known.merged(parsed) if known is not None else parsed
+
+    # -- holding -----------------------------------------------------------------------------------------------------
+
+    def hold(self, connection: ServerConnection) -> None:
+        """Keep a connection: its transaction, or state that cannot be carried, belongs to this session."""
+        if connection.pool is not None:
+            self.held[connection.pool.server.cluster] = connection
+            connection.holder = self
+
+    def _settle_held(self, connection: ServerConnection) -> None:
+        """After a statement on a held connection (or on a free one beside it): keep, or give back."""
+        pool = connection.pool
+        if pool is None:
+            return
+        cluster = pool.server.cluster
+        if self.held.get(cluster) is not connection:
+            if connection.scanner.status & IN_TRANS:
+                self.hold(connection)
+            else:
+                pool.release(connection)
+            return
+        if connection.scanner.status & IN_TRANS or connection.scanner.errno:
+            return
+        if self.transaction.explicit and len(self.held) == 1:
+            self.transaction.clear()  # the server ended it (DDL's implicit commit, ...)
+        if cluster not in self.pinned:
+            del self.held[cluster]
+            pool.release(connection)
+
+    # -- everything else is a task -----------------------------------------------------------------------------------
+
+    def _spawn_statement(
+        self, entry: Entry, sql: bytes, shape: bytes, literals: list[bytes], primary: bool = False
+    ) -> None:
+        from proxy.front.statements import run_text
+
+        self.run(run_text(self, entry, sql, shape, literals, primary))
+
+    def _settle_later(self, connection: ServerConnection, entry: Entry) -> None:
+        from proxy.front.statements import settle
+
+        self.run(settle(self, connection, entry))
+
+    def run(self, work: object) -> None:
+        """Carry out one command as a task; errors become the client's, and the next command waits."""
+        self.busy = True
+        self.task = self.client.spawn(self._run(work), "statement")
+
+    async def _run(self, work: object) -> None:
+        try:
+            await work  # type: ignore[misc]
+        except TurnoutError as error:
+            self.task = None
+            if not self.closed:
+                self.fail(error)
+            return
+        except Exception as error:
+            self.task = None
+            if not self.closed:
+                self.fail(self.client.listener.unexpected(error), broken=True)
+            return
+        self.task = None
+        if self.closed:
+            return
+        self.running = self.running_on = None
+        self.busy = False
+        if self.doom is not None:
+            self.client.lose(None)
+            return
+        self.client.next_command()
+
+    def fail(self, error: TurnoutError, broken: bool = False) -> None:
+        """Tell the client that its statement failed. `broken`: part of an answer is already out, so that only the end
+        of the client's connection can say so."""
+        entry = self.running
+        if entry is not None:
+            now = _now()
+            entry.stats.record(max(0, now - self._began), 0, 0, 0, True)
+        self.running = self.running_on = None
+        measures = self.environment.measures
+        measures.error(error.errno)
+        if isinstance(error, StatementRefused):
+            measures.refused(error.reason)
+        self.remember_error(error)
+        if self.closed:
+            return
+        if broken or self.doom is not None:
+            self.client.lose(None if broken else error)
+            return
+        self.client.send(encode_err(error.errno, error.sqlstate, error.message))
+        self.busy = False
+        self.client.next_command()
+
+    def remember_error(self, error: TurnoutError) -> None:
+        """What SHOW WARNINGS is to say about an error of our own."""
+        from proxy.front.answers import warnings_response
+
+        self.row_count = -1
+        self.warning_count = 1
+        self.diagnostics = warnings_response([("Error", error.errno, error.message)], self.status)
+
+    def ok(self, affected_rows: int = 0, insert_id: int = 0, info: bytes = b"") -> None:
+        """Answer OK; a statement that the proxy carried out itself."""
+        self.diagnostics = None
+        self.warning_count = 0
+        self.row_count = affected_rows
+        self.client.send(encode_ok(affected_rows, insert_id, self.status, 0, info))
+
+    # -- taking connections (slow path) ------------------------------------------------------------------------------
+
+    async def take(self, server: Server, database: str | None = None) -> ServerConnection:
+        """A connection of this session's account to `server`, with its settings and database. Raises TurnoutError."""
+        pool = self._pools.get(server)
+        if pool is None:
+            pool = self._pools[server] = server.pool(self.key, self.secret)
+        connection = await pool.take(self.settings, database if database is not None else self.database)
+        try:
+            await self.dress(connection, database)
+        except BaseException:
+            self.give_back(connection)
+            raise
+        return connection
+
+    def give_back(self, connection: ServerConnection) -> None:
+        if connection.sink is not None:
+            connection.abort(ServerFailed("The statement was given up"))
+        elif connection.pool is not None:
+            connection.pool.release(connection)
+
+    async def dress(self, connection: ServerConnection, database: str | None = None) -> None:
+        """Give a connection this session's settings and database (or another `database`), and wait until it has them.
+        Raises ServerFailed with the server's own error when it refuses."""
+        database = database if database is not None else self.database
+        if connection.aborted is not None:
+            raise connection.aborted
+        if connection.settings is not self.settings:
+            text = delta(connection.settings, self.settings)
+            if text:
+                await checked(connection, bytes((com.COM_QUERY,)) + text)
+                if connection.pool is not None:
+                    validated = connection.pool.server.validated
+                    if len(validated) > 10_000:
+                        validated.clear()
+                    validated.add((text, self.user))
+                    connection.pool.server.counters.preludes += 1
+            connection.settings = self.settings
+        if connection.database != database and database is not None:
+            name = database.encode("utf-8", "surrogateescape")
+            await checked(connection, bytes((com.COM_INIT_DB,)) + name)
+            connection.database = database
+
+    def target(self, send: Send, entry: Entry, primary: bool) -> Server:
+        """The server for a statement outside held connections. Raises ServerFailed when it is down."""
+        servers = self.environment.cluster(send.cluster)
+        server = None if primary else self._server_for(entry, send.cluster)
+        server = server if server is not None else servers.primary
+        server.check_up()
+        return server
+
+    def running_connections(self) -> list[ServerConnection]:
+        """The server connections on which a statement of this session runs now."""
+        candidates = [*self.held.values(), *([self.running_on] if self.running_on is not None else []), *self.spread]
+        return [c for c in dict.fromkeys(candidates) if c.sink is not None]
+
+    def doomed_by_kill(self) -> None:
+        """KILL CONNECTION: the statement under way is being killed on its server; the client goes when it ends."""
+        error = TurnoutError("Connection was killed", 1927, "70100")
+        if self.busy:
+            self.doom = error
+        else:
+            self.client.lose(error)
+
+    def set_capability(self, flag: int, on: bool) -> None:
+        """Change a capability flag: from now on connections with the other value are used."""
+        flags = self.key.capabilities | flag if on else self.key.capabilities & ~flag
+        self.key = PoolKey(self.user, flags)
+        self._pools.clear()
+
+    async def release_all(self) -> None:
+        """Let go of every held connection: roll back, and close those with state that nobody else may see."""
+        held, self.held = self.held, {}
+        pinned, self.pinned = self.pinned, {}
+        self.transaction.clear()
+        for cluster, connection in held.items():
+            connection.holder = None
+            if cluster in pinned or connection.aborted is not None:
+                connection.close()
+            else:
+                await _roll_back(connection)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """The client is gone: what runs is dropped, what is held is rolled back or closed."""
+        self.closed = True
+        if self.task is not None:
+            self.task.cancel()
+        running = self.running_on
+        if running is not None and running.sink is self:
+            running.abort(ServerFailed("The client went away while its statement was running"))
+        for cluster, connection in list(self.held.items()):
+            connection.holder = None
+            if connection.sink is not None:
+                connection.abort(ServerFailed("The client went away"))
+            elif cluster in self.pinned:
+                connection.close()
+            else:
+                self.client.spawn(_roll_back(connection), "rollback of a client that went away")
+        self.held.clear()
+        self.prepared.clear()
+
+    def reset(self) -> None:
+        """COM_RESET_CONNECTION: back to what the session was after login (what is held must have been let go)."""
+        self.settings = self.initial_settings
+        self.transaction.clear()
+        self.next_transaction.clear()
+        self.prepared.clear()
+        self.sql_prepared.clear()
+        self.last_insert_id = 0
+        self.found_rows = 0
+        self.row_count = -1
+        self.warning_count = 0
+        self.diagnostics = None
+        self.refresh()
+
+
+async def checked(connection: ServerConnection, payload: bytes) -> None:
+    """Send a command of ours that must succeed. Raises ServerFailed carrying the server's own error."""
+    from proxy.wire.packets import parse_err
+
+    await connection.command(payload)
+    if connection.scanner.errno:
+        error = parse_err(connection.scanner.error)
+        raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
+
+
+async def _roll_back(connection: ServerConnection) -> None:
+    try:
+        await checked(connection, b"\x03ROLLBACK")
+    except TurnoutError as error:
+        connection.abort(error)
+        return
+    if connection.pool is not None:
+        connection.pool.release(connection)

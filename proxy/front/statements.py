@@ -1,0 +1,346 @@
+"""Statements that need more than one step: the part of a session's work that may wait.
+
+`run_text` carries out one text statement whatever its plan: it finds connections, gives them the session's settings and
+transaction, relays the answer, and asks the server for what the session must remember of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+from parser.shape import Lexer
+from parser.statement import Effect, Kind
+from proxy.back.connection import Discarded, ServerConnection
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.environment import Entry
+from proxy.front.session import Session, checked
+from proxy.front.values import TextValues
+from proxy.plan.plan import Local, Route, Send
+from proxy.wire import command as com
+from proxy.wire.frames import encode
+from proxy.wire.response import QUERY
+from proxy.wire.status import IN_TRANS
+
+_now = time.perf_counter_ns
+_CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
+
+
+class Relay:
+    """The sink of a statement in the slow path: passes the answer on; `done` says when it is complete."""
+
+    __slots__ = ("_session", "bytes", "done", "relayed")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.relayed = False
+        self.bytes = 0
+
+    def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        self.relayed = True
+        self.bytes += len(data)
+        if not self._session.closed:
+            self._session.client.relay(connection, data)
+
+    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self.bytes += len(piece)
+            if not self._session.closed:
+                self._session.client.write(piece)
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+async def run_text(
+    session: Session, entry: Entry, sql: bytes, shape: bytes, literals: list[bytes], primary: bool = False
+) -> None:
+    """One text statement. `primary`: not on a replica (again). Raises TurnoutError for the client."""
+    plan = entry.plan
+    if isinstance(plan, Local):
+        from proxy.front.local import carry_out
+
+        session.generated = False
+        recorded = entry.stats.count
+        await carry_out(session, plan, entry, sql, shape, literals)
+        if not session.closed and entry.stats.count == recorded:
+            record(session, entry, 0, 0)
+        return
+    values = TextValues(literals, session.lexer)
+    route = plan.route(values, sql)
+    session.generated = plan.generates_id(values)
+    effects = plan.effects
+    if effects & Effect.USES_CONNECTION_ID:
+        sql = _with_connection_id(session, route, sql, shape, literals)
+    if effects & (Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT) and not session.held:
+        raise StatementRefused(
+            "FOUND_ROWS() and ROW_COUNT() inside a larger statement need the connection that the statement before ran on; "
+            "select them alone, or inside a transaction",
+            reason="found-rows-in-expression",
+        )
+    if len(route.sends) > 1:
+        from proxy.front.fanout import run_everywhere
+
+        await run_everywhere(session, entry, route, sql)
+        return
+    send = route.sends[0]
+    await forward(session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary)
+
+
+async def forward(
+    session: Session,
+    entry: Entry,
+    send: Send,
+    payload: bytes,
+    primary: bool = False,
+    mode: int = QUERY,
+) -> None:
+    """Send one command to the one target of `send` and relay the answer."""
+    plan = entry.plan
+    connection, fresh = await obtain(session, entry, send, primary)
+    relay: Relay | None = None
+    try:
+        if fresh:
+            await join_transaction(session, connection, send.cluster)
+        await prelude(session, entry, connection, send.cluster)
+        if plan.pins:
+            pin(session, connection, plan.pins)
+        relay = Relay(session)
+        session.sending(connection)
+        connection.send(encode(payload, 0), relay, mode)
+        await relay.done
+    except BaseException as error:
+        if isinstance(error, TurnoutError) and _may_retry(session, entry, connection, primary, relay):
+            await forward(session, entry, send, payload, True, mode)
+            return
+        finish_statement(session, connection)
+        if isinstance(error, TurnoutError) and relay is not None and relay.relayed:
+            session.fail(error, broken=True)
+            return
+        raise
+    record(session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0)
+    await settle(session, connection, entry)
+
+
+async def prelude(session: Session, entry: Entry, connection: ServerConnection, cluster: str) -> None:
+    """What has to reach the server before the statement itself, besides settings and transaction."""
+    plan = entry.plan
+    if plan.effects & Effect.IMPLICIT_COMMIT:
+        await _end_elsewhere(session, cluster)
+    if plan.effects & Effect.USES_LAST_INSERT_ID and session.last_insert_id:
+        text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
+        connection.send(encode(text, 0), Discarded("SET last_insert_id"))
+    if plan.writes and (session.transaction.explicit or not session.autocommit):
+        session.transaction.writers.add(cluster)
+
+
+def finish_statement(session: Session, connection: ServerConnection) -> None:
+    """After a failure on our side of things: a free connection goes back, one in the middle of an answer is dropped."""
+    if connection.holder is not session:
+        session.give_back(connection)
+    elif connection.sink is not None:
+        connection.abort(ServerFailed("The statement was given up"))
+
+
+def _may_retry(
+    session: Session, entry: Entry, connection: ServerConnection, primary: bool, relay: Relay | None
+) -> bool:
+    """A plain read that was lost on a replica before any of it reached the client may be asked of the primary."""
+    return (
+        entry.replica_ok
+        and not primary
+        and not session.closed
+        and connection.holder is not session
+        and not (relay is not None and relay.relayed)
+        and connection.aborted is not None
+    )
+
+
+async def obtain(
+    session: Session, entry: Entry, send: Send, primary: bool, database: str | None = None
+) -> tuple[ServerConnection, bool]:
+    """The connection for a statement: the one held for the cluster, or one from a pool (then True). `database`: the
+    default database that the statement needs, if it is not the session's."""
+    plan = entry.plan
+    if plan.writes:
+        check_writer(session, send.cluster)
+    held = session.held.get(send.cluster)
+    if held is not None:
+        await session.dress(held, database)
+        return held, False
+    return await session.take(session.target(send, entry, primary), database), True
+
+
+def check_writer(session: Session, cluster: str) -> None:
+    """A transaction writes on one cluster only, unless the rules say best_effort. Raises StatementRefused."""
+    from proxy.rules.model import Transactions
+
+    writers = session.transaction.writers - {cluster}
+    if writers and session.environment.rules.transactions is Transactions.SINGLE:
+        other = ", ".join(sorted(writers))
+        raise StatementRefused(
+            f"This transaction has written on cluster {other} and would now write on {cluster}: with "
+            "'transactions: single' a transaction writes on one cluster. Commit first, or set "
+            "'transactions: best_effort' in the rules (both are then committed one after the other)",
+            reason="cross-cluster-transaction",
+        )
+
+
+async def join_transaction(session: Session, connection: ServerConnection, cluster: str) -> None:
+    """Make a fresh connection part of the session's transaction, if it has one."""
+    for text in session.next_transaction:
+        await checked(connection, bytes((com.COM_QUERY,)) + text)
+    session.next_transaction.clear()
+    transaction = session.transaction
+    if transaction.explicit:
+        if transaction.begin == b"BEGIN":
+            connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
+        else:
+            await checked(connection, bytes((com.COM_QUERY,)) + transaction.begin)
+        session.hold(connection)
+    for _, text in transaction.savepoints:
+        await checked(connection, bytes((com.COM_QUERY,)) + text)
+        session.hold(connection)
+
+
+def pin(session: Session, connection: ServerConnection, reason: str) -> None:
+    """From now on the session keeps this connection: state on it cannot be carried to another."""
+    if connection.pool is None:
+        return
+    cluster = connection.pool.server.cluster
+    if cluster not in session.pinned:
+        session.environment.measures.pinned(reason)
+    session.pinned[cluster] = reason
+    connection.dirty = reason
+    session.hold(connection)
+
+
+async def settle(session: Session, connection: ServerConnection, entry: Entry) -> None:
+    """After an answer: remember what it said, ask for what it did not say, keep or give back the connection."""
+    scanner = connection.scanner
+    plan = entry.plan
+    held = connection.holder is session
+    if scanner.session_state:
+        session.observe(connection, scanner.session_state)
+    failed = scanner.errno != 0
+    if failed:
+        session.environment.measures.error(scanner.errno)
+        session.row_count = -1
+    elif scanner.columns:
+        session.found_rows = None if entry.offset else scanner.rows
+        session.row_count = -1
+    else:
+        session.row_count = scanner.affected_rows
+    insert_id, rows, status = scanner.insert_id, scanner.rows, scanner.status
+    del rows
+    session.warning_count = scanner.warnings if not failed else 1
+    wants_warnings = failed or scanner.warnings
+    if connection.aborted is not None:
+        raise connection.aborted
+    explicit = session.transaction.explicit or not session.autocommit
+    if failed and explicit and held and len(session.held) > 1:
+        await _check_still_in_transaction(session, connection)
+    kept = held and (status & IN_TRANS or (connection.pool and connection.pool.server.cluster in session.pinned))
+    session.diagnostics = None
+    if wants_warnings:
+        session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
+        if failed:
+            session.warning_count = _row_count(session.diagnostics)
+    if not failed:
+        if plan.effects & Effect.CALC_FOUND_ROWS:
+            session.found_rows = int((await connection.query("SELECT FOUND_ROWS()"))[0][0] or 0)
+        if session.generated is True and insert_id:
+            session.last_insert_id = insert_id
+        elif _asks_last_insert_id(session.generated, plan.effects, insert_id, plan.statement.kind):
+            session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
+    if plan.statement.kind is Kind.UNLOCK_TABLES:
+        _unlock(session, connection)
+    if connection.aborted is not None:
+        raise connection.aborted
+    if failed and explicit and not kept and not held:
+        session.hold(connection)  # autocommit is off: whether a transaction is open is not known, COMMIT will tell
+        return
+    if failed and held:
+        return
+    if held:
+        session._settle_held(connection)
+    elif connection.scanner.status & IN_TRANS and connection.pool is not None:
+        session.hold(connection)
+    elif connection.pool is not None:
+        connection.pool.release(connection)
+
+
+def _asks_last_insert_id(generated: bool | None, effects: Effect, insert_id: int, kind: Kind) -> bool:
+    if effects & Effect.SETS_LAST_INSERT_ID or kind is Kind.CALL:
+        return True
+    return generated is None and insert_id != 0
+
+
+def _row_count(response: bytes) -> int:
+    from proxy.wire.resultset import ResultsetReader
+
+    reader = ResultsetReader()
+    pos = 0
+    while pos < len(response):
+        n = int.from_bytes(response[pos : pos + 3], "little")
+        reader.feed(response[pos + 4 : pos + 4 + n])
+        pos += 4 + n
+    return len(reader.rows)
+
+
+def _unlock(session: Session, connection: ServerConnection) -> None:
+    """UNLOCK TABLES: the pin ends if LOCK TABLES was its only reason."""
+    if connection.pool is None:
+        return
+    cluster = connection.pool.server.cluster
+    if session.pinned.get(cluster) == "lock tables":
+        del session.pinned[cluster]
+        connection.dirty = ""
+
+
+async def _end_elsewhere(session: Session, cluster: str) -> None:
+    """A statement with an implicit commit: what the transaction did on other clusters is committed too."""
+    from proxy.front.transactions import finish
+
+    others = [c for c in session.held if c != cluster]
+    if others:
+        await finish(session, b"COMMIT", others)
+    if cluster not in session.held:
+        session.transaction.clear()
+
+
+async def _check_still_in_transaction(session: Session, connection: ServerConnection) -> None:
+    """After an error in a transaction over several clusters: if the server rolled its part back (a deadlock), so must
+    the others be, as one server would have done."""
+    await connection.command(bytes((com.COM_PING,)))  # its OK packet has the status that an ERR packet lacks
+    if connection.scanner.status & IN_TRANS:
+        return
+    from proxy.front.transactions import finish
+
+    await finish(session, b"ROLLBACK", list(session.held))
+    session.transaction.clear()
+
+
+def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes, literals: list[bytes]) -> bytes:
+    """The statement with the id that this client knows itself by in place of CONNECTION_ID()."""
+    if any(send.text is not None for send in route.sends):
+        raise StatementRefused(
+            "CONNECTION_ID() in a statement that is split over shards is not supported; select it first",
+            reason="connection-id-in-split",
+        )
+    replaced = _CONNECTION_ID.sub(b"%d" % session.connection_id, shape)
+    return Lexer.restore(replaced, literals)
+
+
+def record(session: Session, entry: Entry, rows: int, size: int, failed: bool = False) -> None:
+    began, sent = session.times
+    now = _now()
+    entry.stats.record(now - began, now - sent if sent >= began else 0, rows, size, failed)
+    if now - began > session.environment.rules.limits.slow_statement_s * 1e9:
+        session.client.listener.slow(session, entry, (now - began) / 1e9)
+

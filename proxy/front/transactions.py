@@ -1,0 +1,176 @@
+"""BEGIN, COMMIT, ROLLBACK and savepoints of a session that may hold connections to several clusters.
+
+BEGIN is answered at once; each cluster hears of it with its first statement. COMMIT goes to every cluster that joined:
+first those that were only read, then those that were written to, one after the other (`transactions: best_effort`; with
+`single` there is at most one of the latter). A failure in between is reported with what was and was not committed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from parser.statement import Kind, Statement
+from proxy.errors import ServerFailed, TurnoutError
+from proxy.front.environment import Entry
+from proxy.front.session import Session, checked
+from proxy.plan.plan import Send
+from proxy.wire import command as com
+from proxy.wire.packets import encode_err
+from proxy.wire.status import IN_TRANS
+
+_CHAIN = re.compile(rb"\bchain\b", re.IGNORECASE)
+_NO = re.compile(rb"\bno\s+(chain|release)\b", re.IGNORECASE)
+_RELEASE = re.compile(rb"\brelease\b", re.IGNORECASE)
+_PLAIN_BEGIN = re.compile(rb"\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*\Z", re.IGNORECASE)
+
+
+async def begin(session: Session, sql: bytes) -> None:
+    """BEGIN or START TRANSACTION, which ends a transaction that is under way."""
+    if session.in_transaction or any(not _is_pin_only(session, c) for c in session.held):
+        await finish(session, b"COMMIT", list(session.held))
+    session.transaction.clear()
+    session.transaction.explicit = True
+    session.transaction.begin = b"BEGIN" if _PLAIN_BEGIN.match(sql) else sql
+    if session.transaction.begin != b"BEGIN":
+        # Its own syntax and privileges (READ WRITE on a read-only server, ...) are the server's to judge; with a
+        # consistent snapshot it is also the moment that counts. Home hears of it now.
+        home = session.environment.rules.home(session.database)
+        connection = session.held.get(home)
+        if connection is None:
+            servers = session.environment.cluster(home)
+            servers.primary.check_up()
+            try:
+                connection = await session.take(servers.primary)
+            except TurnoutError:
+                session.transaction.clear()
+                raise
+        try:
+            for text in session.next_transaction:
+                await checked(connection, bytes((com.COM_QUERY,)) + text)
+            session.next_transaction.clear()
+            await checked(connection, bytes((com.COM_QUERY,)) + sql)
+        except TurnoutError:
+            session.transaction.clear()
+            if home not in session.held:
+                session.give_back(connection)
+            raise
+        session.hold(connection)
+    else:
+        for cluster in session.pinned:
+            if cluster in session.held:
+                await checked(session.held[cluster], b"\x03BEGIN")
+    session.ok()
+
+
+async def end(session: Session, entry: Entry, sql: bytes) -> None:
+    """COMMIT or ROLLBACK, with AND CHAIN and RELEASE."""
+    verb = b"COMMIT" if entry.plan.statement.kind is Kind.COMMIT else b"ROLLBACK"
+    words = _NO.sub(b"", sql)
+    chain = _CHAIN.search(words) is not None
+    release = _RELEASE.search(words) is not None
+    if len(session.held) == 1 and not release and not chain:
+        from proxy.front.statements import forward
+
+        cluster = next(iter(session.held))
+        was_explicit = session.transaction.explicit
+        session.transaction.explicit = False
+        session.transaction.writers.clear()
+        session.transaction.savepoints.clear()
+        try:
+            await forward(session, entry, Send(cluster), b"\x03" + verb)
+        except BaseException:
+            session.transaction.explicit = was_explicit
+            raise
+        if not session.held or cluster in session.pinned:
+            session.transaction.clear()
+        return
+    await finish(session, verb, list(session.held))
+    session.transaction.clear()
+    if chain:
+        session.transaction.explicit = True
+    session.ok()
+    if release:
+        session.client.lose(None)
+
+
+async def finish(session: Session, verb: bytes, clusters: Sequence[str]) -> None:
+    """COMMIT or ROLLBACK on the held connections of `clusters`, and give them back. Raises ServerFailed."""
+    writers = session.transaction.writers
+    order = sorted(clusters, key=lambda c: (c in writers, c))
+    done: list[str] = []
+    failure: TurnoutError | None = None
+    failed_on = ""
+    for cluster in order:
+        connection = session.held.get(cluster)
+        if connection is None:
+            continue
+        this = b"ROLLBACK" if failure is not None else verb
+        try:
+            await checked(connection, bytes((com.COM_QUERY,)) + this)
+        except TurnoutError as error:
+            if failure is None:
+                failure, failed_on = error, cluster
+            if connection.aborted is None:
+                await _try_roll_back(connection_of=session, cluster=cluster)
+        else:
+            if failure is None and cluster in writers:
+                done.append(cluster)
+            if connection.scanner.session_state:
+                session.observe(connection, connection.scanner.session_state)
+        _give_back(session, cluster)
+    if failure is not None and verb == b"COMMIT":
+        committed = f"committed on {', '.join(done)}; " if done else ""
+        raise ServerFailed(
+            f"COMMIT failed on cluster {failed_on} ({failure.message}); {committed}the rest was rolled back",
+            failure.errno,
+            failure.sqlstate,
+        )
+
+
+async def _try_roll_back(connection_of: Session, cluster: str) -> None:
+    connection = connection_of.held.get(cluster)
+    if connection is None:
+        return
+    try:
+        await checked(connection, b"\x03ROLLBACK")
+    except TurnoutError as error:
+        connection.abort(error)
+
+
+def _give_back(session: Session, cluster: str) -> None:
+    connection = session.held.get(cluster)
+    if connection is None or cluster in session.pinned or connection.scanner.status & IN_TRANS:
+        return
+    del session.held[cluster]
+    session.give_back(connection)
+
+
+def _is_pin_only(session: Session, cluster: str) -> bool:
+    return cluster in session.pinned and not session.held[cluster].scanner.status & IN_TRANS
+
+
+async def savepoint(session: Session, statement: Statement, sql: bytes) -> None:
+    """SAVEPOINT, ROLLBACK TO and RELEASE SAVEPOINT: on every cluster that joined, and kept for those that join later."""
+    transaction = session.transaction
+    name = statement.name.lower()
+    known = [n for n, _ in transaction.savepoints]
+    active = transaction.explicit or not session.autocommit
+    if statement.kind is not Kind.SAVEPOINT and name not in known:
+        session.client.send(encode_err(1305, "42000", f"SAVEPOINT {statement.name} does not exist"))
+        session.environment.measures.error(1305)
+        return
+    for cluster, connection in list(session.held.items()):
+        if cluster in session.pinned and not connection.scanner.status & IN_TRANS:
+            continue
+        await session.dress(connection)
+        await checked(connection, bytes((com.COM_QUERY,)) + sql)
+    if statement.kind is Kind.SAVEPOINT:
+        if active:
+            transaction.savepoints = [(n, t) for n, t in transaction.savepoints if n != name]
+            transaction.savepoints.append((name, sql))
+    else:
+        at = known.index(name)
+        keep = at + (1 if statement.kind is Kind.ROLLBACK_TO else 0)
+        transaction.savepoints = transaction.savepoints[:keep]
+    session.ok()

@@ -1,0 +1,252 @@
+"""One worker: its servers, its environment, its listener, and what happens to them over time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+
+from proxy.back.catalog import EMPTY, Catalog
+from proxy.back.clusters import Clusters
+from proxy.back.server import Role, Server
+from proxy.errors import TurnoutError
+from proxy.front.accounts import GRANT_TABLES
+from proxy.front.client import Client
+from proxy.front.environment import Environment
+from proxy.front.listener import Listener
+from proxy.front.schemas import SchemaReader
+from proxy.measure.measures import Measures
+from proxy.measure.peers import Peers
+from proxy.measure.states import ServerState, SessionState
+from proxy.rules.model import Rules
+from proxy.wire.login import Secret
+
+log = logging.getLogger("turnout.worker")
+
+_FIRST_PROBE_S = 5.0  # how long the start waits for servers; those that are unknown then are tried by statements
+_SCHEMAS_EVERY_S = 30.0
+_GRANTS_EVERY_S = 10.0
+
+
+class Worker:
+    """See the module. Everything runs on the event loop that `start` was called on."""
+
+    def __init__(self, rules: Rules, slot: int, slots: int, measures: Measures) -> None:
+        self.rules = rules
+        self.slot = slot
+        self.slots = slots
+        self.measures = measures
+        self.listener: Listener | None = None
+        self._peers: Peers | None = None
+        self._clusters: Clusters | None = None
+        self._catalog: Catalog = EMPTY
+        self._generation = 0
+        self._server: asyncio.Server | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._schemas_wanted = asyncio.Event()
+
+    @property
+    def peers(self) -> Peers | None:
+        return self._peers
+
+    @peers.setter
+    def peers(self, peers: Peers | None) -> None:
+        self._peers = peers
+        if self.listener is not None:
+            self.listener.peers = peers
+
+    async def start(self, channel: socket.socket) -> None:
+        """Probe the servers, read their schemas, then accept clients on `channel` (bound, perhaps not listening)."""
+        loop = asyncio.get_running_loop()
+        clusters = Clusters(self._spawn, self.measures.server)
+        clusters.apply(self.rules)
+        self._clusters = clusters
+        await clusters.probed(_FIRST_PROBE_S)
+        listener = Listener(self.rules, self._environment(), self.slot, self.measures)
+        listener.peers = self._peers
+        listener.schemas_changed = self._schemas_wanted.set
+        self.listener = listener
+        await self._read_schemas()
+        await self._read_grants()
+        channel.setblocking(False)
+        if channel.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(lambda: Client(listener), sock=channel, backlog=1024)
+        else:
+            self._server = await loop.create_server(lambda: Client(listener), sock=channel, backlog=1024)
+        self._loops = [
+            loop.create_task(self._every(1.0, self._tick), name="tick"),
+            loop.create_task(self._watch_schemas(), name="schemas"),
+        ]
+        if self.rules.users_from is not None:
+            self._loops.append(loop.create_task(self._every(_GRANTS_EVERY_S, self._read_grants), name="grants"))
+
+    def reload(self, rules: Rules) -> None:
+        """Put new rules in force: for new statements at once, for transactions under way when they end."""
+        assert self._clusters is not None
+        assert self.listener is not None
+        before, self.rules = self.rules, rules
+        try:
+            self._clusters.apply(rules)
+            self.listener.apply(rules, self._environment())
+        except Exception:
+            self.rules = before
+            self._clusters.apply(before)
+            self.listener.apply(before, self._environment())
+            raise
+        self._schemas_wanted.set()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Accept nobody, let transactions end until the deadline, then end the rest with error 1053."""
+        if self._server is not None:
+            self._server.close()
+        listener = self.listener
+        if listener is not None:
+            listener.drain()
+            deadline = time.monotonic() + deadline_s
+            while listener.clients and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            for client in list(listener.clients.values()):
+                listener.dismiss(client)
+            await asyncio.sleep(0.05)  # the last words go out
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._clusters is not None:
+            await self._clusters.close()
+
+    # -- what the process asks ---------------------------------------------------------------------------------------
+
+    def sessions(self) -> list[SessionState]:
+        if self.listener is None:
+            return []
+        now = time.time()
+        found: list[SessionState] = []
+        for client in self.listener.clients.values():
+            session = client.session
+            if session is None:
+                found.append(SessionState(client.connection_id, "", client.host, state="login"))
+                continue
+            running = session.running
+            found.append(
+                SessionState(
+                    client.connection_id,
+                    session.user,
+                    client.host,
+                    database=session.database,
+                    state="running" if session.running_on is not None else "waiting" if session.busy else "idle",
+                    cluster=", ".join(session.held) or _cluster_of(session.running_on),
+                    transaction=session.in_transaction,
+                    pinned=", ".join(sorted(set(session.pinned.values()))),
+                    shape=running.stats.shape.id if running is not None else "",
+                    seconds=round(now - client.connected, 1),
+                    statements=session.statements,
+                )
+            )
+        return found
+
+    def clusters(self) -> list[ServerState]:
+        return [self._state(server) for server in self._clusters.servers()] if self._clusters is not None else []
+
+    def kill(self, connection_id: int, query_only: bool, user: str, admin: bool) -> str:
+        if self.listener is None:
+            return "unknown"
+        return self.listener.kill_here(connection_id, query_only, user, admin)
+
+    def _state(self, server: Server) -> ServerState:
+        idle = sum(len(pool.idle) for pool in server.pools.values())
+        return ServerState(
+            server.cluster,
+            str(server.address),
+            server.role.value,
+            server.health.state.value,
+            reason=server.health.reason,
+            lag_s=server.health.lag_s if server.role is Role.REPLICA else None,
+            busy=max(0, server.size - idle),
+            idle=idle,
+            pinned=sum(bool(connection.dirty) for connection in server.connections),
+            waiters=sum(len(pool.waiters) for pool in server.pools.values()),
+            limit=server.limit,
+            read_only=server.health.baseline.read_only,
+        )
+
+    # -- over time ---------------------------------------------------------------------------------------------------
+
+    def _environment(self) -> Environment:
+        assert self._clusters is not None
+        self._generation += 1
+        return Environment(
+            rules=self.rules,
+            catalog=self._catalog,
+            servers=dict(self._clusters.by_name),
+            measures=self.measures,
+            generation=self._generation,
+        )
+
+    def _spawn(self, work: object, what: str) -> None:
+        if self.listener is not None:
+            self.listener.spawn(work, what)  # type: ignore[arg-type]
+            return
+        task = asyncio.get_running_loop().create_task(work, name=what)  # type: ignore[arg-type,var-annotated]
+        self._loops.append(task)
+
+    async def _every(self, seconds: float, work: object) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()  # type: ignore[operator]
+            except TurnoutError as error:
+                log.warning("periodic work failed", extra={"error": error.message})
+
+    async def _tick(self) -> None:
+        assert self._clusters is not None
+        assert self.listener is not None
+        self._clusters.trim(time.monotonic())
+        self.listener.tick()
+
+    async def _watch_schemas(self) -> None:
+        """Read the schemas again from time to time, and soon after DDL went through this worker."""
+        while True:
+            try:
+                async with asyncio.timeout(_SCHEMAS_EVERY_S):
+                    await self._schemas_wanted.wait()
+                await asyncio.sleep(0.05)
+            except TimeoutError:
+                pass
+            self._schemas_wanted.clear()
+            await self._read_schemas()
+
+    async def _read_schemas(self) -> None:
+        assert self._clusters is not None
+        assert self.listener is not None
+        catalog = await SchemaReader(self.rules, self._clusters).read(self._catalog)
+        if catalog.generation != self._catalog.generation:
+            self._catalog = catalog
+            self.listener.environment = self._environment()
+
+    async def _read_grants(self) -> None:
+        name = self.rules.users_from
+        if name is None or self._clusters is None or self.listener is None:
+            return
+        cluster = self.rules.clusters[name]
+        account = cluster.service or self.rules.service
+        if account is None:
+            return
+        server = self._clusters.by_name[name].primary
+        try:
+            connection = await server.connect(account.user, Secret.of_password(account.password.encode()), 0)
+            try:
+                self.listener.accounts.load(await connection.query(GRANT_TABLES))
+            finally:
+                connection.close()
+        except TurnoutError as error:
+            # What was read before stays in force: logins must not depend on one server being up.
+            log.warning("cannot read accounts", extra={"cluster": name, "error": error.message})
+
+
+def _cluster_of(connection: object) -> str:
+    from proxy.back.connection import ServerConnection
+
+    if isinstance(connection, ServerConnection) and connection.pool is not None:
+        return connection.pool.server.cluster
+    return ""
