@@ -1,0 +1,149 @@
+"""information_schema rows -> schemas. Pure: the caller runs the queries and hands in what came back.
+
+For MariaDB (from 10.2.7, which quotes literal defaults) and MySQL 5.7 and 8. The service account sees what it has a
+privilege on: SELECT on the databases, SHOW VIEW for the definitions of views, TRIGGER for triggers.
+Sources: MariaDB Knowledge Base, "Information Schema COLUMNS Table"; MySQL 8.4 Reference Manual, 28.3.8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from proxy.back.catalog import Catalog, Column, TableSchema
+
+Cell = bytes | str | None
+Rows = Sequence[Sequence[Cell]]
+Key = tuple[str, str, str]  # cluster, database, table: the latter two in lower case
+
+_SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
+
+_VERSION, _TABLES, _COLUMNS, _KEYS, _VIEWS, _TRIGGERS = "version", "tables", "columns", "keys", "views", "triggers"
+
+
+def queries(databases: Collection[str] | None = None) -> dict[str, str]:
+    """What to ask a server, by name. Without `databases`: about all but the system's own."""
+    return {
+        _VERSION: "SELECT VERSION()",
+        _TABLES: f"SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES"
+        f" WHERE {_among('TABLE_SCHEMA', databases)}",
+        _COLUMNS: "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE,"
+        " CHARACTER_SET_NAME, COLLATION_NAME, CHARACTER_MAXIMUM_LENGTH, COLUMN_DEFAULT, EXTRA FROM information_schema.COLUMNS"
+        f" WHERE {_among('TABLE_SCHEMA', databases)} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION",
+        _KEYS: "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS"
+        f" WHERE NON_UNIQUE = 0 AND {_among('TABLE_SCHEMA', databases)}"
+        " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
+        _VIEWS: "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS"
+        f" WHERE {_among('TABLE_SCHEMA', databases)}",
+        _TRIGGERS: "SELECT DISTINCT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS"
+        f" WHERE {_among('EVENT_OBJECT_SCHEMA', databases)}",
+    }
+
+
+def _among(column: str, databases: Collection[str] | None) -> str:
+    if databases is None:
+        return f"{column} NOT IN ({', '.join(map(_literal, _SYSTEM))})"
+    if not databases:
+        return "1 = 0"
+    return f"{column} IN ({', '.join(map(_literal, sorted(databases)))})"
+
+
+def _literal(name: str) -> str:
+    """A name as a string that means the same whatever sql_mode says about backslashes."""
+    return f"_utf8mb4 0x{name.encode().hex()}" if "\\" in name else "'" + name.replace("'", "''") + "'"
+
+
+def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
+    """The schemas of one cluster, from the answers to `queries`.
+
+    Tables whose names differ only in case are left out: the rules cannot tell them apart.
+    """
+    mariadb = "mariadb" in _text(rows[_VERSION][0][0]).lower()
+    columns: dict[tuple[str, str], list[Column]] = defaultdict(list)
+    for database, table, *row in rows[_COLUMNS]:
+        columns[_text(database), _text(table)].append(_column([_text_or_none(cell) for cell in row], mariadb))
+    keys: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for database, table, index, column, part in rows[_KEYS]:
+        keys[_text(database), _text(table)][_text(index)].append(_key_part(column, part))
+    views = {(_text(database), _text(view)): _text(text) for database, view, text in rows[_VIEWS]}
+    triggers = {(_text(database), _text(table)) for database, table in rows[_TRIGGERS]}
+    found: dict[Key, TableSchema] = {}
+    twice: set[Key] = set()
+    for database, table, kind in rows[_TABLES]:
+        name = (_text(database), _text(table))
+        unique = keys[name]
+        key = (cluster, name[0].lower(), name[1].lower())
+        if key in found:
+            twice.add(key)
+        found[key] = TableSchema(
+            database=name[0],
+            name=name[1],
+            columns=tuple(columns[name]),
+            is_view="VIEW" in _text(kind).upper(),
+            view_definition=views.get(name, ""),
+            primary_key=tuple(unique.get("PRIMARY", ())),
+            unique_keys=tuple(tuple(parts) for parts in unique.values()),
+            has_triggers=name in triggers,
+        )
+    return {key: schema for key, schema in found.items() if key not in twice}
+
+
+def merge(catalog: Catalog, cluster: str, tables: Mapping[Key, TableSchema]) -> Catalog:
+    """The catalog with what is known of one cluster replaced; a new generation if that changes anything."""
+    merged = {key: schema for key, schema in catalog.tables.items() if key[0] != cluster}
+    merged.update(tables)
+    if merged == catalog.tables:
+        return catalog
+    return Catalog(merged, catalog.generation + 1)
+
+
+_CONSTANT_DEFAULT = re.compile(r"NULL|'.*'|[bx]'.*'|-?[0-9.]+(?:e[+-]?[0-9]+)?", re.IGNORECASE | re.DOTALL)
+_CLOCK = re.compile(r"current_timestamp|now|localtime|localtimestamp", re.IGNORECASE)
+
+
+def _column(row: Sequence[str | None], mariadb: bool) -> Column:
+    name, data_type, column_type, nullable, charset, collation, length, default, extra = row
+    data_type, column_type, extra = (data_type or "").lower(), (column_type or "").lower(), (extra or "").lower()
+    generated = bool(re.search(r"(?:virtual|stored|persistent)(?: generated)?\b", extra))
+    return Column(
+        name=(name or "").lower(),
+        data_type=data_type,
+        unsigned=" unsigned" in column_type,
+        charset=charset,
+        collation=collation,
+        nullable=nullable == "YES",
+        auto_increment="auto_increment" in extra,
+        generated=generated,
+        length=int(length) if length is not None else None,
+        zerofill=" zerofill" in column_type,
+        invisible="invisible" in extra,
+        server_default=not generated and _is_computed(default, data_type, extra, mariadb),
+        on_update="on update" in extra,
+    )
+
+
+def _is_computed(default: str | None, data_type: str, extra: str, mariadb: bool) -> bool:
+    if default is None:
+        return False
+    if mariadb:  # literals are quoted, everything else is an expression
+        return _CONSTANT_DEFAULT.fullmatch(default) is None
+    if "default_generated" in extra:
+        return True
+    return data_type in ("timestamp", "datetime") and _CLOCK.match(default) is not None
+
+
+def _key_part(column: Cell, part: Cell) -> str:
+    """A column of an index; for a prefix or an expression a name that no column has."""
+    if column is None:
+        return "(expression)"
+    name = _text(column).lower()
+    return name if part is None else f"{name}({_text(part)})"
+
+
+def _text(cell: Cell) -> str:
+    return _text_or_none(cell) or ""
+
+
+def _text_or_none(cell: Cell) -> str | None:
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell
