@@ -195,6 +195,7 @@ FOLDED = [
     "latin1_general_cs",
     "ascii_general_ci",
 ]
+CHARACTERS = st.characters(codec="utf-8", categories=["L", "N", "P", "Zs", "S"])
 EXACT = ["utf8mb4_bin", "utf8mb4_nopad_bin", "latin1_bin", "ascii_bin", "utf8mb3_bin"]
 
 
@@ -232,11 +233,7 @@ def test_what_a_collation_calls_equal_has_one_text(server: Any, collation: str) 
 
 @pytest.mark.servers
 @settings(max_examples=60, deadline=None)
-@given(
-    values=st.lists(
-        st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Zs", "S"]), max_size=8), max_size=8
-    )
-)
+@given(values=st.lists(st.text(CHARACTERS, max_size=8), max_size=8))
 def test_exact_collations_with_any_characters(server: Any, values: list[str]) -> None:
     values = [*values, *(value + " " for value in values)]
     for collation in ("utf8mb4_bin", "utf8mb4_nopad_bin"):
