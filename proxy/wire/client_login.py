@@ -127,7 +127,7 @@ class ClientLogin:
         self._new_scramble = new_scramble
         self._scramble = greeting.scramble
         self._state = State.GREETING
-        self._reader = frames.FrameReader(MAX_HELD)
+        self._reader = frames.FrameReader(MAX_HELD - frames.HEADER)
         self._expected = 0  # sequence id of the client's next packet
         self._changing_user = False
         self._peer_certificate: Mapping[str, object] | None = None
@@ -160,20 +160,20 @@ class ClientLogin:
         self._expected = (sequence + 1) & 0xFF
         try:
             change = parse_change_user(payload, capabilities)
+            return self._identify(
+                HandshakeResponse(
+                    capabilities,
+                    0,
+                    self._greeting.charset if change.charset is None else change.charset,
+                    change.user,
+                    change.auth_response,
+                    change.database,
+                    change.plugin,
+                    change.attributes,
+                )
+            )
         except ProtocolError as error:
             return self._reject(error)
-        charset = change.charset if change.charset is not None else self._greeting.charset
-        response = HandshakeResponse(
-            capabilities,
-            0,
-            charset,
-            change.user,
-            change.auth_response,
-            change.database,
-            change.plugin,
-            change.attributes,
-        )
-        return self._identify(response)
 
     def tls_started(self, peer_certificate: Mapping[str, object] | None = None) -> list[ClientEvent]:
         """Goes on inside TLS, with the client's certificate if it sent one that was verified."""
@@ -359,6 +359,7 @@ class ClientLogin:
 
     def _reject(self, error: ProtocolError, reason: str = "") -> list[ClientEvent]:
         self._move(Step.ENDED)
+        self._reader.discard()
         data = frames.encode(packets.encode_err(error.errno, error.sqlstate, error.message), self._expected)
         user = self._claim.user if self._claim else ""
         return [Rejected(data, error.errno, user, reason or error.message)]

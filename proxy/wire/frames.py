@@ -102,6 +102,13 @@ class FrameReader:
         self._buffer.clear()
         return rest
 
+    def discard(self) -> None:
+        """Lets go of everything held."""
+        self._buffer.clear()
+        self._pos = 0
+        self._parts = []
+        self._parts_bytes = 0
+
     def _compact(self) -> None:
         # Once per feed, not per payload: cutting the front moves what is left.
         if self._pos:
@@ -109,10 +116,7 @@ class FrameReader:
             self._pos = 0
 
     def _break(self, message: str, errno: int) -> ProtocolError:
-        self._buffer.clear()
-        self._pos = 0
-        self._parts = []
-        self._parts_bytes = 0
+        self.discard()
         self._broken = ProtocolError(message, errno, "08S01")
         return self._broken
 

@@ -114,7 +114,7 @@ class ServerLogin:
         self._attributes = attributes or {}
         self._secure = secure
         self._state = State.GREETING
-        self._reader = frames.FrameReader(MAX_HELD)
+        self._reader = frames.FrameReader(MAX_HELD - frames.HEADER)
         self._expected = 0  # sequence id of the next packet, either way
         self._greeting: Greeting | None = None
         self._capabilities = 0
@@ -126,6 +126,11 @@ class ServerLogin:
     def done(self) -> bool:
         """Whether the login is over, one way or the other."""
         return self._state is State.DONE
+
+    @property
+    def pending(self) -> int:
+        """Bytes held."""
+        return self._reader.pending
 
     def receive(self, data: bytes) -> list[ServerEvent]:
         """Takes bytes from the server."""
@@ -315,6 +320,7 @@ class ServerLogin:
 
     def _fail(self, event: LoginFailed) -> LoginFailed:
         self._move(Step.ENDED)
+        self._reader.discard()
         return event
 
     def _move(self, step: Step) -> None:

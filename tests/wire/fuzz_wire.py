@@ -1,0 +1,514 @@
+"""Feeds mutated dialogues to everything that reads what a peer sent.
+
+    python -m tests.wire.fuzz_wire --seconds 30 [--seed N] [--input K]
+
+Dialogues are valid ones, changed where it hurts: lengths, sequence ids, capability flags, ends, whole frames. For every
+input: nothing is raised but ProtocolError, what is held before login stays within 64 KB, an accepted client has proven
+the password, cutting the bytes elsewhere changes nothing, and it takes less than a second of processor time. Inputs
+depend on seed and number only, so `--seed N --input K` plays one again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from proxy.errors import ProtocolError
+from proxy.wire import auth, binary, column, frames, packets
+from proxy.wire import capability as cap
+from proxy.wire.frames import FrameReader
+from proxy.wire.handshake import (
+    CACHING_SHA2,
+    NATIVE,
+    AuthMoreData,
+    AuthSwitch,
+    ChangeUser,
+    Greeting,
+    parse_change_user,
+    parse_response,
+)
+from proxy.wire.lenenc import read_bytes, read_int
+from proxy.wire.login import (
+    MAX_HELD,
+    Accepted,
+    ClientLogin,
+    Closed,
+    LoggedIn,
+    LoginFailed,
+    Rejected,
+    Secret,
+    SendBytes,
+    ServerLogin,
+    StartTls,
+)
+from proxy.wire.resultset import ResultsetReader, encode_resultset, int_column, parse_row, text_column
+from proxy.wire.session_state import parse_session_state
+from tests.wire.dialogue import ACCOUNTS, GREETING, OFFERED, PASSWORD, SCRAMBLE, SWITCHED, client_login, response
+
+MAX_CPU_S = 1.0  # for one input
+MAX_GROWTH_BYTES = 64 << 20  # of the process, after the first thousand inputs
+
+Stream = list[bytes]  # whole frames, as the peer would send them
+Target = Callable[[random.Random], str]
+
+
+class Finding(Exception):
+    """An input under which something that must hold did not."""
+
+
+# -- valid dialogues --------------------------------------------------------------------------------------------------
+
+
+@cache
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+@cache
+def client_dialogues() -> list[Stream]:
+    """What clients send to log in, from sequence id 1."""
+    tls = replace(response("app"), capabilities=OFFERED | cap.SSL)
+    full = response(
+        "app",
+        database=b"shop",
+        capabilities=OFFERED,
+        attributes={b"_client_name": b"libmysql", b"program_name": b"x" * 300},
+    )
+    encrypted = auth.rsa_encrypt(PASSWORD, SCRAMBLE, auth.public_key_pem(rsa_key()))
+    payloads = [
+        [response("app").encode()],
+        [full.encode()],
+        [response("app", CACHING_SHA2).encode()],
+        [response("hashed").encode(), b"\x03select 1"],
+        [response("sha2").encode(), auth.sha2_response(PASSWORD, SWITCHED)],
+        [response("native", CACHING_SHA2).encode(), auth.native_response(PASSWORD, SWITCHED)],
+        [response("crypted", CACHING_SHA2).encode(), PASSWORD + b"\0"],
+        [response("crypted", CACHING_SHA2).encode(), b"\x02", encrypted],
+        [response("open", password=b"").encode()],
+        [response("nobody").encode()],
+        [replace(response("app"), capabilities=cap.PROTOCOL_41 | cap.SECURE_CONNECTION).encode()],
+        [tls.encode()[:32], tls.encode()],
+    ]
+    return [[frames.encode(payload, 2 * i + 1) for i, payload in enumerate(dialogue)] for dialogue in payloads]
+
+
+@cache
+def server_dialogues() -> list[Stream]:
+    """What servers send to somebody who logs in, from sequence id 0."""
+    ok = packets.encode_ok()
+    greeting = replace(GREETING, plugin=NATIVE, capabilities=OFFERED | cap.SESSION_TRACK | cap.SSL)
+    native, sha2 = greeting.encode(), replace(greeting, plugin=CACHING_SHA2).encode()
+    public = AuthMoreData(auth.public_key_pem(rsa_key())).encode()
+    payloads = [
+        [native, ok],
+        [native, b"\0\0\0\2\x40\0\0\0\x1b\0\x0f\nautocommit\3OFF\1\6\5mysql\2\1\x31"],
+        [sha2, b"\x01\x03"],
+        [sha2, b"\x01\x04", ok],
+        [sha2, b"\x01\x04", public, ok],
+        [native, AuthSwitch(CACHING_SHA2, SWITCHED).encode(), ok],
+        [sha2, AuthSwitch(NATIVE, SWITCHED).encode(), ok],
+        [native, AuthSwitch("client_ed25519", SWITCHED).encode()],
+        [native, packets.encode_err(1045, "28000", "Access denied")],
+        [b"\xff\x10\x04Too many connections"],
+    ]
+    return [[frames.encode(payload, 2 * i) for i, payload in enumerate(dialogue)] for dialogue in payloads]
+
+
+@cache
+def results() -> list[Stream]:
+    rows: list[list[bytes | None]] = [[b"1", None], [b"2", b"x" * 300], [None, b""]]
+    data = encode_resultset([int_column("id"), text_column("name")], rows)
+    select = [frames.encode(payload, sequence) for payload, sequence in FrameReader(1 << 20).feed(data)]
+    ok = packets.encode_ok(1, 2, 0x0A, 3, b"Rows matched: 1")
+    return [select, [frames.encode(ok, 1), *select], [frames.encode(packets.encode_err(1064, "42000", "no"), 1)]]
+
+
+EXECUTES = [
+    b"\x17\x01\0\0\0\0\x01\0\0\0"
+    + b"\x02\x00\x01"
+    + bytes([3, 0, 3, 0, 253, 0, 8, 128, 12, 0, 11, 0, 10, 0, 5, 0, 246, 0])
+    + b"\x2a\0\0\0\x03abc"
+    + b"\xff" * 8
+    + b"\x0b\xe8\x07\x02\x1d\x17\x3b\x3a\x01\0\0\0"
+    + b"\x0c\x01\x22\0\0\0\x16\x3b\x3b\x01\0\0\0"
+    + b"\x04\xe8\x07\x02\x1d"
+    + b"\0" * 8
+    + b"\x0412.5",
+    b"\x17\x01\0\0\0\x01\x01\0\0\0\x00\x00",
+    b"\x17\x01\0\0\0\0\x01\0\0\0",
+]
+PAYLOADS = [
+    *EXECUTES,
+    b"\x18\x01\0\0\0\x02\0piece",
+    b"\0\1\0\0\0\2\0\3\0\0\4\0",
+    b"\0\x0f\nautocommit\3OFF\1\6\5mysql\2\1\x31\3\7\0\5uuid1\4\6\5START\5\t\x08T_______",
+    column.encode_column(text_column("name")),
+    b"\0\2\0\x21\x40\0\0\x28Rows matched: 2  Changed: 2  Warnings: 0\x0b\5\t\x08I___W___",
+    packets.encode_err(1064, "42000", "You have an error"),
+    packets.encode_eof(1, 2),
+    GREETING.encode(),
+    response("app").encode(),
+    ChangeUser(b"app", b"x" * 20, b"db", 45, NATIVE, {b"a": b"b"}).encode(OFFERED | cap.CONNECT_ATTRS),
+    AuthSwitch(CACHING_SHA2, SWITCHED).encode(),
+]
+
+PARSERS: list[Callable[[bytes], object]] = [
+    lambda data: packets.parse_ok(data, True),
+    lambda data: packets.parse_ok(data, False),
+    packets.parse_err,
+    packets.parse_eof,
+    parse_session_state,
+    column.parse_column,
+    lambda data: parse_row(data, 3),
+    Greeting.parse,
+    parse_response,
+    lambda data: parse_change_user(data, OFFERED | cap.CONNECT_ATTRS),
+    lambda data: parse_change_user(data, 0),
+    AuthSwitch.parse,
+    AuthMoreData.parse,
+    binary.parse_prepare_ok,
+    binary.parse_long_data,
+    lambda data: read_int(data, 0),
+    lambda data: read_bytes(data, 0),
+]
+
+
+# -- mutations --------------------------------------------------------------------------------------------------------
+
+LENGTHS = [
+    b"\xfa",
+    b"\xfb",
+    b"\xfc\xff\xff",
+    b"\xfd\xff\xff\xff",
+    b"\xfe" + b"\xff" * 8,
+    b"\xfe" + b"\xff" * 7 + b"\x7f",
+    b"\xff",
+    b"\xfc\0\0",
+]
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """One change to a payload (or any bytes)."""
+    at = rng.randrange(len(data) + 1)
+    kind = rng.randrange(9)
+    if kind == 0:
+        return data[:at]
+    if kind == 1:
+        return data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
+    if kind == 2:
+        return data[:at] + rng.choice(LENGTHS) + data[at + 1 :]
+    if kind == 3:
+        return data[:at] + rng.randbytes(rng.randrange(1, 40)) + data[at:]
+    if kind == 4:
+        return data[:at] + data[at + rng.randrange(1, 20) :]
+    if kind == 5:
+        return data.replace(b"\0", b"", rng.randrange(1, 4))
+    if kind == 6 and len(data) >= 4:  # capability flags of a response, or whatever stands there
+        flags = int.from_bytes(data[:4], "little") ^ (1 << rng.randrange(32))
+        return flags.to_bytes(4, "little") + data[4:]
+    if kind == 7:
+        return data + rng.choice(PAYLOADS)
+    return data[:at] + bytes([0, rng.randrange(256)][rng.randrange(2) :]) * rng.choice((1, 30, 70_000)) + data[at:]
+
+
+def mutate_stream(stream: Stream, rng: random.Random) -> bytes:
+    """Some changes to a dialogue: in payloads with the lengths kept right, in headers, in the order of frames."""
+    changed = list(stream)
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
+        at = rng.randrange(len(changed))
+        frame = changed[at]
+        kind = rng.randrange(8)
+        if kind < 4:
+            changed[at] = frames.encode(mutate(frame[4:], rng), frame[3] if len(frame) > 3 else 0)
+        elif kind == 4:
+            changed[at] = frame[:3] + bytes([rng.randrange(256)]) + frame[4:]
+        elif kind == 5:
+            length = rng.choice((0, 1, 0xFFFF, 0x10000, 0xFFFFFF, len(frame), max(len(frame) - 5, 0)))
+            changed[at] = length.to_bytes(3, "little") + frame[3:]
+        elif kind == 6:
+            changed.insert(at, rng.choice(changed))
+        else:
+            changed[at] = mutate(frame, rng)
+    return b"".join(changed)
+
+
+def cut(data: bytes, rng: random.Random) -> Stream:
+    kind = rng.randrange(4)
+    if kind == 0 or len(data) > 5000:
+        return [data]
+    if kind == 1:
+        return [data[i : i + 1] for i in range(len(data))]
+    cuts = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randrange(1, 6)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+# -- targets ----------------------------------------------------------------------------------------------------------
+
+
+def fuzz_frames(rng: random.Random) -> str:
+    data = mutate_stream(rng.choice([*client_dialogues(), *server_dialogues(), *results()]), rng)
+    limit = rng.choice((0, 1, 100, 65_536, 1 << 24))
+
+    def read(parts: Stream) -> tuple[list[tuple[bytes, int]], int]:
+        reader = FrameReader(limit)
+        got = []
+        try:
+            for part in parts:
+                reader.append(part)
+                while (packet := reader.next_payload()) is not None:
+                    got.append(packet)
+                if reader.pending > len(data):
+                    raise Finding(f"{reader.pending} bytes held of {len(data)} received")
+        except ProtocolError as error:
+            return got, error.errno
+        return got, 0
+
+    if read([data]) != read(cut(data, rng)):
+        raise Finding(f"cut otherwise, {data[:200]!r} reads otherwise")
+    with contextlib.suppress(ProtocolError):
+        reader = FrameReader(limit)
+        for part in cut(data, rng):
+            reader.feed(part)
+    return "frames"
+
+
+def play_client(login: ClientLogin, parts: Stream) -> list[object]:
+    """The events of a login; TLS is passed through."""
+    events: list[object] = []
+    todo = list(reversed(parts))
+    while todo:
+        for event in login.receive(todo.pop()):
+            if isinstance(event, StartTls):
+                login.tls_started()
+                if event.leftover:
+                    todo.append(event.leftover)
+                events.append(StartTls(b""))
+            elif isinstance(event, Accepted):
+                check_proof(event)
+                events.append(replace(event, leftover=b""))
+            elif not isinstance(event, Closed):
+                events.append(event)
+        if login.pending > MAX_HELD:
+            raise Finding(f"{login.pending} bytes held before login")
+    if sum(isinstance(event, Accepted | Rejected) for event in events) > 1:
+        raise Finding("a login that ends twice")
+    return events
+
+
+def check_proof(event: Accepted) -> None:
+    account = ACCOUNTS.get(event.user)
+    if account != event.account:
+        raise Finding(f"{event.user!r} accepted as {event.account!r}")
+    expected = Secret.of_password(b"" if event.user == "open" else PASSWORD)
+    for known, right in (
+        (event.secret.password, expected.password),
+        (event.secret.native_stage1, expected.native_stage1),
+        (event.secret.sha2_stage1, expected.sha2_stage1),
+    ):
+        if known not in (None, right):
+            raise Finding(f"{event.user!r} accepted with {event.secret!r}")
+
+
+def fuzz_client_login(rng: random.Random) -> str:
+    data = mutate_stream(rng.choice(client_dialogues()), rng)
+    greeting = replace(GREETING, plugin=rng.choice((NATIVE, CACHING_SHA2)))
+    tls, secure, key = rng.random() < 0.5, rng.random() < 0.5, rng.choice((None, rsa_key()))
+    required = rng.random() < 0.1
+
+    def login() -> ClientLogin:
+        made = client_login(greeting, tls_available=tls, tls_required=required, secure=secure, rsa_key=key)
+        made.start()
+        return made
+
+    whole, parts = [data], cut(data, rng)
+    if len(data) <= MAX_HELD and play_client(login(), whole) != play_client(login(), parts):
+        raise Finding(f"cut otherwise, {data[:300]!r} logs in otherwise")
+    play_client(login(), parts)
+    return "client login"
+
+
+def fuzz_change_user(rng: random.Random) -> str:
+    capabilities = rng.choice((OFFERED, OFFERED | cap.CONNECT_ATTRS, cap.PROTOCOL_41 | cap.SECURE_CONNECTION, 0))
+    proof = auth.native_response(PASSWORD, rng.choice((SCRAMBLE, SWITCHED)))
+    user = rng.choice([*ACCOUNTS, "nobody"]).encode()
+    payload = ChangeUser(user, proof, b"shop", 45, NATIVE, {b"a": b"b"}).encode(capabilities)
+    if rng.random() < 0.8:
+        payload = mutate(payload, rng)
+    login = client_login()
+    for event in login.start_change_user(payload, capabilities):
+        if isinstance(event, Accepted):
+            check_proof(event)
+    reply = mutate_stream([frames.encode(auth.native_response(PASSWORD, SWITCHED), 2)], rng)
+    play_client(login, cut(reply, rng))
+    return "change user"
+
+
+def fuzz_server_login(rng: random.Random) -> str:
+    data = mutate_stream(rng.choice(server_dialogues()), rng)
+    secret = rng.choice(
+        (Secret(PASSWORD), Secret(native_stage1=bytes(20)), Secret(sha2_stage1=bytes(32)), Secret(b""), Secret())
+    )
+    tls, secure = rng.random() < 0.3, rng.random() < 0.5
+
+    def play(parts: Stream) -> list[object]:
+        login = ServerLogin("app", secret, "shop", OFFERED, 45, tls=tls, attributes={b"a": b"b"}, secure=secure)
+        events: list[object] = []
+        for part in parts:
+            for event in login.receive(part):
+                if isinstance(event, StartTls):
+                    events += login.tls_started()
+                elif isinstance(event, LoggedIn):
+                    events.append(replace(event, leftover=b""))
+                elif not isinstance(event, Closed):
+                    events.append(event)
+            if login.pending > MAX_HELD:
+                raise Finding(f"{login.pending} bytes held before login")
+        if sum(isinstance(event, LoggedIn | LoginFailed) for event in events) > 1:
+            raise Finding("a login that ends twice")
+        # What is encrypted for the server differs each time.
+        return [len(event.data) if isinstance(event, SendBytes) else event for event in events]
+
+    parts = cut(data, rng)
+    result = play(parts)
+    # With TLS the greeting must come alone, so how it is cut matters there.
+    if not tls and len(data) <= MAX_HELD and play([data]) != result:
+        raise Finding(f"cut otherwise, {data[:300]!r} logs in otherwise")
+    return "server login"
+
+
+def fuzz_parsers(rng: random.Random) -> str:
+    payload = rng.choice(PAYLOADS)
+    for _ in range(rng.randrange(1, 4)):
+        payload = mutate(payload, rng)
+    for parse in PARSERS:
+        with contextlib.suppress(ProtocolError):
+            parse(payload)
+    return "parsers"
+
+
+def fuzz_results(rng: random.Random) -> str:
+    reader = ResultsetReader(session_track=rng.random() < 0.5, max_bytes=100_000)
+    data = mutate_stream(rng.choice(results()), rng)
+    with contextlib.suppress(ProtocolError):
+        for payload, _ in FrameReader(1 << 20).feed(data):
+            if reader.feed(payload):
+                break
+    return "results"
+
+
+def fuzz_binary(rng: random.Random) -> str:
+    payload = rng.choice(EXECUTES)
+    for _ in range(rng.randrange(1, 4)):
+        payload = mutate(payload, rng)
+    params = rng.choice((0, 1, 9, 9, 9, 65_535))
+    known = rng.choice((None, rng.randbytes(2 * params), EXECUTES[0][13:31]))
+    long_data = {rng.randrange(10) for _ in range(rng.randrange(3))}
+    with contextlib.suppress(ProtocolError):
+        execute = binary.parse_execute(payload, params, known)
+        rebuilt = binary.rebuild_execute(payload, 7, execute.types)
+        again = binary.parse_execute(rebuilt, params, None)
+        if (again.statement_id, again.flags, again.types) != (7, 0, execute.types):
+            raise Finding(f"{payload!r} is rebuilt as something else")
+        if repr(binary.decode_params(execute, long_data)) != repr(binary.decode_params(again, long_data)):
+            raise Finding(f"{payload!r} has other values when rebuilt")
+    return "binary"
+
+
+TARGETS: list[Target] = [
+    fuzz_frames,
+    fuzz_client_login,
+    fuzz_client_login,
+    fuzz_change_user,
+    fuzz_server_login,
+    fuzz_parsers,
+    fuzz_parsers,
+    fuzz_results,
+    fuzz_binary,
+]
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Report:
+    inputs: int
+    by_target: dict[str, int]
+    slowest_s: float
+    grown_bytes: int
+
+
+def run_input(seed: int, number: int) -> tuple[str, float]:
+    """Plays one input; (target, processor seconds). Raises whatever it found."""
+    rng = random.Random(f"{seed}:{number}")
+    target = rng.choice(TARGETS)
+    before = time.process_time()
+    name = target(rng)
+    return name, time.process_time() - before
+
+
+def run(seconds: float, seed: int) -> Report:
+    """Plays inputs for so long. Raises Finding with what plays the input again."""
+    client_dialogues(), server_dialogues()  # key generation is not part of an input
+    report = Report(0, {}, 0.0, 0)
+    deadline = time.monotonic() + seconds
+    base = 0
+    while time.monotonic() < deadline:
+        number = report.inputs
+        try:
+            name, took_s = run_input(seed, number)
+            if took_s > MAX_CPU_S:
+                raise Finding(f"{name} took {took_s:.1f} s")
+        except Exception as error:
+            raise Finding(f"--seed {seed} --input {number}: {type(error).__name__}: {error}") from error
+        report.inputs += 1
+        report.by_target[name] = report.by_target.get(name, 0) + 1
+        report.slowest_s = max(report.slowest_s, took_s)
+        if number == 1000:
+            base = resident_peak()
+    report.grown_bytes = resident_peak() - base if base else 0
+    if report.grown_bytes > MAX_GROWTH_BYTES:
+        raise Finding(f"--seed {seed}: {report.grown_bytes >> 20} MB more memory after {report.inputs} inputs")
+    return report
+
+
+def resident_peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
+    parser.add_argument("--input", type=int, default=None, help="play this input of the seed alone")
+    options = parser.parse_args()
+    seed = time.time_ns() if options.seed is None else options.seed
+    if options.input is not None:
+        name, took_s = run_input(seed, options.input)
+        print(f"{name}: nothing found, {took_s:.3f} s")
+        return 0
+    print(f"seed {seed}", flush=True)
+    try:
+        report = run(options.seconds, seed)
+    except Finding as finding:
+        print(finding, file=sys.stderr)
+        return 1
+    parts = ", ".join(f"{name} {count}" for name, count in sorted(report.by_target.items()))
+    print(
+        f"{report.inputs} inputs ({parts}); slowest {report.slowest_s * 1000:.0f} ms, "
+        f"memory +{report.grown_bytes >> 20} MB; nothing found"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
