@@ -35,13 +35,20 @@ def configure(level: str = "info", form: str = "auto", common: Mapping[str, obje
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(form == "json", dict(common or {}), verbose=level == "debug"))
+    handler.setFormatter(LineFormatter(form == "json", common or {}, verbose=level == "debug"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in ("aiohttp.access", "asyncio"):  # chatty below these levels, and of no use to an operator
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+
+
+def add_common(**fields: object) -> None:
+    """Put these fields on every line of this process from now on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, LineFormatter):
+            handler.formatter.common.update(fields)
 
 
 def slow_statement(
@@ -69,7 +76,7 @@ class LineFormatter(logging.Formatter):
     def __init__(self, as_json: bool, common: Mapping[str, object], verbose: bool = False) -> None:
         super().__init__()
         self._json = as_json
-        self._common = common
+        self.common = dict(common)
         self._verbose = verbose
 
     def format(self, record: logging.LogRecord) -> str:
@@ -78,7 +85,7 @@ class LineFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "from": record.name,
             "event": record.getMessage(),
-            **self._common,
+            **self.common,
         }
         fields.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
         if record.exc_info and record.exc_info[1] is not None:

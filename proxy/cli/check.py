@@ -1,0 +1,89 @@
+"""`turnout check`: everything that is wrong or doubtful with a rules file, and with the servers that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from proxy.cli import console
+from proxy.cli.servers import Answer, look
+from proxy.plan.places import table_clusters
+from proxy.plan.sharding import check_sharding_keys
+from proxy.rules.diff import diff
+from proxy.rules.loader import load
+from proxy.rules.model import Rules
+from proxy.rules.problem import Problem, RulesInvalid
+from proxy.rules.warning import warnings
+
+
+def check(path: Path, against: Path | None, servers: bool) -> int:
+    """Print what was found. Returns the exit code: 1 when the rules cannot be used, 0 otherwise."""
+    rules = _load(path)
+    old = _load(against) if against else None
+    if rules is None or (against and old is None):
+        return 1
+    doubts = list(warnings(rules))
+    console.problems(doubts, "yellow", "warning")
+    failed = 0
+    if servers:
+        answer = uvloop.run(look(rules))
+        findings = list(server_findings(rules, answer))
+        for finding in findings:
+            style, word = ("yellow", "warning") if finding.warning else ("red", "error")
+            console.problems([Problem(str(path), 0, 0, finding.where, finding.message)], style, word)
+        failed = sum(not finding.warning for finding in findings)
+        doubts += [Problem(str(path), 0, 0, f.where, f.message) for f in findings if f.warning]
+    if old is not None:
+        console.say(f"Against {against}:", "bold")
+        console.changes(diff(old, rules))
+    if failed:
+        console.say(f"{path}: {counted(failed, 'error')}, {counted(len(doubts), 'warning')}", "bold red")
+        return 1
+    checked = "rules and servers" if servers else "rules"
+    console.say(f"{path}: {checked} checked, {counted(len(doubts), 'warning')}", "bold green")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a server says about the rules."""
+
+    where: str
+    message: str
+    warning: bool
+
+
+def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
+    """Servers that do not answer, tables that are not where the rules say, keys that cannot be shard keys."""
+    for one in rules.clusters.values():
+        if one.service is None and rules.service is None:
+            yield Finding(f"clusters.{one.name}", "has no service account: its servers were not asked.", True)
+    for where, reason in answer.unreachable:
+        yield Finding("", f"{where} could not be asked: {reason}", True)
+    for database in rules.databases.values():
+        for entry in database.tables.values():
+            for cluster in table_clusters(rules, entry):
+                if cluster in answer.asked and answer.catalog.find(cluster, entry.database, entry.name) is None:
+                    where = f"databases.{entry.database}.tables.{entry.name}"
+                    yield Finding(
+                        where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
+                    )
+    for problem in check_sharding_keys(rules, answer.catalog):
+        where = f"databases.{problem.database}.tables.{problem.table}"
+        yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)
+
+
+def _load(path: Path) -> Rules | None:
+    try:
+        return load(path)
+    except RulesInvalid as error:
+        console.problems(error.problems)
+        console.say(f"{path}: {counted(len(error.problems), 'error')}", "bold red")
+        return None
+
+
+def counted(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"

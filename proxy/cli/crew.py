@@ -1,0 +1,357 @@
+"""The workers of one supervisor: started, replaced when they die, told about rules, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+from proxy.admin.overview import WorkerView
+from proxy.cli import link as wire
+from proxy.cli.link import Link, LinkBroken
+from proxy.errors import TurnoutError
+from proxy.measure.measures import Window
+from proxy.measure.states import SessionState
+
+log = logging.getLogger("turnout.supervisor")
+
+SLOTS = 64  # a connection id modulo this is the slot of its worker
+ANSWER_S = 10.0  # how long a worker may take to answer; it answers from memory
+SILENT_S = 30.0  # a worker without a word for so long is stuck, and so are its clients: it is replaced
+SOON_S = 10.0  # a worker that lived shorter than this crashed "at once"
+MAX_BACKOFF_S = 10.0
+GIVE_UP_AFTER = 4  # crashes in a row before the first worker ever was ready
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What all workers are told at their start."""
+
+    text: str
+    path: str
+    host: str
+    port: int
+    listen_fd: int | None  # a Unix socket that they accept from, instead of host and port
+
+
+class CannotStart(TurnoutError):
+    """Turnout, or any of its workers, cannot be started; the message is for the operator."""
+
+
+class Child:
+    """One worker process and the link to it."""
+
+    def __init__(self, crew: Crew, slot: int) -> None:
+        self.crew = crew
+        self.slot = slot
+        self.link = Link(self)
+        self.process: asyncio.subprocess.Process | None = None
+        self.started = time.time()
+        self.heard = time.monotonic()
+        self.state = "starting"
+        self.failure = ""
+        self.snapshot: wire.Snapshot | None = None
+        self.text = ""  # of the rules that it was started with
+
+    async def spawn(self, command: Sequence[str], orders: Orders, slots: int) -> None:
+        ours, theirs = socket.socketpair()
+        fds = [theirs.fileno()]
+        argv = [*command, "--link-fd", str(theirs.fileno())]
+        if orders.listen_fd is not None:
+            fds.append(orders.listen_fd)
+            argv += ["--listen-fd", str(orders.listen_fd)]
+        try:
+            # A session of its own: Ctrl-C at the terminal is for the supervisor, which then drains the workers.
+            self.process = await asyncio.create_subprocess_exec(
+                *argv, stdin=asyncio.subprocess.DEVNULL, pass_fds=fds, start_new_session=True
+            )
+            ours.setblocking(False)
+            await asyncio.get_running_loop().create_unix_connection(lambda: self.link, sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.text = orders.text
+        self.link.send(wire.Start(orders.text, orders.path, self.slot, slots, orders.host, orders.port))
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+    # -- Receiver --------------------------------------------------------------------------------------------------
+
+    def received(self, link: Link, message: wire.Message) -> None:
+        self.heard = time.monotonic()
+        match message:
+            case wire.Snapshot():
+                self.snapshot = message
+                self.crew.on_window(message.window)
+            case wire.Ready():
+                self.state = "ready"
+                self.crew.on_ready(self)
+            case wire.Failed(message=problem):
+                self.failure = problem
+            case wire.Drained():
+                self.state = "draining"
+            case wire.Show():
+                self.crew.spawn_task(self._answer_show(link, message), "answer a worker's SHOW TURNOUT")
+            case wire.Kill():
+                self.crew.spawn_task(self._answer_kill(link, message), "forward a KILL")
+            case _:
+                log.error("unexpected message from a worker", extra={"slot": self.slot, "type": type(message).__name__})
+
+    def closed(self, link: Link) -> None:
+        self.state = "draining"
+        # Without its link a worker drains by itself; one that was only stuck in closing it is noticed by its silence.
+
+    async def _answer_show(self, link: Link, request: wire.Show) -> None:
+        link.send(await self.crew.show(request))
+
+    async def _answer_kill(self, link: Link, request: wire.Kill) -> None:
+        problem = await self.crew.kill(request)
+        link.send(wire.Outcome(request.id, problem))
+
+
+class Crew:
+    """See the module. `on_window` gets every window; `show` answers workers' SHOW TURNOUT."""
+
+    def __init__(
+        self,
+        size: int,
+        orders: Orders,
+        on_window: Callable[[Window], None],
+        answer_show: Callable[[wire.Show], Awaitable[wire.Rows]],
+        command: Sequence[str] = (sys.executable, "-m", "proxy.cli.worker_main"),
+    ) -> None:
+        self.size = size
+        self.orders = orders
+        self.on_window = on_window
+        self._answer_show = answer_show
+        self._command = command
+        self._children: list[Child | None] = [None] * size
+        self._restarts = [0] * size
+        self._keepers: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._stopping = asyncio.Event()
+        self.all_ready = asyncio.Event()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ever_ready = False
+
+    # -- lives -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._keepers = [asyncio.create_task(self._keep(slot), name=f"worker {slot}") for slot in range(self.size)]
+        for keeper in self._keepers:
+            keeper.add_done_callback(self._keeper_ended)
+        self.spawn_task(self._watch_silence(), "watch for silent workers")
+
+    def spawn_task(self, work: Coroutine[object, object, object], what: str) -> None:
+        """Run a coroutine on the side: kept until it ends, logged when it fails."""
+        task = asyncio.create_task(work, name=what)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("could not " + task.get_name(), exc_info=error)
+
+    def _keeper_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def _keep(self, slot: int) -> None:
+        """Have a worker in this slot until the end."""
+        crashes = 0
+        while not self._stopping.is_set():
+            child = self._children[slot] = Child(self, slot)
+            born = time.monotonic()
+            await child.spawn(self._command, self.orders, self.size)
+            assert child.process is not None
+            log.info("worker started", extra={"slot": slot, "pid": child.process.pid})
+            code = await child.process.wait()
+            child.link.close()
+            lived = time.monotonic() - born
+            self._children[slot] = None
+            if self._stopping.is_set():
+                log.info("worker stopped", extra={"slot": slot, **exit_fields(code)})
+                return
+            if child.failure and not self._ever_ready:
+                raise CannotStart(child.failure)
+            self._restarts[slot] += 1
+            # A worker that lived for a while and then died is replaced at once; one that dies right away is not worth
+            # the processor time of starting it over and over.
+            crashes = crashes + 1 if lived < SOON_S else 0
+            if not self._ever_ready and crashes >= GIVE_UP_AFTER:
+                raise CannotStart(f"The worker processes end as soon as they start ({exit_text(code)}): see the log.")
+            delay_s = min(0.1 * 2 ** (crashes - 1), MAX_BACKOFF_S) if crashes else 0.0
+            log.error(
+                "worker ended, starting another",
+                extra={
+                    "slot": slot,
+                    "pid": child.process.pid,
+                    **exit_fields(code),
+                    "lived_s": round(lived, 1),
+                    "after_s": delay_s,
+                    **({"reason": child.failure} if child.failure else {}),
+                },
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s or 0.001)
+
+    async def _watch_silence(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for child in self._children:
+                if child is None or child.process is None or child.state == "draining":
+                    continue
+                silent_s = time.monotonic() - child.heard
+                if silent_s > SILENT_S:
+                    log.error("worker is stuck, killing it", extra={"slot": child.slot, "silent_s": round(silent_s)})
+                    child.kill()
+                    child.heard = time.monotonic()
+
+    def on_ready(self, child: Child) -> None:
+        self._ever_ready = True
+        log.info("worker ready", extra={"slot": child.slot})
+        if child.text != self.orders.text:  # the rules changed while it was starting
+            self.spawn_task(self._give_rules([child]), "give a new worker the newest rules")
+        if all(one is not None and one.state == "ready" for one in self._children):
+            self.all_ready.set()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Stop all workers, gracefully until the deadline, and wait until they are gone."""
+        self._stopping.set()
+        for child in self._children:
+            if child is not None:
+                child.link.send(wire.Drain(deadline_s))
+        # Past their own deadline workers need a moment to say error 1053 to the rest.
+        _, late = await asyncio.wait(self._keepers, timeout=deadline_s + 5.0)
+        if late:
+            self.kill_all()
+            await asyncio.wait(late, timeout=5.0)
+        await self._end_tasks()
+
+    def kill_all(self) -> None:
+        """Stop at once."""
+        self._stopping.set()
+        for child in self._children:
+            if child is not None:
+                child.kill()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- questions and orders --------------------------------------------------------------------------------------
+
+    def views(self) -> tuple[WorkerView, ...]:
+        return tuple(self._view(slot) for slot in range(self.size))
+
+    def _view(self, slot: int) -> WorkerView:
+        child = self._children[slot]
+        if child is None or child.process is None:
+            return WorkerView(slot, restarts=self._restarts[slot])
+        snapshot = child.snapshot
+        return WorkerView(
+            slot,
+            child.process.pid,
+            child.state,
+            child.started,
+            self._restarts[slot],
+            snapshot.window.gauges if snapshot else {},
+            snapshot.memory_bytes if snapshot else 0,
+            snapshot.servers if snapshot else [],
+        )
+
+    async def show(self, request: wire.Show) -> wire.Rows:
+        return await self._answer_show(request)
+
+    async def sessions(self) -> list[SessionState]:
+        """Of all workers that answer in time; a worker that is just dying has none."""
+        answers = await asyncio.gather(
+            *(child.link.ask(wire.AskSessions, ANSWER_S) for child in self._reachable()), return_exceptions=True
+        )
+        found: list[SessionState] = []
+        for answer in answers:
+            if isinstance(answer, wire.Sessions):
+                found += answer.sessions
+            elif isinstance(answer, BaseException) and not isinstance(answer, (LinkBroken, TimeoutError)):
+                raise answer
+        return found
+
+    async def kill(self, request: wire.Kill) -> str:
+        """Forward to the worker that owns the id: "" when done, "unknown" or "denied"."""
+        slot = request.connection_id % SLOTS
+        child = self._children[slot] if slot < self.size else None
+        if child is None or not child.link.is_open:
+            return "unknown"
+        try:
+            answer = await child.link.ask(
+                lambda id: wire.Kill(id, request.connection_id, request.query_only, request.user, request.admin),
+                ANSWER_S,
+            )
+        except LinkBroken:  # it just died, and the session with it
+            return "unknown"
+        assert isinstance(answer, wire.Outcome)
+        return answer.problem
+
+    async def reload(self, text: str, path: str) -> list[str]:
+        """Give all workers these rules, later ones too. Returns what went wrong; a worker that could not take rules
+        that the supervisor found valid is drained, and replaced by one that starts with them."""
+        self.orders = Orders(text, path, self.orders.host, self.orders.port, self.orders.listen_fd)
+        return await self._give_rules(self._reachable())
+
+    async def _give_rules(self, children: list[Child]) -> list[str]:
+        text, path = self.orders.text, self.orders.path
+        answers = await asyncio.gather(
+            *(child.link.ask(lambda id: wire.Reload(id, text, path), ANSWER_S) for child in children),
+            return_exceptions=True,
+        )
+        problems = []
+        for child, answer in zip(children, answers, strict=True):
+            if isinstance(answer, wire.Outcome) and not answer.problem:
+                continue
+            if isinstance(answer, LinkBroken):  # it died meanwhile: the next one starts with the new rules
+                continue
+            if isinstance(answer, TimeoutError):
+                problem = "no answer"
+            elif isinstance(answer, wire.Outcome):
+                problem = answer.problem
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                problem = f"answered {type(answer).__name__}"
+            problems.append(f"worker {child.slot}: {problem}; it is being replaced")
+            child.state = "draining"
+            child.link.send(wire.Drain(0.0 if isinstance(answer, TimeoutError) else ANSWER_S))
+        return problems
+
+    def _reachable(self) -> list[Child]:
+        return [
+            child for child in self._children if child is not None and child.state == "ready" and child.link.is_open
+        ]
+
+
+def exit_fields(code: int) -> dict[str, object]:
+    return {"signal": signal_name(-code)} if code < 0 else {"exit_code": code}
+
+
+def exit_text(code: int) -> str:
+    return f"signal {signal_name(-code)}" if code < 0 else f"exit code {code}"
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

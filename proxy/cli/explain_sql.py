@@ -1,0 +1,55 @@
+"""`turnout explain`: what Turnout would do with a statement, by the rules alone or with the servers' schemas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import uvloop
+from parser.analyse import parse
+
+from parser.shape import lexer
+from proxy.admin.explain import COLUMNS
+from proxy.back.catalog import EMPTY, Catalog
+from proxy.cli import console
+from proxy.cli.servers import look
+from proxy.errors import StatementRefused
+from proxy.front.values import TextValues
+from proxy.plan.plan import Local, Refuse
+from proxy.plan.planner import plan
+from proxy.rules.loader import load
+from proxy.rules.model import Rules
+
+
+def explain_sql(path: Path, sql: str, database: str | None, from_servers: bool) -> int:
+    """Print the plan. Returns the exit code: 1 when the statement is refused. Raises RulesInvalid."""
+    rules = load(path)
+    catalog = EMPTY
+    if from_servers:
+        answer = uvloop.run(look(rules))
+        for where, reason in answer.unreachable:
+            console.complain(f"{where} could not be asked: {reason}")
+        catalog = answer.catalog
+    lines, refused = explained(rules, catalog, sql, database)
+    console.table(COLUMNS, lines)
+    return 1 if refused else 0
+
+
+def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) -> tuple[list[tuple[str, str]], bool]:
+    """(what, value) lines about the shape and about this very statement, and whether it is refused."""
+    lex = lexer()
+    text = sql.encode()
+    shape, literals = lex.shape(text)
+    statement = parse(shape, literals, lexer=lex, prepared=False)
+    made = plan(statement, rules, catalog, database)
+    lines = [("shape", statement.digest or statement.kind.value), *made.describe()]
+    if isinstance(made, (Local, Refuse)):
+        return lines, isinstance(made, Refuse)
+    try:
+        route = made.route(TextValues(literals, lex), text)
+    except StatementRefused as error:
+        return [*lines, ("refused", error.message)], True
+    for send in route.sends:
+        lines.append(("sends to", send.cluster))
+        if send.text is not None:
+            lines.append(("as", send.text.decode(errors="replace")))
+    return lines, False
