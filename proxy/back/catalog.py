@@ -1,4 +1,4 @@
-"""What the servers' schemas look like, as far as routing needs it: frozen values, read by `proxy.back.catalog_loader`."""
+"""What the servers' schemas look like, as far as routing needs it: frozen values (see `proxy.back.catalog_loader`)."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Clusters:
         return [s for c in self.by_name.values() for s in (c.primary, *c.replicas)]
 
     async def probed(self, timeout_s: float) -> None:
-        """Wait until every server was probed once, or the time is over (what is unknown then is tried by statements)."""
+        """Wait until every server was probed once, or the time is over (statements will try what is unknown then)."""
         waits = [monitor.probed.wait() for monitor, _ in self._monitors.values()]
         if not waits:
             return

@@ -388,7 +388,4 @@ class ServerConnection(asyncio.Protocol):
                     return
 
 
-
 _BETWEEN: Sink = Discarded("command")  # the sink while one response has ended and the next has not begun
-
-

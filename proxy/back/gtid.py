@@ -1,7 +1,8 @@
 """Positions in replication as both families of servers write them, and "has this replica applied that transaction?".
 
-MariaDB: `domain-server-sequence`, one per domain, comma separated (`0-1-270,3-2-9`); a replica has applied a transaction
-when its position in that domain has the same or a higher sequence. MySQL: `uuid:1-5:7,uuid2:1-3` (tags are refused).
+MariaDB: `domain-server-sequence`, one per domain, comma separated (`0-1-270,3-2-9`); a replica has applied a
+transaction when its position in that domain has the same or a higher sequence. MySQL: `uuid:1-5:7,uuid2:1-3` (tagged
+GTIDs are not understood).
 Sources: MariaDB "Global Transaction ID"; MySQL "GTID Format and Storage".
 """
 

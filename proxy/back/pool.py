@@ -219,4 +219,3 @@ def _for_client(error: TurnoutError, where: str) -> TurnoutError:
     """A connect error as the waiting statement's own error (an exception object belongs to one raiser only)."""
     text = error.message if where in error.message else f"Cannot connect to {where}: {error.message}"
     return ServerFailed(text, errno=error.errno, sqlstate=error.sqlstate)
-

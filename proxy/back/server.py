@@ -60,7 +60,7 @@ class Baseline:
     sql_mode: str = ""
     read_only: bool = False
     lower_case_table_names: int = 0
-    charset: Settings = for_charset("utf8mb4", "utf8mb4_general_ci")  # of a login whose collation is unknown
+    charset: Settings = LOGIN_SETTINGS  # of a login whose collation is unknown
 
 
 class Tally(Protocol):
@@ -213,9 +213,7 @@ class Server:
             raise self.down_error()
 
     def down_error(self) -> ServerFailed:
-        return ServerFailed(
-            f"Unable to connect to {self.where}: {self.health.reason}", errno=1429, sqlstate="HY000"
-        )
+        return ServerFailed(f"Unable to connect to {self.where}: {self.health.reason}", errno=1429, sqlstate="HY000")
 
     @property
     def usable(self) -> bool:

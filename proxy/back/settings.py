@@ -1,4 +1,4 @@
-"""Session settings: the system variables and constant user variables that follow a session from connection to connection.
+"""Session settings: system variables and constant user variables that follow a session from connection to connection.
 
 A `Settings` value is immutable and interned: two sessions with the same settings share one object, so that "does this
 connection have this session's settings?" is an identity test. `delta` says which SET statement turns one into another.
@@ -98,7 +98,7 @@ NONE = intern({})
 
 
 def quoted(value: bytes) -> bytes:
-    """A value as the session tracker gives it, as SQL text. Hexadecimal, so that no sql_mode or charset can misread it."""
+    """A tracked value as SQL text, in hexadecimal where a sql_mode or charset could misread it."""
     if _NUMBER.match(value):
         return value
     if value.isascii() and not any(c in value for c in (b"'", b"\\")):

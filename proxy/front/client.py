@@ -18,7 +18,7 @@ from proxy.errors import ProtocolError, TurnoutError
 from proxy.front.session import Session
 from proxy.wire import command as com
 from proxy.wire.frames import FrameReader, encode
-from proxy.wire.login import Accepted, ClientEvent, ClientLogin, Closed, Rejected, SendBytes, StartTls
+from proxy.wire.login import MAX_HELD, Accepted, ClientEvent, ClientLogin, Closed, Rejected, SendBytes, StartTls
 from proxy.wire.packets import encode_err
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Client(asyncio.Protocol):
     __slots__ = (
         "_commands",
         "_drain",
+        "_early",
         "_feeder",
         "_frames",
         "_login",
@@ -76,6 +77,7 @@ class Client(asyncio.Protocol):
         self._commands: deque[tuple[bytes, int]] = deque()
         self._feeder: ServerConnection | None = None
         self._drain: asyncio.Future[None] | None = None  # somebody waits for the client to read
+        self._early = b""  # commands that came before the login's OK went out
         self._reading = True
         self._login: ClientLogin | None = None
         self._login_timer: asyncio.TimerHandle | None = None
@@ -112,8 +114,14 @@ class Client(asyncio.Protocol):
         session = self.session
         if session is None or self.change_user is not None:
             login = self._login or self.change_user
-            if login is not None:
-                self._continue_login(login, login.receive(data))
+            if login is None:
+                return
+            if login.done:  # accepted, and its database is being looked for
+                self._early += data
+                if len(self._early) > MAX_HELD:
+                    self.transport.abort()
+                return
+            self._continue_login(login, login.receive(data))
             return
         frames = self._frames
         if frames is None and not session.busy:
@@ -231,6 +239,8 @@ class Client(asyncio.Protocol):
         self.session = session
         self.sequence = sequence - 1
         session.ok()
+        leftover += self._early
+        self._early = b""
         if leftover:
             self._take(leftover)
 

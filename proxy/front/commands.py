@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parser.statement import Access, Kind, Statement, TableRef
-from proxy.errors import ProtocolError, StatementRefused
+from proxy.errors import ProtocolError, StatementRefused, TurnoutError
 from proxy.front import local, prepared
 from proxy.front.environment import Entry
 from proxy.front.session import Session
@@ -14,7 +14,7 @@ from proxy.plan.plan import Forward, Send
 from proxy.plan.planner import plan as make_plan
 from proxy.wire import capability as cap
 from proxy.wire import command as com
-from proxy.wire.packets import encode_eof, encode_err
+from proxy.wire.packets import encode_eof, encode_err, encode_ok
 from proxy.wire.response import FIELDS
 
 
@@ -28,12 +28,7 @@ def carry_out(session: Session, payload: bytes) -> None:
         return
     try:
         handler(session, payload)
-    except ProtocolError as error:
-        session.client.send(encode_err(error.errno, error.sqlstate, error.message))
-        session.environment.measures.error(error.errno)
-        session.running = None
-        session.busy = False
-    except StatementRefused as error:
+    except TurnoutError as error:
         session.fail(error)
 
 
@@ -42,8 +37,6 @@ def _quit(session: Session, payload: bytes) -> None:
 
 
 def _ping(session: Session, payload: bytes) -> None:
-    from proxy.wire.packets import encode_ok
-
     session.client.send(encode_ok(0, 0, session.status, 0, b""))
 
 

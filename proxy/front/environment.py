@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from parser.analyse import parse
+
 from parser.shape import Lexer
 from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
@@ -85,7 +86,19 @@ _QUICK = {
 class Entry:
     """One shape's plan and measurements. `simple`: the session may send it at once and relay the answer."""
 
-    __slots__ = ("asks_id", "by_key", "cluster", "fixed", "offset", "plan", "quick", "replica_ok", "simple", "stats", "writes")
+    __slots__ = (
+        "asks_id",
+        "by_key",
+        "cluster",
+        "fixed",
+        "offset",
+        "plan",
+        "quick",
+        "replica_ok",
+        "simple",
+        "stats",
+        "writes",
+    )
 
     def __init__(self, plan: Plan, stats: ShapeStats, shape: bytes) -> None:
         self.plan = plan
@@ -141,12 +154,15 @@ class Environment:
         return found
 
     def miss(self, cache: PlanCache, shape: bytes, literals: list[bytes], prepared: bool = False) -> Entry:
-        """Plan a shape that is not in the cache. Never raises for a statement: what cannot be planned is a Refuse plan."""
+        """Plan a shape that is not in the cache. Never raises: what cannot be planned is a Refuse plan."""
         self.measures.plan_misses += 1
         statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared)
         plan = make_plan(statement, self.rules, self.catalog, cache.database)
         stats = self.measures.shape(
-            statement.digest or statement.kind.value, plan.kind, self._tables(statement, cache.database), clusters_of(plan)
+            statement.digest or statement.kind.value,
+            plan.kind,
+            self._tables(statement, cache.database),
+            clusters_of(plan),
         )
         entry = Entry(plan, stats, shape)
         if len(shape) <= MAX_CACHED_SHAPE:

@@ -23,7 +23,7 @@ from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, encode_ok, parse_err
 from proxy.wire.response import QUERY, ResponseScanner
-from proxy.wire.status import IN_TRANS
+from proxy.wire.status import IN_TRANS, NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
 
 _COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
 
@@ -119,7 +119,7 @@ async def _connections(
     return [(send, by_cluster[send.cluster]) for send in route.sends]
 
 
-# -- reads ---------------------------------------------------------------------------------------------------------------
+# -- reads ----------------------------------------------------------------------------------------------------
 
 
 async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
@@ -127,14 +127,19 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
     session.spread = [connection for _, connection in pairs]
     streams: list[RowStream] = []
     finished = False
+    merge = _Merge(session, entry, pairs, streams)
     try:
         for send, connection in pairs:
             stream = RowStream()
             stream.connection = connection
             streams.append(stream)
             connection.send(encode(_payload(send, sql), 0), stream, QUERY)
-        await _concatenate(session, entry, pairs, streams)
+        await merge.run()
         finished = True
+    except TurnoutError as error:
+        if not merge.started:
+            raise
+        session.fail(error, broken=True)
     finally:
         session.spread = []
         for _, connection in pairs:
@@ -148,65 +153,83 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
                 connection.pool.release(connection)
 
 
-async def _concatenate(
-    session: Session, entry: Entry, pairs: list[tuple[Send, ServerConnection]], streams: list[RowStream]
-) -> None:
-    client = session.client
-    sequence = (client.sequence + 1) & 0xFF
-    rows = warnings = size = 0
-    started = False
-    definitions: bytes | None = None
-    status = 2
-    for (send, connection), stream in zip(pairs, streams):
+class _Merge:
+    """The answers of several targets on their way to one client, one target after the other."""
+
+    def __init__(
+        self, session: Session, entry: Entry, pairs: list[tuple[Send, ServerConnection]], streams: list[RowStream]
+    ) -> None:
+        self._session = session
+        self._entry = entry
+        self._pairs = pairs
+        self._streams = streams
+        self._sequence = (session.client.sequence + 1) & 0xFF
+        self._definitions: bytes | None = None
+        self._rows = 0
+        self._size = 0
+        self.started = False  # part of the answer is with the client
+
+    async def run(self) -> None:
+        """Send the merged answer. Raises TurnoutError; `started` says whether the client can still be told."""
+        session = self._session
+        warnings = 0
+        status = 0
+        for (send, connection), stream in zip(self._pairs, self._streams):
+            if not await self._relay(send, stream):
+                return
+            warnings += connection.scanner.warnings
+            status |= connection.scanner.status
+        status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
+        session.client.write(encode(encode_eof(min(warnings, 65535), status), self._sequence))
+        _after_read(session, self._entry, self._rows, warnings, self._size, None)
+        if warnings:
+            await _collect_warnings(session, self._pairs)
+
+    async def _relay(self, send: Send, stream: RowStream) -> bool:
+        """One target's rows; False when it ended with an error that the client was told in their place."""
+        session, client = self._session, self._session.client
         splitter = _Splitter()
-        while True:
-            data = await stream.more()
-            if not data:
-                break
+        while data := await stream.more():
             splitter.feed(data)
             if splitter.error is not None:
                 error = parse_err(splitter.error)
                 failure = ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
-                if started:
-                    # MySQL, too, reports an error after rows by an ERR packet in their place.
-                    client.write(_frame(splitter.error, sequence))
-                    _after_read(session, entry, rows, warnings, size, failure)
-                    return
-                raise failure
-            if splitter.header is not None and definitions is None:
-                definitions = splitter.header
-                out, sequence = _renumber(splitter.head_packets, sequence)
-                client.write(out)
-                size += len(out)
-                started = True
-            elif splitter.header is not None and splitter.columns and not splitter.checked:
-                if _shape_of(splitter.header) != _shape_of(definitions or b""):
-                    if started:
-                        client.lose(None)
-                    raise ServerFailed(
-                        f"cluster {send.cluster} answered with other columns than {pairs[0][0].cluster}: "
-                        "the table differs between the shards; compare SHOW CREATE TABLE on each",
-                        1105,
-                    )
+                if not self.started:
+                    raise failure
+                # A server, too, reports an error after rows by an ERR packet in their place.
+                client.write(encode(splitter.error, self._sequence))
+                _after_read(session, self._entry, self._rows, 0, self._size, failure)
+                return False
+            if splitter.header is not None and not splitter.checked:
                 splitter.checked = True
+                self._columns(send, splitter)
             if splitter.rows:
-                out, sequence = _renumber(splitter.rows, sequence)
-                rows += len(splitter.rows)
+                out, self._sequence = _renumber(splitter.rows, self._sequence)
+                self._rows += len(splitter.rows)
                 splitter.rows = []
                 client.write(out)
-                size += len(out)
+                self._size += len(out)
                 await client.drained()
                 if session.closed:
                     raise ServerFailed("The client went away")
         if not splitter.ended:
             raise ServerFailed(f"cluster {send.cluster} ended its answer early")
-        warnings += connection.scanner.warnings
-        status |= connection.scanner.status & ~IN_TRANS
-    status = (status & ~0x4003) | session.status
-    client.write(_frame(encode_eof(min(warnings, 65535), status), sequence))
-    _after_read(session, entry, rows, warnings, size, None)
-    if warnings:
-        await _collect_warnings(session, pairs)
+        return True
+
+    def _columns(self, send: Send, splitter: _Splitter) -> None:
+        if self._definitions is None:
+            self._definitions = splitter.header
+            out, self._sequence = _renumber(splitter.head_packets, self._sequence)
+            self._session.client.write(out)
+            self._size += len(out)
+            self.started = True
+        elif splitter.header != self._definitions:
+            raise ServerFailed(
+                f"cluster {send.cluster} answered with other columns than {self._pairs[0][0].cluster}: "
+                "the table differs between the shards; compare SHOW CREATE TABLE on each",
+                1105,
+                "HY000",
+            )
 
 
 def _after_read(
@@ -231,10 +254,6 @@ async def _collect_warnings(session: Session, pairs: list[tuple[Send, ServerConn
         if connection.aborted is None and connection.scanner.warnings:
             rows.extend(diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS")))
     session.diagnostics = diagnostics_response(rows[:64], session.status)
-
-
-def _frame(payload: bytes, sequence: int) -> bytes:
-    return encode(payload, sequence)
 
 
 def _renumber(packets: list[bytes], sequence: int) -> tuple[bytes, int]:
@@ -299,12 +318,7 @@ class _Splitter:
         self._buffer = data[pos:]
 
 
-def _shape_of(header: bytes) -> bytes:
-    """What has to agree between shards: the column definitions (display lengths may differ with the rows)."""
-    return header
-
-
-# -- writes --------------------------------------------------------------------------------------------------------------
+# -- writes ----------------------------------------------------------------------------------------------------
 
 
 async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
@@ -406,5 +420,3 @@ def _joined_counts(infos: list[bytes], records: int | None, warnings: int) -> by
         totals = {b"Records": records, b"Duplicates": totals.get(b"Duplicates", 0)}
         totals[b"Warnings"] = warnings
     return b"  ".join(b"%s: %d" % item for item in totals.items())
-
-

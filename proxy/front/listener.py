@@ -90,6 +90,7 @@ class Listener:
         self.tls_required = False
         self.peers: Peers | None = None  # the other workers: SHOW TURNOUT .., KILL of their clients
         self.schemas_changed: Callable[[], None] = _nothing  # called after DDL
+        self._empty: asyncio.Future[None] | None = None  # done when the last client of a drained worker is gone
         self._counter = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sha2_cache = auth.Sha2Cache(10_000)
@@ -156,6 +157,15 @@ class Listener:
     def gone(self, client: Client) -> None:
         self.clients.pop(client.connection_id, None)
         self.measures.clients = len(self.clients)
+        if self.draining and not self.clients and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    async def empty(self, timeout_s: float) -> None:
+        """Wait until the last client is gone, or the time is over."""
+        if not self.clients:
+            return
+        self._empty = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._empty], timeout=timeout_s)
 
     def login(self, client: Client) -> ClientLogin:
         return self._login(client, self._greeting(client.connection_id, auth.new_scramble()))
@@ -207,7 +217,7 @@ class Listener:
             client.connection_id,
             self.accounts.is_admin(event.user),
         )
-        if not event.database or (event.user, event.database) in self._databases and old is None:
+        if not event.database or ((event.user, event.database) in self._databases and old is None):
             session.database = event.database or None
             session.refresh()
             if old is None:
@@ -367,5 +377,3 @@ async def _kill_on_server(server: object, session: Session, thread_id: int) -> N
             raise
     finally:
         connection.close()
-
-

@@ -13,7 +13,7 @@ from proxy.front.set_statement import run_set
 from proxy.front.statements import forward
 from proxy.front.transactions import begin, end, savepoint
 from proxy.front.values import TextValues
-from proxy.plan.plan import Do, Forward, Local, Send
+from proxy.plan.plan import Do, Forward, Local, Refuse, Send
 from proxy.wire import command as com
 
 _LIMIT = re.compile(r"\blimit\s+(\d+)(?:\s*,\s*(\d+)|\s+offset\s+(\d+))?", re.IGNORECASE)
@@ -165,10 +165,11 @@ async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, lite
         cache = session.environment.cache(session.database, session.lexer, prepared=True)
         inner = cache.get(inner_shape) or session.environment.miss(cache, inner_shape, inner_literals, prepared=True)
         if not isinstance(inner.plan, Forward):
-            inner.plan.route(lambda value: None, inner_sql) if inner.plan.kind == "refuse" else None
+            if isinstance(inner.plan, Refuse):
+                raise inner.plan.error
             raise StatementRefused(
-                "SQL-level PREPARE works for statements that one cluster answers; use your driver's prepared statements, "
-                "which Turnout routes by their values",
+                "SQL-level PREPARE works for statements that one cluster answers; use your driver's prepared "
+                "statements, which Turnout routes by their values",
                 reason="prepare-not-one-cluster",
             )
         cluster = inner.plan.cluster

@@ -169,9 +169,7 @@ def find(session: Session, payload: bytes, what: str) -> Prepared | None:
     number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
     prepared = session.prepared.get(number)
     if prepared is None:
-        session.client.send(
-            encode_err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {what}")
-        )
+        session.client.send(encode_err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {what}"))
         session.environment.measures.error(1243)
     return prepared
 
@@ -253,8 +251,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
 
 def _several_targets() -> StatementRefused:
     return StatementRefused(
-        "A prepared statement that concerns several shards is not supported yet: pin its shard key to one value, or send "
-        "it as text (most drivers have a setting for client-side parameters)",
+        "A prepared statement that concerns several shards is not supported yet: pin its shard key to one value, or "
+        "send it as text (most drivers have a setting for client-side parameters)",
         reason="prepared-over-shards",
     )
 
@@ -341,7 +339,5 @@ async def _execute_on(
             session.fail(error, broken=True)
             return
         raise
-    record_statement(
-        session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0
-    )
+    record_statement(session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0)
     await settle(session, connection, entry)

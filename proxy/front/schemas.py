@@ -24,7 +24,23 @@ class SchemaReader:
 
     async def read(self, before: Catalog) -> Catalog:
         """The catalog as it is now. A cluster that cannot be asked keeps what was known of it `before`."""
-        databases = list(self.rules.databases)
-        if not databases:
-            return before
-        raise NotImplementedError
+        wanted = queries(sorted(self.rules.databases) or None)
+        catalog = before
+        for name, servers in self.clusters.by_name.items():
+            cluster = self.rules.clusters.get(name)
+            account = (cluster.service if cluster is not None else None) or self.rules.service
+            if account is None or not servers.primary.usable:
+                continue
+            try:
+                connection = await servers.primary.connect(
+                    account.user, Secret.of_password(account.password.encode()), 0
+                )
+                try:
+                    rows = {what: await connection.query(sql) for what, sql in wanted.items()}
+                finally:
+                    connection.close()
+            except TurnoutError as error:
+                log.warning("cannot read schemas", extra={"cluster": name, "error": error.message})
+                continue
+            catalog = merge(catalog, name, build(name, rows))
+        return catalog

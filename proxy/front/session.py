@@ -5,8 +5,8 @@ It runs inside the event loop's callbacks, with no task and no await. Whatever n
 SET, several targets, ...) becomes one task (`_slow`), and the session takes no other command until it ends.
 
 State that a server keeps for a session is kept here instead where it can be: settings, default database, last insert
-id, found rows, warnings. Where it cannot, the session holds the connection: `held` maps a cluster to the connection that
-has the session's transaction or other state, `pinned` says why it stays after the transaction.
+id, found rows, warnings. Where it cannot, the session holds the connection: `held` maps a cluster to the connection
+that has the session's transaction or other state, `pinned` says why it stays after the transaction.
 """
 
 from __future__ import annotations
@@ -518,9 +518,6 @@ class Session:
             return
         self.running = self.running_on = None
         self.busy = False
-        if self.doom is not None:
-            self.client.lose(None)
-            return
         self.client.next_command()
 
     def fail(self, error: TurnoutError, broken: bool = False) -> None:

@@ -186,5 +186,3 @@ def _pin_reason(assignments: Iterable[Assignment]) -> str:
         if item.scope is Scope.SESSION and item.name in UNCARRIED:
             return "session variable"
     return ""
-
-

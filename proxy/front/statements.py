@@ -79,8 +79,8 @@ async def run_text(
         sql = _with_connection_id(session, route, sql, shape, literals)
     if effects & (Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT) and not session.held:
         raise StatementRefused(
-            "FOUND_ROWS() and ROW_COUNT() inside a larger statement need the connection that the statement before ran on; "
-            "select them alone, or inside a transaction",
+            "FOUND_ROWS() and ROW_COUNT() inside a larger statement need the connection that the statement before ran "
+            "on; select them alone, or inside a transaction",
             reason="found-rows-in-expression",
         )
     if len(route.sends) > 1:
@@ -89,7 +89,9 @@ async def run_text(
         await run_everywhere(session, entry, route, sql)
         return
     send = route.sends[0]
-    await forward(session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary)
+    await forward(
+        session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary
+    )
 
 
 async def forward(
@@ -221,7 +223,18 @@ def pin(session: Session, connection: ServerConnection, reason: str) -> None:
 
 
 async def settle(session: Session, connection: ServerConnection, entry: Entry) -> None:
-    """After an answer: remember what it said, ask for what it did not say, keep or give back the connection."""
+    """After an answer: remember what it said, ask for what it did not say, keep or give back the connection.
+
+    The client has its answer: a failure here can only be told with its next command.
+    """
+    try:
+        await _settle(session, connection, entry)
+    except TurnoutError as error:
+        finish_statement(session, connection)
+        session.doom = error
+
+
+async def _settle(session: Session, connection: ServerConnection, entry: Entry) -> None:
     scanner = connection.scanner
     plan = entry.plan
     held = connection.holder is session
@@ -236,8 +249,7 @@ async def settle(session: Session, connection: ServerConnection, entry: Entry) -
         session.row_count = -1
     else:
         session.row_count = scanner.affected_rows
-    insert_id, rows, status = scanner.insert_id, scanner.rows, scanner.status
-    del rows
+    insert_id, status = scanner.insert_id, scanner.status
     session.warning_count = scanner.warnings if not failed else 1
     wants_warnings = failed or scanner.warnings
     if connection.aborted is not None:
@@ -258,6 +270,8 @@ async def settle(session: Session, connection: ServerConnection, entry: Entry) -
             session.last_insert_id = insert_id
         elif _asks_last_insert_id(session.generated, plan.effects, insert_id, plan.statement.kind):
             session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
+    if plan.statement.kind is Kind.DDL:
+        session.client.listener.schemas_changed()
     if plan.statement.kind is Kind.UNLOCK_TABLES:
         _unlock(session, connection)
     if connection.aborted is not None:
@@ -343,4 +357,3 @@ def record(session: Session, entry: Entry, rows: int, size: int, failed: bool = 
     entry.stats.record(now - began, now - sent if sent >= began else 0, rows, size, failed)
     if now - began > session.environment.rules.limits.slow_statement_s * 1e9:
         session.client.listener.slow(session, entry, (now - began) / 1e9)
-

@@ -151,7 +151,7 @@ def _is_pin_only(session: Session, cluster: str) -> bool:
 
 
 async def savepoint(session: Session, statement: Statement, sql: bytes) -> None:
-    """SAVEPOINT, ROLLBACK TO and RELEASE SAVEPOINT: on every cluster that joined, and kept for those that join later."""
+    """SAVEPOINT, ROLLBACK TO, RELEASE SAVEPOINT: on every cluster that joined, and kept for those that join later."""
     transaction = session.transaction
     name = statement.name.lower()
     known = [n for n, _ in transaction.savepoints]

@@ -25,7 +25,7 @@ from proxy.wire.login import Secret
 log = logging.getLogger("turnout.worker")
 
 _FIRST_PROBE_S = 5.0  # how long the start waits for servers; those that are unknown then are tried by statements
-_SCHEMAS_EVERY_S = 30.0
+_SCHEMAS_EVERY_S = 10.0
 _GRANTS_EVERY_S = 10.0
 
 
@@ -103,9 +103,7 @@ class Worker:
         listener = self.listener
         if listener is not None:
             listener.drain()
-            deadline = time.monotonic() + deadline_s
-            while listener.clients and time.monotonic() < deadline:
-                await asyncio.sleep(0.02)
+            await listener.empty(deadline_s)
             for client in list(listener.clients.values()):
                 listener.dismiss(client)
             await asyncio.sleep(0.05)  # the last words go out

@@ -162,7 +162,7 @@ class ResponseScanner:
             end = pos + 4 + n
             if end > size:
                 if n > MAX_STATUS_PACKET:
-                    raise ProtocolError("the server sent a status packet of %d bytes" % n)
+                    raise ProtocolError(f"the server sent a status packet of {n} bytes")
                 break
             if first == 0xFF:
                 self.error = data[pos + 4 : end]
@@ -212,7 +212,8 @@ class ResponseScanner:
                 pos = end
                 continue
             # EOF
-            self.warnings = data[pos + 5] | data[pos + 6] << 8 if n >= 3 else 0
+            if state < _PARAMS:
+                self.warnings = data[pos + 5] | data[pos + 6] << 8 if n >= 3 else 0
             self.status = data[pos + 7] | data[pos + 8] << 8 if n >= 5 else 0
             pos = end
             if state == _ROWS:

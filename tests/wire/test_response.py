@@ -1,0 +1,143 @@
+"""Responses followed by their headers: whole, split at every byte, with garbage, and against what a client may see."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.errors import ProtocolError
+from proxy.wire.frames import encode
+from proxy.wire.packets import encode_eof, encode_err, encode_ok
+from proxy.wire.response import FIELDS, PREPARE, QUERY, SINGLE, ResponseScanner
+from proxy.wire.resultset import encode_column, encode_resultset, text_column
+
+COLUMNS = [text_column("a"), text_column("b")]
+RESULT = encode_resultset(COLUMNS, [[b"1", b"x"], [None, b"y" * 300]], 2, 1)
+# OK with session state, as a server sends it: info is length-encoded, then the state block.
+TRACKED = encode(b"\x00\x02\x01\x02\x40\x00\x00\x05hello\x04\x00\x02\x01a", 1)
+PLAIN = encode(b"\x00\x02\x01\x02\x00\x00\x00\x05hello", 1)
+
+
+def follow(data: bytes, cuts: list[int], mode: int = QUERY) -> tuple[bytes, ResponseScanner, int]:
+    """Feed `data` cut at these places; returns what a client gets, the scanner, and where the response ended."""
+    scanner = ResponseScanner()
+    scanner.begin(mode)
+    out: list[bytes] = []
+    bounds = [0, *sorted(cuts), len(data)]
+    for start, end in itertools.pairwise(bounds):
+        if start == end:
+            continue
+        at = scanner.feed(data[start:end], 0, out)
+        if at >= 0:
+            return b"".join(out), scanner, start + at
+    return b"".join(out), scanner, -1
+
+
+@pytest.mark.parametrize("cut", range(1, len(RESULT)))
+def test_result_set_cut_anywhere_is_relayed_as_it_is(cut: int) -> None:
+    out, scanner, end = follow(RESULT, [cut])
+    assert out == RESULT
+    assert end == len(RESULT)
+    assert (scanner.rows, scanner.columns, scanner.warnings, scanner.status) == (2, 2, 1, 2)
+
+
+def test_byte_by_byte() -> None:
+    out, scanner, end = follow(RESULT, list(range(len(RESULT))))
+    assert (out, end, scanner.rows) == (RESULT, len(RESULT), 2)
+
+
+@pytest.mark.parametrize("cut", range(len(TRACKED)))
+def test_session_state_is_kept_from_the_client(cut: int) -> None:
+    out, scanner, end = follow(TRACKED, [cut])
+    assert end == len(TRACKED)
+    assert out == encode(encode_ok(2, 1, 2, 0, b"hello"), 1)
+    assert scanner.session_state == [b"\x00\x02\x01a"]
+    assert (scanner.affected_rows, scanner.insert_id, scanner.info) == (2, 1, b"hello")
+
+
+def test_info_is_rewritten_even_without_state() -> None:
+    out, scanner, _ = follow(PLAIN, [])
+    assert out.endswith(b"hello")
+    assert scanner.session_state == []
+
+
+def test_error_keeps_the_last_status() -> None:
+    scanner = ResponseScanner()
+    out: list[bytes] = []
+    scanner.feed(encode(encode_ok(0, 0, 3), 1), 0, out)
+    scanner.begin(QUERY)
+    assert scanner.feed(encode(encode_err(1146, "42S02", "no"), 1), 0, out) > 0
+    assert (scanner.errno, scanner.status) == (1146, 3)
+
+
+def test_error_in_the_middle_of_rows_ends_the_response() -> None:
+    head = RESULT[: len(RESULT) - 9]
+    data = head + encode(encode_err(1317, "70100", "interrupted"), 9)
+    out, scanner, end = follow(data, [])
+    assert (out, end, scanner.errno) == (data, len(data), 1317)
+
+
+def test_rows_that_look_like_the_end_are_rows() -> None:
+    # 0xFE as a first byte with 9 bytes or more is a row; so is 0x00 (an empty string), 0xFB (NULL).
+    big = b"\xfe" + b"\x10\0\0\0\0\0\0\0" + b"z" * 16
+    packets = [b"\x01", encode_column(COLUMNS[0]), encode_eof(), big, b"\x00", b"\xfb", encode_eof(0, 2)]
+    data = b"".join(encode(p, i + 1) for i, p in enumerate(packets))
+    for cut in range(1, len(data)):
+        out, scanner, end = follow(data, [cut])
+        assert (out, end, scanner.rows) == (data, len(data), 3)
+
+
+def test_a_row_over_16_mb_goes_on_in_the_next_packet_whatever_it_begins_with() -> None:
+    row = b"\xfe" + (0xFFFFFF + 5).to_bytes(8, "little") + b"\xfe" * (0xFFFFFF + 5)
+    data = b"".join(encode(p, i + 1) for i, p in enumerate([b"\x01", encode_column(COLUMNS[0]), encode_eof()]))
+    data += encode(row, 4) + encode(encode_eof(0, 2), 6)
+    out, scanner, end = follow(data, [0x10000, 0xFFFFFF + 100, 0xFFFFFF + 150, len(data) - 3])
+    assert (len(out), end, scanner.rows) == (len(data), len(data), 1)
+    assert out == data
+
+
+def test_several_results() -> None:
+    first = encode_resultset(COLUMNS, [[b"1", b"x"]], 2 | 8)
+    data = first + encode(encode_ok(1, 0, 2 | 8), 6) + encode_resultset(COLUMNS, [], 2)
+    for cut in range(1, len(data), 3):
+        out, _, end = follow(data, [cut])
+        assert (out, end) == (data, len(data))
+
+
+def test_prepare() -> None:
+    head = b"\x00\x07\x00\x00\x00\x01\x00\x02\x00\x00\x03\x00"
+    column = encode_column(COLUMNS[0])
+    data = b"".join(encode(p, i + 1) for i, p in enumerate([head, column, column, encode_eof(), column, encode_eof()]))
+    for cut in range(1, len(data)):
+        out, scanner, end = follow(data, [cut], PREPARE)
+        assert (out, end) == (data, len(data))
+        assert (scanner.statement_id, scanner.params, scanner.columns, scanner.warnings) == (7, 2, 1, 3)
+    bare = encode(b"\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1)
+    assert follow(bare, [], PREPARE)[2] == len(bare)
+
+
+def test_field_list_and_statistics() -> None:
+    column = encode_column(COLUMNS[0])
+    data = encode(column, 1) + encode(column, 2) + encode(encode_eof(), 3)
+    assert follow(data, [10], FIELDS)[2] == len(data)
+    assert follow(encode(b"Uptime: 3", 1), [6], SINGLE)[2] == len(encode(b"Uptime: 3", 1))
+
+
+def test_bytes_behind_the_response_are_left() -> None:
+    ok = encode(encode_ok(), 1)
+    out, _, end = follow(ok + RESULT, [])
+    assert (out, end) == (ok, len(ok))
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=5), st.sampled_from([QUERY, PREPARE, FIELDS]))
+@settings(max_examples=400, deadline=None)
+def test_garbage_gives_bytes_or_one_typed_error(data: bytes, cuts: list[int], mode: int) -> None:
+    try:
+        _, scanner, end = follow(data, [c for c in cuts if c < len(data)], mode)
+    except ProtocolError:
+        return
+    assert end <= len(data)
+    assert len(scanner._carry) <= len(data)
