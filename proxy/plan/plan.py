@@ -119,8 +119,8 @@ class Plan:
 def _generates(value: KeyValue) -> bool | None:
     if value is None:
         return True
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
+    if isinstance(value, str):
+        return False if value.isascii() and value.isdigit() and value.strip("0") else None
     if isinstance(value, int) and value != 0:
         return False
     return None  # 0 depends on sql_mode (NO_AUTO_VALUE_ON_ZERO)

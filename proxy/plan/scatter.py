@@ -19,6 +19,7 @@ _ONE_SERVER = (
     (Effect.UNKNOWN_FUNCTION, "calls a function that Turnout does not know"),
     (Effect.SETS_USER_VARIABLE, "sets a user variable"),
     (Effect.SESSION_LOCK, "takes or asks for a lock of the session"),
+    (Effect.USES_LAST_INSERT_ID, "uses LAST_INSERT_ID()"),
     (Effect.SETS_LAST_INSERT_ID, "sets LAST_INSERT_ID()"),
     (Effect.USES_FOUND_ROWS, "uses FOUND_ROWS()"),
     (Effect.CALC_FOUND_ROWS, "uses SQL_CALC_FOUND_ROWS"),

@@ -146,7 +146,7 @@ def _check_table(entry: Table, cluster: str, schema: TableSchema) -> KeyForm | K
 
     if schema.is_view:
         return problem(f"is a view on cluster {cluster}.", "Shard the tables that it reads.")
-    column = schema.column(entry.key)
+    column = schema.column(entry.key.lower())
     if column is None:
         names = ", ".join(known.name for known in schema.columns)
         return problem(f"has no column {entry.key} on cluster {cluster}.", f"Its columns are {names}.")
@@ -165,20 +165,28 @@ def _check_table(entry: Table, cluster: str, schema: TableSchema) -> KeyForm | K
 
 
 def _doubts(entry: Table, schema: TableSchema) -> list[KeyProblem]:
-    loose = [key for key in schema.unique_keys if entry.key not in key]
-    if not loose:
-        return []
-    names = "; ".join(", ".join(key) for key in loose)
-    return [
-        KeyProblem(
-            entry.database,
-            entry.name,
-            f"has unique keys without {entry.key} ({names}): each shard checks them for its own rows only, and INSERT "
-            "IGNORE, REPLACE and ON DUPLICATE KEY UPDATE are refused.",
-            f"Add {entry.key} to them if the application relies on them.",
-            warning=True,
+    def warning(message: str, suggestion: str) -> KeyProblem:
+        return KeyProblem(entry.database, entry.name, message, suggestion, warning=True)
+
+    doubts = []
+    loose = [key for key in schema.unique_keys if entry.key.lower() not in key]
+    if loose:
+        names = "; ".join(", ".join(key) for key in loose)
+        doubts.append(
+            warning(
+                f"has unique keys without {entry.key} ({names}): each shard checks them for its own rows only, and "
+                "INSERT IGNORE, REPLACE and ON DUPLICATE KEY UPDATE are refused.",
+                f"Add {entry.key} to them if the application relies on them.",
+            )
         )
-    ]
+    if schema.has_triggers:
+        doubts.append(
+            warning(
+                f"has triggers, which run on the shard of the row, see its rows only, and must not change {entry.key}.",
+                "Check what they do.",
+            )
+        )
+    return doubts
 
 
 def _compare(
