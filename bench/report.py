@@ -13,8 +13,8 @@ BUDGET_CLIENTS = 8
 KB, MB = 1024, 1 << 20
 SYSBENCH_NOTE = (
     "Statements a second, and microseconds of CPU per statement (BEGIN and COMMIT count as statements). `CPU` is user",
-    "plus system time of all the proxy's processes, `server` that of MariaDB; `x` is the ratio to HAProxy. `errors` are",
-    "deadlocks that sysbench retried.",
+    "plus system time of all the proxy's processes, `server` that of MariaDB; `x` is the ratio to HAProxy; `errors`",
+    "are deadlocks that sysbench retried.",
 )
 MEMORY_NOTE = (
     "Proportional set size (PSS) of all the proxy's processes, less what it was before. Buffers in the kernel are not",

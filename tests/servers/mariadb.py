@@ -17,8 +17,8 @@ from tests.servers.process import NotReady, Process, wait_until
 from tests.servers.tls import Certificate
 
 LOG_FILE = "--innodb-log-file-size=8M"
-# What routing_rules.yaml tells operators to grant. TRIGGER is what information_schema.TRIGGERS asks of those who want to
-# see its rows. INSERT or UPDATE on *.* would cover mysql.*, and with it every account.
+# What routing_rules.yaml tells operators to grant. TRIGGER is what information_schema.TRIGGERS asks of those who want
+# to see its rows. INSERT or UPDATE on *.* would cover mysql.*, and with it every account.
 SERVICE_GRANTS = "SELECT, SHOW VIEW, TRIGGER, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE, REPLICA MONITOR ON *.*"
 
 
@@ -30,6 +30,8 @@ def make_template(folder: Path, environment: Mapping[str, str]) -> Path:
             "mariadb-install-db",
             "--no-defaults",
             f"--datadir={data}",
+            # A MariaDB server that starts removes every temporary table in its tmpdir: in /tmp, other servers' too.
+            f"--tmpdir={folder}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             "--skip-name-resolve",
