@@ -41,11 +41,16 @@ class Secrets:
             self._report.add((*path, extra), message, "Keep one of them.", at_key=True)
         if len(written) != 1:
             return ""
-        if form.password_env is not None:
-            return self._from_environment((*path, "password_env"), form.password_env)
         if form.password_file is not None:
             return self._from_file((*path, "password_file"), form.password_file)
-        return form.password or ""
+        password = form.password or ""
+        if form.password_env is not None:
+            password = self._from_environment((*path, "password_env"), form.password_env)
+        if "\n" in password or "\r" in password:  # a block (`|`) or a copied value ends with one that nobody meant
+            self._report.add(
+                (*path, written[0]), "has a line break in it", "Write the password on one line, in quotes."
+            )
+        return password
 
     def _from_environment(self, path: Where, name: str) -> str:
         password = self._environ.get(name, "")

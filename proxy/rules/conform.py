@@ -164,10 +164,11 @@ def _report_unknown(report: Report, path: tree.Path) -> None:
         report.add(path, f"is not a key of a {method.text} sharding", suggestion, at_key=True)
         return
     known = schema.keys_at(path[:-1])
-    suggestion = did_you_mean(key, known)
-    if not suggestion:
-        homes = [tree.dotted(home) for home in schema.homes_of(key)]
-        suggestion = f"It belongs in {listed(homes)}." if homes else f"Known are {listed(known)}."
+    homes = [tree.dotted(home) for home in schema.homes_of(key)]
+    suggestion = did_you_mean(key, known, likeness=0.8)
+    if not suggestion and homes:
+        suggestion = f"It belongs in {listed(homes)}."
+    suggestion = suggestion or did_you_mean(key, known) or f"Known are {listed(known)}."
     report.add(path, "is not a key that is known here", suggestion, at_key=True)
 
 

@@ -194,10 +194,13 @@ class ClusterForm(Form):
     max_connections: Count = Field(100, description="Connections to each of its servers, per worker.")
 
 
+_METHOD = "How a key finds its cluster: hash, range or list (directory is not supported yet)."
+
+
 class HashForm(Form):
     """CRC32(key) % 4096 is a row's slot, and the slot says the cluster."""
 
-    method: Literal["hash"]
+    method: Literal["hash"] = Field(description=_METHOD)
     clusters: list[Name] | None = Field(None, min_length=1, description="The slots in equal shares, in this order.")
     slots: dict[str, SlotRanges] | None = Field(None, description="Which cluster has which of the slots 0 to 4095.")
 
@@ -206,29 +209,33 @@ class RangeForm(Form):
     """One range of a range sharding."""
 
     below: KeyValue | None = Field(None, description="Keys below it, down to the range before. Absent in the last.")
-    cluster: Name
+    cluster: Name = Field(description="The cluster that these keys are on.")
 
 
 class RangesForm(Form):
     """Ascending ranges of keys."""
 
-    method: Literal["range"]
+    method: Literal["range"] = Field(description=_METHOD)
     ranges: list[RangeForm] = Field(min_length=1, description="Ascending; the last has no `below`.")
 
 
 class ListForm(Form):
     """Keys one by one."""
 
-    method: Literal["list"]
-    values: dict[str, list[KeyValue]] = Field(min_length=1, description="The keys of each cluster.")
+    method: Literal["list"] = Field(description=_METHOD)
+    values: dict[str, Annotated[list[KeyValue], Field(min_length=1)]] = Field(
+        min_length=1, description="The keys of each cluster."
+    )
     default: Name | None = Field(None, description="The cluster of all other keys. Absent: they are refused.")
 
 
 class DirectoryForm(Form):
     """Not supported yet: a table on home that says each key's cluster."""
 
-    method: Literal["directory"]
-    table: Annotated[str, _worded(_qualified), WithJsonSchema({"type": "string", "pattern": r"^[^.]+\.[^.]+$"})]
+    method: Literal["directory"] = Field(description=_METHOD)
+    table: Annotated[str, _worded(_qualified), WithJsonSchema({"type": "string", "pattern": r"^[^.]+\.[^.]+$"})] = (
+        Field(description="The table, with its database.")
+    )
 
 
 ShardingForm = Annotated[HashForm | RangesForm | ListForm | DirectoryForm, Field(discriminator="method")]
@@ -270,7 +277,9 @@ class DatabaseForm(Form):
 
     home: Name | None = Field(None, description="The cluster of every table without a rule of its own.")
     reads: ReadsForm | None = None
-    tables: Annotated[dict[str, Annotated[TableForm, EmptyAsMapping]], EmptyAsMapping] = Field({})
+    tables: Annotated[dict[str, Annotated[TableForm, EmptyAsMapping]], EmptyAsMapping] = Field(
+        {}, description="Tables, by name."
+    )
 
 
 class CacheForm(Form):
@@ -284,9 +293,9 @@ class CacheForm(Form):
 class WorkbenchForm(Form):
     """Not supported yet: a server that finishes statements over several clusters."""
 
-    cluster: Name
-    max_rows: Count = 1_000_000
-    max_time: PositiveDuration = 30.0
+    cluster: Name = Field(description="The cluster whose primary does it.")
+    max_rows: Count = Field(1_000_000, description="Rows that one statement may pull.")
+    max_time: PositiveDuration = Field(30.0, description="Time that one statement may take.")
 
 
 Workbench = Annotated[

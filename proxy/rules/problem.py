@@ -40,10 +40,10 @@ class RulesInvalid(RulesError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """ "Did you mean `x`?" for the candidate nearest to `word`, "" when none is near."""
+def did_you_mean(word: str, candidates: Iterable[str], likeness: float = 0.6) -> str:
+    """ "Did you mean `x`?" for the candidate nearest to `word`, "" when none is as near as `likeness` (0 to 1)."""
     by_folded = {candidate.lower(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(word.lower(), list(by_folded), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.lower(), list(by_folded), n=1, cutoff=likeness)
     return f"Did you mean `{by_folded[found[0]]}`?" if found else ""
 
 

@@ -137,10 +137,6 @@ def _list(report: Report, path: Path, name: str, form: ListForm, clusters: Colle
     by_folded: dict[int | str, tuple[int | str, str]] = {}
     first: int | str | None = None
     for cluster, keys in form.values.items():
-        if not keys:
-            report.add(
-                (*path, "values", cluster), "must not be empty", "Name at least one key, or take the cluster out."
-            )
         for index, key in enumerate(keys):
             where = (*path, "values", cluster, index)
             first = key if first is None else first

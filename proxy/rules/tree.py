@@ -30,6 +30,7 @@ from proxy.rules.problem import Problem
 Path = tuple[str | int, ...]  # keys and list indices, from the top of the file
 
 MAX_DEPTH = 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
 
@@ -180,6 +181,10 @@ def read(text: str, file: str) -> Tree:
     except ReaderError as error:
         tree.problems.append(_character_problem(error, text, file))
         return tree
+    except (ValueError, OverflowError):  # the scanner's chr() of an escape such as "\\U00110000"
+        line = builder.line
+        tree.problems.append(Problem(file, line, 1, "", f"An escape after line {line} names no character."))
+        return tree
     except YAMLError as error:
         tree.problems.append(Problem(file, 1, 1, "", f"This is not YAML: {error}."))
         return tree
@@ -210,11 +215,13 @@ class _Builder:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.root: Node | None = None
+        self.line = 1  # of the last event
         self.too_deep = False
         self._stack: list[_Open] = []
         self._documents = 0
 
     def take(self, event: Event) -> None:
+        self.line = event.start_mark.line + 1
         if isinstance(event, DocumentStartEvent):
             self._documents += 1
             if self._documents == 2:
@@ -230,7 +237,7 @@ class _Builder:
             self._place(Scalar(_span(event), "", plain=True))
         elif isinstance(event, ScalarEvent):
             self._refuse_decoration(event)
-            self._place(Scalar(_span(event), str(event.value), plain=event.style is None))
+            self._place(Scalar(_span(event), self._text(event), plain=event.style is None and not event.tag))
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             self._refuse_decoration(event)
             node = Mapping(_span(event)) if isinstance(event, MappingStartEvent) else Sequence(_span(event))
@@ -275,6 +282,14 @@ class _Builder:
         if isinstance(top.node, Sequence):
             return (*top.path, len(top.node.items))
         return (*top.path, top.key.text) if top.key is not None else top.path
+
+    def _text(self, event: ScalarEvent) -> str:
+        text = str(event.value)
+        if _SURROGATE.search(text):
+            message = "has half of a character in it (an escape from `\\uD800` to `\\uDFFF`)."
+            self._problem(_span(event), self._path(), message, "Write the character itself, or its `\\U........`.")
+            text = _SURROGATE.sub("\ufffd", text)
+        return text
 
     def _refuse_decoration(self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> None:
         if event.anchor:
