@@ -8,6 +8,7 @@ one, `Collected` (an awaitable for our own queries) another.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from proxy.back.settings import Settings
 from proxy.back.tls import TlsPipe
-from proxy.errors import ProtocolError, ServerFailed, TurnoutError
+from proxy.errors import Defect, ProtocolError, ServerFailed, TurnoutError
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import LoggedIn, LoginFailed, Secret, SendBytes, ServerLogin, StartTls
@@ -27,6 +28,9 @@ from proxy.wire.resultset import ResultsetReader
 
 if TYPE_CHECKING:
     from proxy.back.pool import Pool
+
+
+log = logging.getLogger("turnout.back")
 
 
 class Sink(Protocol):
@@ -212,6 +216,10 @@ class ServerConnection(asyncio.Protocol):
             self._follow(data)
         except ProtocolError as error:
             self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
+        except Exception as error:
+            # A mistake of ours while an answer was taken apart: the connection's place in the protocol is lost.
+            log.error("defect", exc_info=error, extra={"server": self.where})
+            self.abort(Defect("Turnout failed on this statement by a mistake of its own; see its log"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         error = self.aborted or ServerFailed(
@@ -253,12 +261,16 @@ class ServerConnection(asyncio.Protocol):
 
     def send(self, data: bytes, sink: Sink, mode: int = QUERY) -> None:
         """Send one framed command; its response goes to `sink`."""
+        self.expect(sink, mode)
+        self.write(data)
+
+    def expect(self, sink: Sink, mode: int = QUERY) -> None:
+        """The caller is about to write a command whose response goes to `sink` (several commands in one write)."""
         if self.sink is None:
             self.sink = sink
             self.scanner.begin(mode)
         else:
             self._sinks.append((sink, mode))
-        self.write(data)
 
     async def command(self, payload: bytes, mode: int = QUERY) -> bytes:
         """Send one command payload; returns the whole framed response. Raises ServerFailed when the connection is lost.

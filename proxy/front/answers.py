@@ -6,35 +6,21 @@ Column types are those of MariaDB 10.11 (MySQL 8 gives the same types with other
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from proxy.errors import StatementRefused
+from proxy.wire import column
+from proxy.wire.charsets import BINARY
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof
 from proxy.wire.resultset import ColumnDefinition, ResultsetReader, encode_column, encode_resultset, text_column
 
-_LONG = 3
-_LONGLONG = 8
-_BINARY = 63
-_NOT_NULL = 0x01
-_UNSIGNED = 0x20
-_BINARY_FLAG = 0x80
 
-
-def number_column(name: str, *, unsigned: bool, length: int = 21, kind: int = _LONGLONG) -> ColumnDefinition:
-    flags = _NOT_NULL | _BINARY_FLAG | (_UNSIGNED if unsigned else 0)
-    return ColumnDefinition(
-        catalog=b"def",
-        schema=b"",
-        table=b"",
-        org_table=b"",
-        name=name.encode(),
-        org_name=b"",
-        charset=_BINARY,
-        length=length,
-        type=kind,
-        flags=flags,
-        decimals=0,
-    )
+def number_column(
+    name: str, *, unsigned: bool, length: int = 21, kind: int = column.LONGLONG, nullable: bool = False
+) -> ColumnDefinition:
+    flags = column.BINARY_FLAG | (column.UNSIGNED_FLAG if unsigned else 0) | (0 if nullable else column.NOT_NULL_FLAG)
+    return ColumnDefinition(b"def", b"", b"", b"", name.encode(), b"", BINARY, length, kind, flags, 0)
 
 
 _LAST_INSERT_ID = frozenset({"last_insert_id()", "@@last_insert_id", "@@identity", "@@session.last_insert_id"})
@@ -45,11 +31,11 @@ def session_columns(items: Sequence[str], names: Sequence[str]) -> list[ColumnDe
     columns: list[ColumnDefinition] = []
     for item, name in zip(items, names):
         if item in _LAST_INSERT_ID:
-            columns.append(number_column(name, unsigned=True))
+            columns.append(number_column(name, unsigned=True, nullable=item.startswith("@@")))
         elif item in ("found_rows()", "row_count()"):
             columns.append(number_column(name, unsigned=False))
         elif item == "connection_id()":
-            columns.append(number_column(name, unsigned=True, length=10, kind=_LONG))
+            columns.append(number_column(name, unsigned=True, length=10, kind=column.LONG))
         else:
             raise StatementRefused(f"{item} is not a value that the proxy knows", reason="unknown-session-value")
     return columns
@@ -82,7 +68,7 @@ def number_response(columns: Sequence[ColumnDefinition], row: Sequence[int], sta
     if not binary:
         return encode_resultset(columns, [[b"%d" % value for value in row]], status)
     values = b"".join(
-        (value & (1 << 64) - 1).to_bytes(8, "little") if c.type == _LONGLONG else value.to_bytes(4, "little")
+        (value & (1 << 64) - 1).to_bytes(8, "little") if c.type == column.LONGLONG else value.to_bytes(4, "little")
         for c, value in zip(columns, row)
     )
     packets = [
@@ -96,7 +82,11 @@ def number_response(columns: Sequence[ColumnDefinition], row: Sequence[int], sta
 
 
 def _warning_columns() -> list[ColumnDefinition]:
-    return [text_column("Level"), number_column("Code", unsigned=True, length=4, kind=_LONG), text_column("Message")]
+    return [
+        replace(text_column("Level"), length=28, flags=column.NOT_NULL_FLAG, decimals=39),
+        number_column("Code", unsigned=True, length=4, kind=column.LONG),
+        replace(text_column("Message"), length=2048, flags=column.NOT_NULL_FLAG, decimals=39),
+    ]
 
 
 def warnings_response(rows: Iterable[tuple[str, int, str]], status: int) -> bytes:
@@ -126,7 +116,7 @@ def diagnostics_response(rows: list[list[bytes | None]], status: int) -> bytes:
 
 
 def count_response(name: str, value: int, status: int) -> bytes:
-    return encode_resultset([number_column(name, unsigned=False)], [[b"%d" % value]], status)
+    return encode_resultset([number_column(name, unsigned=True, nullable=True)], [[b"%d" % value]], status)
 
 
 def table_response(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]], status: int) -> bytes:

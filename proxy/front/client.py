@@ -137,7 +137,10 @@ class Client(asyncio.Protocol):
                     session.adopt(self.listener.environment)
                 session.statements += 1
                 self.sequence = 0
-                session.query(data[4:], data)
+                try:
+                    session.query(data[4:], data)
+                except Exception as error:
+                    session.fail(self.listener.unexpected(error))
                 return
         self._take(data)
 
@@ -271,11 +274,14 @@ class Client(asyncio.Protocol):
             if session.doom is not None:
                 self.lose(session.doom)
                 return
-            if payload and payload[0] == com.COM_QUERY:
-                packet = encode(payload, 0) if len(payload) < 0xFFFFFF else None
-                session.query(payload, packet)
-            else:
-                self.listener.command(session, payload)
+            try:
+                if payload and payload[0] == com.COM_QUERY:
+                    packet = encode(payload, 0) if len(payload) < 0xFFFFFF else None
+                    session.query(payload, packet)
+                else:
+                    self.listener.command(session, payload)
+            except Exception as error:
+                session.fail(self.listener.unexpected(error))
         if self.listener.draining and session is not None and not session.busy and not session.in_transaction:
             self.listener.dismiss(self)
 

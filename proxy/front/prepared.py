@@ -244,6 +244,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         return
     made = connection.statements.get(prepared.key)
     if made is None:
+        session.send_prelude(connection)
         session.run(_execute_on(session, prepared, bound.types, payload, connection, cluster))
         return
     session.send_now(connection, encode(rebuild_execute(payload, made.id, bound.types), 0))

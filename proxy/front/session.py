@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")
 _SET = Discarded("SET")
+BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
 COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
 ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
 _LAST_GTID = b"\x09last_gtid"
@@ -113,6 +114,7 @@ class Session:
         self._pools: dict[Server, Pool] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
         self._on_replica = False
+        self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         self._retry: bytes | None = None  # the packet of a read on a replica that may be sent elsewhere
         self._began = 0
         self._sent = 0
@@ -199,9 +201,7 @@ class Session:
             return
         if self._on_replica:
             self._retry = packet
-        self.running_on = connection
-        self._sent = _now()
-        connection.send(packet, self)
+        self.send_now(connection, packet)
 
     def acquire_now(self, entry: Entry, cluster: str) -> ServerConnection | None:
         """The connection for a simple statement, in this session's transaction, if nothing has to be waited for: the
@@ -236,11 +236,13 @@ class Session:
                     pool.release(connection)
                     return None
                 if change:
-                    connection.send(change, _SET)
+                    connection.expect(_SET)
+                    self._prelude = change
                     server.counters.preludes += 1
                 connection.settings = self.settings
             if transaction.explicit:
-                connection.send(b"\x06\x00\x00\x00\x03BEGIN", _BEGIN)
+                connection.expect(_BEGIN)
+                self._prelude += BEGIN_PACKET
                 server.counters.preludes += 1
                 self.hold(connection)
             self._on_replica = server.role is Role.REPLICA
@@ -264,8 +266,18 @@ class Session:
     def send_now(self, connection: ServerConnection, packet: bytes) -> None:
         """Send a command whose answer goes straight to the client (fast path)."""
         self.running_on = connection
+        connection.expect(self)
+        if self._prelude:
+            packet = self._prelude + packet
+            self._prelude = b""
         self._sent = _now()
-        connection.send(packet, self)
+        connection.write(packet)
+
+    def send_prelude(self, connection: ServerConnection) -> None:
+        """What `acquire_now` left to be written, when the statement itself has to wait after all."""
+        if self._prelude:
+            connection.write(self._prelude)
+            self._prelude = b""
 
     @property
     def times(self) -> tuple[int, int]:
