@@ -149,7 +149,7 @@ def with_traits(plan: Plan, asked: Case) -> Plan:
         and not statement.effects & _PRIMARY_EFFECTS
         and not (hint is not None and hint.primary)
         and bool(asked.places)
-        and all(not each.system and each.reads.source is ReadFrom.REPLICAS for each in asked.places)
+        and all(each.reads.source is ReadFrom.REPLICAS for each in asked.places)
     )
     return dataclasses.replace(
         plan,
