@@ -50,6 +50,7 @@ from proxy.wire.login import (
     ServerLogin,
     StartTls,
 )
+from proxy.wire.response import ResponseScanner
 from proxy.wire.resultset import ResultsetReader, encode_resultset, int_column, parse_row, text_column
 from proxy.wire.session_state import parse_session_state
 from tests.wire.dialogue import ACCOUNTS, GREETING, OFFERED, PASSWORD, SCRAMBLE, SWITCHED, client_login, response
@@ -405,6 +406,35 @@ def fuzz_results(rng: random.Random) -> str:
     return "results"
 
 
+def fuzz_responses(rng: random.Random) -> str:
+    data = mutate_stream(rng.choice([*results(), *server_dialogues()]), rng)
+    mode, tracked = rng.randrange(4), rng.random() < 0.5
+
+    def follow(parts: Stream) -> tuple[object, ...] | None:
+        """What is relayed and learnt; None where the server broke the protocol."""
+        scanner = ResponseScanner(session_track=tracked)
+        scanner.begin(mode)
+        out: list[bytes] = []
+        taken = 0
+        try:
+            for part in parts:
+                end = scanner.feed(part, 0, out)
+                taken += len(part) if end < 0 else end
+                if end >= 0:
+                    if not 0 <= end <= len(part):
+                        raise Finding(f"a response of {len(part)} bytes ends at {end}")
+                    break
+        except ProtocolError:
+            return None
+        learnt = (scanner.status, scanner.rows, scanner.columns, scanner.errno, scanner.affected_rows, scanner.warnings)
+        return (end >= 0, b"".join(out) if end >= 0 else b"", taken, learnt, scanner.session_state, scanner.info)
+
+    whole, cut_up = follow([data]), follow(cut(data, rng))
+    if whole is not None and cut_up is not None and whole != cut_up:
+        raise Finding(f"cut otherwise, {data[:300]!r} is relayed otherwise")
+    return "responses"
+
+
 def fuzz_binary(rng: random.Random) -> str:
     payload = rng.choice(EXECUTES)
     for _ in range(rng.randrange(1, 4)):
@@ -432,6 +462,7 @@ TARGETS: list[Target] = [
     fuzz_parsers,
     fuzz_parsers,
     fuzz_results,
+    fuzz_responses,
     fuzz_binary,
 ]
 
