@@ -33,7 +33,7 @@ def application(look: Callable[[], Overview]) -> web.Application:
         overview = look()
         if overview.ready:
             return web.Response(text="ready\n")
-        return web.Response(status=503, text="stopping\n" if overview.stopping else "no worker is ready\n")
+        return web.Response(status=503, text="stopping\n" if overview.stopping else "workers are not ready\n")
 
     async def get_page(request: web.Request) -> web.Response:
         overview = look()

@@ -153,6 +153,9 @@ def _servers(overview: Overview) -> Iterator[Metric]:
     connections = GaugeMetricFamily(
         "turnout_server_connections", "Open connections to the server.", labels=[*labels, "state"]
     )
+    pinned = GaugeMetricFamily(
+        "turnout_server_connections_pinned", "Of the busy ones, those that a session cannot give back.", labels=labels
+    )
     limit = GaugeMetricFamily("turnout_server_connections_limit", "Most connections to the server.", labels=labels)
     waiting = GaugeMetricFamily("turnout_pool_waiting", "Statements waiting for a connection.", labels=labels)
     for one in servers(overview.workers):
@@ -164,10 +167,10 @@ def _servers(overview: Overview) -> Iterator[Metric]:
             lag.add_metric(key, one.lag_s)
         connections.add_metric([*key, "busy"], one.busy)
         connections.add_metric([*key, "idle"], one.idle)
-        connections.add_metric([*key, "pinned"], one.pinned)
+        pinned.add_metric(key, one.pinned)
         limit.add_metric(key, one.limit)
         waiting.add_metric(key, one.waiters)
-    yield from (up, read_only, lag, connections, limit, waiting)
+    yield from (up, read_only, lag, connections, pinned, limit, waiting)
     totals = sorted(overview.totals.servers.items())
     for name, (metric, text, factor) in _SERVER_COUNTERS.items():
         family = CounterMetricFamily(metric, text, labels=labels)

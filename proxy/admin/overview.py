@@ -39,12 +39,13 @@ class Overview:
     reloads_ok: int = 0
     reloads_failed: int = 0
     last_problem: str = ""  # of the newest reload, when it failed
+    began: bool = True  # all workers have been ready at once
     stopping: bool = False
 
     @property
     def ready(self) -> bool:
-        """May a load balancer send clients here?"""
-        return not self.stopping and any(worker.state == "ready" for worker in self.workers)
+        """May a load balancer send clients here? At first when all workers are ready, later while any is."""
+        return self.began and not self.stopping and any(worker.state == "ready" for worker in self.workers)
 
 
 @dataclass(slots=True)

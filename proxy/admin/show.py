@@ -89,9 +89,9 @@ async def show(what: str, overview: Overview) -> Shown:
         raise StatementRefused(f"SHOW TURNOUT {name} is not supported yet: {LATER[name]}", reason="show-later")
     make = TABLES.get(name) if words else None
     if words is None or make is None:
-        hint = did_you_mean(name, TABLES).replace("`", "") or "Turnout shows"
-        known = ", ".join(TABLES)
-        raise StatementRefused(f"No SHOW TURNOUT {what.strip()[:64]}. {hint} There are: {known}", reason="show-unknown")
+        said = [f"No SHOW TURNOUT {what.strip()[:64]}.", did_you_mean(name, TABLES).replace("`", "")]
+        said.append(f"There are: {', '.join(TABLES)}")
+        raise StatementRefused(" ".join(filter(None, said)), reason="show-unknown")
     columns, rows = await make(overview)
     return columns, rows[: int(words[2])] if words[2] else rows
 

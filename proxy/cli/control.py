@@ -59,9 +59,12 @@ def place(rules: Path, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises OSError when somebody else could put a socket of theirs there (a folder in /tmp made before ours)."""
+    """Raises OSError when somebody else could put a socket of theirs there (a folder in /tmp made before ours).
+
+    A folder of another user is fine where only root could make it, such as systemd's /run/turnout.
+    """
     found = os.stat(folder)
-    if found.st_uid not in (os.getuid(), 0):
+    if found.st_uid not in (os.getuid(), 0) and os.stat(folder.parent).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(f"{folder} belongs to another user")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
         raise PermissionError(f"{folder} can be written by others")
@@ -144,6 +147,9 @@ async def ask(paths: Sequence[Path], make: Callable[[int], wire.Message], timeou
         except (FileNotFoundError, ConnectionRefusedError):
             tried.append(str(path))
             continue
+        except PermissionError as error:
+            tried.append(f"{path} ({str(error) if error.errno is None else 'permission denied'})")
+            continue
         except OSError as error:
             raise NoControl(f"Turnout's control socket {path}: {error.strerror or error}") from error
         try:
@@ -155,6 +161,6 @@ async def ask(paths: Sequence[Path], make: Callable[[int], wire.Message], timeou
         finally:
             link.close()
     raise NoControl(
-        f"No Turnout is serving these rules: there is no socket at {' or '.join(tried)}. Give the file that it was "
-        "started with, as the same user"
+        f"No Turnout that serves these rules was found at {' or '.join(tried)}. Give the file that it was started "
+        "with, as the same user or root"
     )

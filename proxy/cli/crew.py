@@ -23,7 +23,7 @@ log = logging.getLogger("turnout.supervisor")
 
 SLOTS = 64  # a connection id modulo this is the slot of its worker
 ANSWER_S = 10.0  # how long a worker may take to answer; it answers from memory
-SILENT_S = 30.0  # a worker without a word for so long is stuck, and so are its clients: it is replaced
+SILENT_S = 30  # a worker without a word for so long is stuck, and so are its clients: it is replaced
 SOON_S = 10.0  # a worker that lived shorter than this crashed "at once"
 MAX_BACKOFF_S = 10.0
 GIVE_UP_AFTER = 4  # crashes in a row before the first worker ever was ready
@@ -53,7 +53,7 @@ class Child:
         self.link = Link(self)
         self.process: asyncio.subprocess.Process | None = None
         self.started = time.time()
-        self.heard = time.monotonic()
+        self.silent_s = 0
         self.state = "starting"
         self.failure = ""
         self.snapshot: wire.Snapshot | None = None
@@ -89,7 +89,7 @@ class Child:
     # -- Receiver --------------------------------------------------------------------------------------------------
 
     def received(self, link: Link, message: wire.Message) -> None:
-        self.heard = time.monotonic()
+        self.silent_s = 0
         match message:
             case wire.Snapshot():
                 self.snapshot = message
@@ -213,11 +213,11 @@ class Crew:
             for child in self._children:
                 if child is None or child.process is None or child.state == "draining":
                     continue
-                silent_s = time.monotonic() - child.heard
-                if silent_s > SILENT_S:
-                    log.error("worker is stuck, killing it", extra={"slot": child.slot, "silent_s": round(silent_s)})
+                child.silent_s += 1  # counted, not timed: time in which we were stopped ourselves says nothing
+                if child.silent_s > SILENT_S:
+                    log.error("worker is stuck, killing it", extra={"slot": child.slot, "silent_s": child.silent_s})
                     child.kill()
-                    child.heard = time.monotonic()
+                    child.silent_s = 0
 
     def on_ready(self, child: Child) -> None:
         self._ever_ready = True

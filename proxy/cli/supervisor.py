@@ -267,6 +267,7 @@ class Supervisor:
             reloads_ok=self._reloads_ok,
             reloads_failed=self._reloads_failed,
             last_problem=self._last_problem,
+            began=self.crew.all_ready.is_set(),
             stopping=self._stopping,
         )
 
