@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
+
+log = logging.getLogger("turnout.supervisor")
 
 
 def ready(status: str = "") -> None:
@@ -24,5 +27,8 @@ def _send(message: str) -> None:
     if not path.startswith(("/", "@")):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect("\0" + path[1:] if path[0] == "@" else path)
-        channel.sendall(message.encode())
+        try:
+            channel.connect("\0" + path[1:] if path[0] == "@" else path)
+            channel.sendall(message.encode())
+        except OSError as error:  # clients must not suffer from it
+            log.warning("cannot notify systemd", extra={"reason": error.strerror})

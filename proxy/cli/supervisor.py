@@ -170,6 +170,8 @@ class Supervisor:
         stack.push_async_callback(runner.cleanup)
         site = web.SockSite(runner, reserved)
         await site.start()
+        if address.path:
+            stack.callback(Path(address.path).unlink, missing_ok=True)
 
     async def _announce(self) -> None:
         await self.crew.all_ready.wait()

@@ -52,7 +52,7 @@ def worker(slot: int) -> tuple[Measures, WorkerView]:
         fast.record(2 * MS, 1 * MS, 1, 200, False)
     fast.record(40 * MS, 39 * MS, 0, 50, True)
     slow.record(900 * MS, 890 * MS, 1, 60, False)
-    local.record(20_000, 0, 1, 30, False)
+    local.record(5_000, 0, 1, 30, False)
     measures.error(1062)
     measures.pinned("user-variable")
     measures.login()
@@ -70,7 +70,7 @@ def worker(slot: int) -> tuple[Measures, WorkerView]:
     states = [
         ServerState("main", "127.0.0.1:3306", "primary", "up", busy=2, idle=1, pinned=1, waiters=4, limit=100),
         ServerState("main", "127.0.0.1:3316", "replica", "up", lag_s=0.25 + slot, idle=1, limit=100, read_only=True),
-        ServerState("media", "127.0.0.1:3326", "primary", "up" if slot else "down", reason="" if slot else "refused"),
+        ServerState("media", "127.0.0.1:3326", "primary", "down" if slot else "up", reason="refused" if slot else ""),
         ServerState("shard0", "127.0.0.1:3336", "primary", "unknown"),
     ]
     view = WorkerView(

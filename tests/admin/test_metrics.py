@@ -62,6 +62,11 @@ def test_histogram_buckets_are_cumulative_and_complete(overview: Overview) -> No
     assert max(le for le, count in buckets if count == 198) < 0.04 <= min(le for le, count in buckets if count == 200)
 
 
+def test_times_below_the_first_bound_are_in_the_first_bucket(overview: Overview) -> None:
+    found = samples(overview)
+    assert value(found, "turnout_statement_seconds_bucket", plan="local", cluster="none", le="1.6384e-05") == 2
+
+
 def test_servers(overview: Overview) -> None:
     found = samples(overview)
     main = {"cluster": "main", "server": "127.0.0.1:3306", "role": "primary"}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.conftest import Fake, rules
+from tests.cli.conftest import Client, Fake, rules
 from tests.servers import Run
 from tests.servers.process import wait_until
 
@@ -275,6 +275,32 @@ def test_two_supervisors_do_not_serve_the_same_file(fake: Start, run: Run) -> No
     assert exit_code(second) == 1
     assert "Another Turnout serves" in second.log_text()
     assert control(first, "status", str(first.rules_path)).returncode == 0, "the first one's socket is still there"
+
+
+def test_unix_sockets_instead_of_ports(fake: Start, run: Run) -> None:
+    folder = run.place("sockets")
+    mysql, http = folder / "mysql.sock", folder / "http.sock"
+    text = rules(workers=2).replace("127.0.0.1:@MYSQL_PORT@", str(mysql)).replace("127.0.0.1:@HTTP_PORT@", str(http))
+    turnout = fake(text, wait=False)
+    wait_until(lambda: bool(turnout.events("ready")), 20)
+    slots = set()
+    for _ in range(200):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.connect(str(mysql))
+            client = Client(channel)
+            slots.add(client.ask("who").split()[0])
+            client.close()
+        if len(slots) == 2:
+            break
+    assert slots == {"0", "1"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.connect(str(http))
+        channel.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        assert channel.recv(1000).startswith(b"HTTP/1.0 200")
+    turnout.signal(signal.SIGTERM)
+    assert exit_code(turnout) == 0
+    assert not mysql.exists()
+    assert not http.exists()
 
 
 def test_systemd_is_told(fake: Start, run: Run) -> None:
