@@ -161,7 +161,8 @@ class Block:
     equalities: tuple[ColumnEquality, ...] = ()
     unresolved: tuple[tuple[str, tuple[Value, ...]], ...] = ()
     # (column, values) of pins whose unqualified column could belong to one of several tables: the planner resolves
-    # them with the catalog, as it does for `unresolved_equalities`.
+    # them with the catalog, as it does for `unresolved_equalities`. Only from WHERE and the ON of inner joins, so that
+    # each may be used whichever table it turns out to be about.
     unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None

@@ -87,16 +87,12 @@ class _Resolver:
         return None if isinstance(form, Unmodelled) else form
 
     def pins(self, block: Block) -> Iterable[tuple[Node, tuple[Value, ...]]]:
-        if block.outer_joins:  # which side such a condition restricts depends on where it stands
-            return
         for column, values in block.unresolved:
             table = self._owner(block.index, column)
             if table is not None:
                 yield (table, column), values
 
     def equalities(self, block: Block) -> Iterable[tuple[Node, Node, int | None]]:
-        if block.outer_joins:
-            return
         for left_alias, left, right_alias, right in block.unresolved_equalities:
             left_table = self._find(block.index, left_alias, left)
             right_table = self._find(block.index, right_alias, right)

@@ -238,8 +238,9 @@ def test_unqualified_columns_are_found_in_the_catalog() -> None:
     block = Block(0, None, unresolved=(("total", ONE), ("customer_id", ONE)), unresolved_equalities=equal)
     assert isinstance(planned(Statement(Kind.SELECT, refs, (block,))), Refuse)
     equal = (("customers", "id", None, "customer_id"),)
-    block = Block(0, None, unresolved=(("customer_id", ONE),), unresolved_equalities=equal)
-    assert isinstance(planned(Statement(Kind.SELECT, refs, (block,))), ByKey)
+    for outer in (False, True):
+        block = Block(0, None, unresolved=(("customer_id", ONE),), unresolved_equalities=equal, outer_joins=outer)
+        assert isinstance(planned(Statement(Kind.SELECT, refs, (block,))), ByKey)
 
 
 def test_updates_and_deletes_of_all_shards_add_up_unless_one_cluster_may_be_written_only() -> None:
