@@ -135,7 +135,8 @@ class Measures:
         # gauges
         self.clients = 0  # connected, logged in or not
         self.plans = 0  # entries of the plan cache
-        # counters
+        # counters: they only go up, `take` hands on by how much
+        self._taken: dict[str, int] = {}
         self.plan_hits = 0
         self.plan_misses = 0
         self.plan_evictions = 0
@@ -210,8 +211,9 @@ class Measures:
         self._servers = used
         counters = {}
         for name in _COUNTERS:
-            counters[name] = getattr(self, name)
-            setattr(self, name, 0)
+            total = getattr(self, name)
+            counters[name] = total - self._taken.get(name, 0)
+            self._taken[name] = total
         return Window(
             windows,
             servers,
