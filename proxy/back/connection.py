@@ -264,11 +264,11 @@ class ServerConnection(asyncio.Protocol):
         self.expect(sink, mode)
         self.write(data)
 
-    def expect(self, sink: Sink, mode: int = QUERY) -> None:
+    def expect(self, sink: Sink, mode: int = QUERY, head: bytes = b"") -> None:
         """The caller is about to write a command whose response goes to `sink` (several commands in one write)."""
         if self.sink is None:
             self.sink = sink
-            self.scanner.begin(mode)
+            self.scanner.begin(mode, head)
         else:
             self._sinks.append((sink, mode))
 

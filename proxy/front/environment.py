@@ -91,6 +91,7 @@ class Entry:
         "by_key",
         "cluster",
         "fixed",
+        "head",
         "offset",
         "plan",
         "quick",
@@ -103,6 +104,7 @@ class Entry:
     def __init__(self, plan: Plan, stats: ShapeStats, shape: bytes) -> None:
         self.plan = plan
         self.stats = stats
+        self.head = b""  # what its answers begin with (ResponseScanner.begin); text and prepared plans are kept apart
         self.writes = plan.writes
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None

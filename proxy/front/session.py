@@ -30,6 +30,7 @@ from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
+from proxy.wire.response import QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
 from proxy.wire.status import AUTOCOMMIT, IN_TRANS
 
@@ -266,7 +267,7 @@ class Session:
     def send_now(self, connection: ServerConnection, packet: bytes) -> None:
         """Send a command whose answer goes straight to the client (fast path)."""
         self.running_on = connection
-        connection.expect(self)
+        connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
         if self._prelude:
             packet = self._prelude + packet
             self._prelude = b""
@@ -376,6 +377,8 @@ class Session:
         if scanner.session_state:
             self.observe(connection, scanner.session_state)
         if scanner.columns:
+            if scanner.learned:
+                entry.head = scanner.learned
             self.found_rows = None if entry.offset else scanner.rows
             self.row_count = -1
         else:

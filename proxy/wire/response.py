@@ -35,6 +35,7 @@ _PREPARED_COLUMNS = 4
 _FIELD_LIST = 5
 _ONE = 6
 
+MAX_HEAD = 4096  # what `learned` may hold
 MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
 
 
@@ -44,6 +45,7 @@ class ResponseScanner:
     __slots__ = (
         "_carry",
         "_continued",
+        "_head",
         "_left",
         "_skip",
         "_state",
@@ -54,6 +56,7 @@ class ResponseScanner:
         "infile",
         "info",
         "insert_id",
+        "learned",
         "params",
         "rows",
         "session_state",
@@ -68,8 +71,14 @@ class ResponseScanner:
         self.status = 0  # outlives `begin`: an ERR packet has no status, and then the one before it still stands
         self.begin(QUERY)
 
-    def begin(self, mode: int) -> None:
-        """Forget the last response; the next byte fed is the first of the response to a command of `mode`."""
+    def begin(self, mode: int, head: bytes = b"") -> None:
+        """Forget the last response; the next byte fed is the first of the response to a command of `mode`.
+
+        `head` is what an earlier response to the same statement began with (its `learned`): the packets before the rows
+        up to the status in the EOF. Where a response begins with the same bytes, they are skipped by one comparison.
+        """
+        self._head = head
+        self.learned = b""
         self._state = _FIRST if mode <= PREPARE else _FIELD_LIST if mode == FIELDS else _ONE
         self._left = -1 if mode == PREPARE else 0
         self._skip = 0
@@ -111,6 +120,15 @@ class ResponseScanner:
             pos += self._skip
             self._skip = 0
         rows = self.rows
+        counted_at = -1  # where this chunk has the response's column count
+        head = self._head
+        if head and state == _FIRST:
+            self._head = b""
+            after = pos + len(head) + 4  # warnings and status follow
+            if after <= size and data.startswith(head, pos):
+                self.columns = 1  # more than none, which is what matters
+                state = self._state = _ROWS
+                pos = after
         while True:
             if self._continued:
                 if pos + 4 > size:
@@ -208,6 +226,7 @@ class ResponseScanner:
                 else:
                     raise ProtocolError("the server sent a column count that makes no sense")
                 self._left = self.columns
+                counted_at = pos
                 state = self._state = _COLUMNS
                 pos = end
                 continue
@@ -222,6 +241,8 @@ class ResponseScanner:
                     return self._end(data, start, end, out)
                 state = self._state = _FIRST
             elif state == _COLUMNS:
+                if counted_at >= 0 and pos - counted_at <= MAX_HEAD and data[counted_at + 3] == 1:
+                    self.learned = data[counted_at : pos - 4]
                 if self.status & 0x40:  # CURSOR_EXISTS: the rows are to be fetched
                     self.rows = rows
                     return self._end(data, start, end, out)

@@ -107,6 +107,35 @@ def test_several_results() -> None:
         assert (out, end) == (data, len(data))
 
 
+def test_a_known_head_changes_nothing_but_the_work() -> None:
+    scanner = ResponseScanner()
+    scanner.feed(RESULT, 0, [])
+    head = scanner.learned
+    assert head
+    assert RESULT.startswith(head)
+    other = encode_resultset([text_column("other")], [[b"1"]], 2)
+    in_transaction = encode_resultset(COLUMNS, [[b"1", b"x"], [None, b"y" * 300]], 3, 1)
+    for data, rows in ((RESULT, 2), (in_transaction, 2), (other, 1), (encode(encode_err(1, "HY000", "x"), 1), 0)):
+        for cut in range(1, len(data)):
+            scanner.begin(QUERY, head)
+            out: list[bytes] = []
+            end = scanner.feed(data[:cut], 0, out)
+            assert end == -1
+            assert scanner.feed(data[cut:], 0, out) == len(data) - cut
+            assert (b"".join(out), scanner.rows) == (data, rows)
+        scanner.begin(QUERY, head)
+        out = []
+        assert scanner.feed(data, 0, out) == len(data)
+        assert (b"".join(out), scanner.rows) == (data, rows)
+
+
+def test_a_head_is_learned_of_the_first_result_only() -> None:
+    scanner = ResponseScanner()
+    data = encode(encode_ok(1, 0, 2 | 8), 1) + encode_resultset(COLUMNS, [], 2)
+    scanner.feed(data, 0, [])
+    assert scanner.learned in (b"", encode_resultset(COLUMNS, [], 2)[: len(scanner.learned)])
+
+
 def test_prepare() -> None:
     head = b"\x00\x07\x00\x00\x00\x01\x00\x02\x00\x00\x03\x00"
     column = encode_column(COLUMNS[0])

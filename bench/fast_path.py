@@ -1,0 +1,140 @@
+"""What the Python code of one routed point select costs, without the kernel: fake transports on both sides.
+
+    python -m bench.fast_path [--profile]
+
+Prints microseconds per statement (median of rounds) from the client's bytes to the relayed answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from proxy.back.catalog import EMPTY
+from proxy.back.clusters import ClusterServers
+from proxy.back.connection import ServerConnection
+from proxy.back.pool import Pool, PoolKey
+from proxy.back.server import LOGIN_SETTINGS, Role, Server, State
+from proxy.front.client import Client
+from proxy.front.environment import Environment
+from proxy.front.listener import Listener
+from proxy.front.session import Session
+from proxy.measure.measures import Measures
+from proxy.rules.loader import parse
+from proxy.rules.model import Address
+from proxy.wire.frames import encode
+from proxy.wire.login import Secret
+from proxy.wire.resultset import encode_resultset, text_column
+
+RULES = """
+turnout: 1
+listen: {mysql: "127.0.0.1:3307"}
+users: {app: {password: app}}
+service: {user: turnout, password: turnout}
+clusters: {main: {primary: "127.0.0.1:3306"}}
+databases: {sbtest: {home: main}}
+"""
+ROUNDS = 9
+STATEMENTS = 20_000
+
+
+class FakeTransport(asyncio.Transport):
+    """Takes what is written and forgets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = 0
+
+    def write(self, data: Any) -> None:
+        self.written += len(data)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 1) if name == "peername" else default
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def make() -> tuple[Client, ServerConnection]:
+    rules = parse(RULES, Path("rules.yaml"), {})
+    measures = Measures()
+    server = Server(
+        "main",
+        Role.PRIMARY,
+        Address("127.0.0.1", 3306),
+        10,
+        None,
+        rules.pool,
+        rules.health,
+        lambda work, what: None,
+        measures.server("main", "127.0.0.1:3306", "primary"),
+    )
+    server.health.state = State.UP
+    environment = Environment(rules, EMPTY, {"main": ClusterServers("main", server, ())}, measures, 1)
+    listener = Listener(rules, environment, 0, measures)
+    client = Client(listener)
+    client.connection_made(FakeTransport())
+    session = Session(
+        client,
+        environment,
+        "app",
+        Secret(password=b"app"),
+        0,
+        LOGIN_SETTINGS,
+        "sbtest",
+        client.connection_id,
+        False,
+    )
+    client.logged_in(session, 2, b"")
+    connection = ServerConnection(
+        server.where, user="app", secret=Secret(password=b"app"), capabilities=0, charset=45, settings=LOGIN_SETTINGS
+    )
+    connection.connection_made(FakeTransport())
+    connection._in_login = False
+    connection.database = "sbtest"
+    pool: Pool = server.pool(PoolKey("app", 0), Secret(password=b"app"))
+    connection.pool = pool
+    pool.size = server.size = 1
+    pool.idle.append(connection)
+    return client, connection
+
+
+async def run(profile: bool) -> None:
+    client, connection = make()
+    statements = [encode(b"\x03SELECT c FROM sbtest1 WHERE id=%d" % n, 0) for n in range(5000, 5100)]
+    answer = encode_resultset([text_column("c")], [[b"x" * 119]])
+    take, give = client.data_received, connection.data_received
+    for packet in statements:
+        take(packet)
+        give(answer)
+    profiler = cProfile.Profile()
+    times = []
+    for _ in range(ROUNDS):
+        if profile:
+            profiler.enable()
+        began = time.perf_counter()
+        for _ in range(STATEMENTS // len(statements)):
+            for packet in statements:
+                take(packet)
+                give(answer)
+        times.append((time.perf_counter() - began) / STATEMENTS * 1e6)
+        if profile:
+            profiler.disable()
+    print(f"{statistics.median(times):.2f} us per statement (min {min(times):.2f}, max {max(times):.2f})")
+    if profile:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--profile", action="store_true")
+    asyncio.run(run(options.parse_args().profile))
