@@ -24,8 +24,6 @@ _COUNTERS = {  # of Totals.counters: (metric, help)
     "plan_hits": ("turnout_plan_cache_hits", "Statements whose shape was in the plan cache."),
     "plan_misses": ("turnout_plan_cache_misses", "Statements whose shape had to be parsed and planned."),
     "plan_evictions": ("turnout_plan_cache_evictions", "Plans that made room for others."),
-    "client_received_bytes": ("turnout_client_received_bytes", "Bytes received from clients."),
-    "client_sent_bytes": ("turnout_client_sent_bytes", "Bytes sent to clients."),
     "slow_statements": ("turnout_slow_statements", "Statements that took longer than limits.slow_statement."),
 }
 _LABELLED = {  # of Totals.labelled: (metric, label, help)
@@ -46,8 +44,6 @@ _SERVER_COUNTERS = {  # of ServerTotal.counters: (metric, help, factor)
         "Commands sent before them to carry settings and transactions over.",
         1.0,
     ),
-    "sent_bytes": ("turnout_server_sent_bytes", "Bytes sent to the server.", 1.0),
-    "received_bytes": ("turnout_server_received_bytes", "Bytes received from the server.", 1.0),
     "waits": ("turnout_pool_waits", "Statements that had to wait for a connection.", 1.0),
     "wait_ns": ("turnout_pool_wait_seconds", "Time that statements waited for a connection.", 1e-9),
     "waits_timed_out": (
@@ -102,6 +98,7 @@ def _statements(totals: Totals) -> Iterator[Metric]:
     count = CounterMetricFamily("turnout_statements", "Statements, by kind of plan and cluster.", labels=labels)
     errors = CounterMetricFamily("turnout_statement_errors", "Statements that failed.", labels=labels)
     rows = CounterMetricFamily("turnout_statement_rows", "Rows sent to clients.", labels=labels)
+    sent = CounterMetricFamily("turnout_statement_sent_bytes", "Bytes of answers sent to clients.", labels=labels)
     total = HistogramMetricFamily(
         "turnout_statement_seconds", "From a statement's first byte to its answer's last.", labels=labels
     )
@@ -113,9 +110,10 @@ def _statements(totals: Totals) -> Iterator[Metric]:
         count.add_metric(key, group.count)
         errors.add_metric(key, group.errors)
         rows.add_metric(key, group.rows)
+        sent.add_metric(key, group.sent_bytes)
         for family, histogram in ((total, group.total), (server, group.server), (proxy, group.proxy)):
             family.add_metric(key, exported(histogram), histogram.sum_ns / 1e9)
-    yield from (count, errors, rows, total, server, proxy)
+    yield from (count, errors, rows, sent, total, server, proxy)
     yield GaugeMetricFamily("turnout_shapes", "Shapes with measurements.", len(totals.shapes))
     yield CounterMetricFamily(
         "turnout_shapes_forgotten", "Shapes that made room for others in the measurements.", totals.shapes_forgotten

@@ -8,7 +8,7 @@ Nothing here is thread-safe: a worker is one event loop.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -20,8 +20,6 @@ REASON_LABELS = 64
 SERVER_COUNTERS = (
     "commands",
     "preludes",
-    "sent_bytes",
-    "received_bytes",
     "waits",
     "wait_ns",
     "waits_timed_out",
@@ -67,9 +65,9 @@ class ServerWindow(msgspec.Struct, array_like=True):
 
 
 class ServerStats:
-    """Counters of one server. Whoever talks to it adds to the attributes, or hands over its own sums by `observe`."""
+    """Counters of one server. Whoever talks to it adds to the attributes."""
 
-    __slots__ = ("_observed", "address", "closed", "cluster", "open_failed", "role", *SERVER_COUNTERS)
+    __slots__ = ("address", "closed", "cluster", "open_failed", "role", *SERVER_COUNTERS)
 
     def __init__(self, cluster: str, address: str, role: str) -> None:
         self.cluster = cluster
@@ -77,30 +75,15 @@ class ServerStats:
         self.role = role
         self.open_failed = Labelled()  # by reason: "refused", "timeout", "login", ...
         self.closed = Labelled()  # by reason: "idle", "age", "error", "lost", "reload", ...
-        self._observed: dict[str, int] = {}
         self._clear()
 
     def _clear(self) -> None:
         self.commands = 0  # statements and other commands of clients that were sent
         self.preludes = 0  # commands of ours before them: settings, BEGIN, database
-        self.sent_bytes = self.received_bytes = 0
         self.waits = self.wait_ns = 0  # for a connection, when none was free at once
         self.waits_timed_out = 0
         self.waits_refused = 0  # the queue of waiters was full
         self.opened = 0
-
-    def observe(self, sums: Mapping[str, int]) -> None:
-        """Counters that somebody else keeps as sums since the beginning: names of SERVER_COUNTERS, and
-        `open_failed:<reason>` and `closed:<reason>`. What they grew by since the last call is counted here."""
-        for name, total in sums.items():
-            grown = total - self._observed.get(name, 0)
-            self._observed[name] = total
-            family, _, reason = name.partition(":")
-            if family in SERVER_COUNTERS:
-                setattr(self, family, getattr(self, family) + grown)
-            elif grown:
-                labelled = {"open_failed": self.open_failed, "closed": self.closed}[family]
-                labelled.add(reason, grown)
 
     def take(self) -> ServerWindow:
         window = ServerWindow(
@@ -129,7 +112,6 @@ class Measures:
     """One worker's numbers. Hot-path callers add to the plain attributes; the rest goes through methods."""
 
     def __init__(self) -> None:
-        self.before_take: Callable[[], None] | None = None  # fills in what is counted elsewhere (ServerStats.observe)
         self._shapes: list[ShapeStats] = []
         self._servers: list[ServerStats] = []
         # gauges
@@ -140,8 +122,6 @@ class Measures:
         self.plan_hits = 0
         self.plan_misses = 0
         self.plan_evictions = 0
-        self.client_received_bytes = 0
-        self.client_sent_bytes = 0
         self.slow_statements = 0
         self.accepted = 0
         self._pins = Labelled()
@@ -191,8 +171,6 @@ class Measures:
 
     def take(self) -> Window:
         """Everything since the last call. Once a second: it walks all shapes (0.1 us each when nothing happened)."""
-        if self.before_take is not None:
-            self.before_take()
         windows = []
         kept = []
         for stats in self._shapes:
@@ -233,8 +211,6 @@ _COUNTERS = (
     "plan_hits",
     "plan_misses",
     "plan_evictions",
-    "client_received_bytes",
-    "client_sent_bytes",
     "slow_statements",
     "accepted",
 )

@@ -48,6 +48,7 @@ class GroupTotal:
     count: int = 0
     errors: int = 0
     rows: int = 0
+    sent_bytes: int = 0
     total: Histogram = field(default_factory=Histogram)
     server: Histogram = field(default_factory=Histogram)
     proxy: Histogram = field(default_factory=Histogram)
@@ -56,6 +57,7 @@ class GroupTotal:
         self.count += window.count
         self.errors += window.errors
         self.rows += window.rows
+        self.sent_bytes += window.sent_bytes
         total, server, proxy = split_buckets(window.buckets)
         self.total.add(total, window.total_ns, window.max_ns)
         self.server.add(server, window.server_ns)

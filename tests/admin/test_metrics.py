@@ -36,6 +36,7 @@ def test_statements_by_plan_and_cluster(overview: Overview) -> None:
     assert value(found, "turnout_statements_total", plan="local", cluster="none") == 2
     assert value(found, "turnout_statement_errors_total", plan="shard", cluster="several") == 2
     assert value(found, "turnout_statement_rows_total", plan="shard", cluster="several") == 198
+    assert value(found, "turnout_statement_sent_bytes_total", plan="shard", cluster="several") == 2 * (99 * 200 + 50)
 
 
 def test_time_is_split_between_proxy_and_servers(overview: Overview) -> None:

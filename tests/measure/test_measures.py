@@ -85,14 +85,3 @@ def test_a_window_survives_the_wire() -> None:
     server.waits += 1
     window = measures.take()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(window), type=Window) == window
-
-
-def test_sums_that_are_kept_elsewhere_are_counted_by_their_growth() -> None:
-    measures = Measures()
-    server = measures.server("main", "a:1", "primary")
-    sums = {"opened": 5, "closed:idle": 1}
-    measures.before_take = lambda: server.observe(sums)
-    assert measures.take().servers[0].counters == {"opened": 5}
-    sums = {"opened": 7, "closed:idle": 1, "open_failed:timeout": 2}
-    window = measures.take().servers[0]
-    assert (window.counters, window.closed, window.open_failed) == ({"opened": 2}, {}, {"timeout": 2})
