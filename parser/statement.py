@@ -11,7 +11,9 @@ a *pin* says that every row of a table that can matter to its block has one of a
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from parser.shape import Lexer
 
 
 class Kind(enum.Enum):
@@ -248,3 +250,4 @@ class Statement:
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up
+    lexer: Lexer | None = field(default=None, repr=False, compare=False)  # of INSERT: takes texts of this shape apart

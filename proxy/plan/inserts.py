@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from parser.rewrite import insert_parts
 from parser.statement import Hole, Kind, Param, Value, Word
 from proxy.back.catalog import TableSchema
 from proxy.plan import refusals
@@ -13,13 +16,16 @@ from proxy.plan.insert_values import check_counts, column_values, insert_columns
 from proxy.plan.keys import form_text
 from proxy.plan.pins import conditions
 from proxy.plan.places import Place
-from proxy.plan.plan import Plan, Route, ValueOf
+from proxy.plan.plan import Plan, Reply, Route, Send, ValueOf
 from proxy.plan.rows import fixed_cluster, key_pins, key_placement, plan_rows
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import KeyPin, constant, route_to, values_text
 from proxy.plan.sharding import Placement
 from proxy.plan.write_all import plan_write_all
 from proxy.rules.model import Transactions
+
+# Shapes have a NUL where a comment's text was; `/*! code */` between rows would be torn apart.
+_BETWEEN_ROWS = re.compile(rb"(?:[\s,]|/\*\0\*/|(?:--[\x01-\x20\x7f]|#)\0?\n)*+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ class InsertRows(Plan):
     id_column: str = ""
     others: tuple[KeyPin, ...] = ()
     required: str | None = None
-    together: Callable[[str], Exception]
+    together: Callable[[str], Exception] | None
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         for value in self.ids:
@@ -58,7 +64,9 @@ class InsertRows(Plan):
             raise refusals.SEVERAL_SHARDS.error(keys=keys, clusters=", ".join(sorted(elsewhere)))
         if len(clusters) == 1:
             return route_to(clusters[0])
-        raise self.together(", ".join(clusters))
+        if self.together is not None:
+            raise self.together(", ".join(clusters))
+        return self._split(by_row, clusters, text)
 
     def _cluster(self, value: Value, value_of: ValueOf) -> str:
         text = form_text(self.placement.form, constant(value, value_of), stored=True)
@@ -70,6 +78,25 @@ class InsertRows(Plan):
             raise refusals.INSERT_KEY_NOWHERE.error(table=self.table, column=self.column, sharding=sharding)
         return cluster
 
+    def _split(self, by_row: list[str], clusters: list[str], text: bytes) -> Route:
+        """Each cluster's rows, as they are written, between what stands before the first row and behind the last."""
+        lexer, insert = self.statement.lexer, self.statement.insert
+        assert lexer is not None
+        assert insert is not None
+        shape, literals = lexer.shape(text)
+        spans = insert.row_spans
+        gaps = ((left[1], right[0]) for left, right in itertools.pairwise(spans))
+        if not all(_BETWEEN_ROWS.fullmatch(shape[start:end]) for start, end in gaps):
+            raise refusals.SPLIT_NEEDS_ONE.error(
+                table=self.table, clusters=", ".join(clusters), why="has more than commas and comments between its rows"
+            )
+        before, rows, behind = insert_parts(self.statement, shape, literals)
+        sends = []
+        for cluster in clusters:
+            own = b", ".join(row for row, where in zip(rows, by_row) if where == cluster)
+            sends.append(Send(cluster, before + own + behind))
+        return Route(tuple(sends), Reply.SUM)
+
     def describe(self) -> list[tuple[str, str]]:
         sharding = self.placement.sharding
         lines = [("plan", self.kind)]
@@ -79,7 +106,7 @@ class InsertRows(Plan):
         if self.required is not None:
             lines.append(("only if on", self.required))
         if len(self.values) > 1:
-            lines.append(("rows of several shards", "refused"))
+            lines.append(("rows of several shards", "refused" if self.together is not None else "split by key"))
         return [*lines, *self.traits()]
 
 
@@ -167,8 +194,8 @@ def _others(asked: Case, target: Place) -> tuple[KeyPin, ...]:
     return tuple(pins)
 
 
-def _together(asked: Case, target: Place) -> Callable[[str], Exception]:
-    """Makes the refusal of rows on several shards."""
+def _together(asked: Case, target: Place) -> Callable[[str], Exception] | None:
+    """Makes the refusal of rows on several shards; None where the statement may be split."""
     statement = asked.statement
     table = target.label
     if asked.rules.transactions is Transactions.SINGLE:
@@ -179,5 +206,9 @@ def _together(asked: Case, target: Place) -> Callable[[str], Exception]:
     assert insert is not None
     if any(isinstance(value, Param) for row in insert.rows for value in row):
         return lambda clusters: refusals.SPLIT_PREPARED.error(table=table, clusters=clusters)
-    why = one_server_reason(statement.effects) or "names several keys"
+    why = one_server_reason(statement.effects)
+    if not why and statement.lexer is None:
+        why = "cannot be taken apart"
+    if not why:
+        return None
     return lambda clusters: refusals.SPLIT_NEEDS_ONE.error(table=table, clusters=clusters, why=why)
