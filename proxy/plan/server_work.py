@@ -13,6 +13,7 @@ from proxy.plan.places import (
     Place,
     check_views,
     database_entry,
+    home_of,
     left_home,
     one_place,
     table_clusters,
@@ -63,7 +64,7 @@ def _on_several(asked: Case, written_only: bool = False) -> tuple[Place, tuple[s
 
 def _plan_show(asked: Case) -> Plan:
     if not asked.places:
-        return asked.forward(asked.home)
+        return asked.forward(home_of(asked.rules, asked.statement.detail or asked.database))
     table = asked.places[0]
     clusters = _clusters(asked, table)
     if len(clusters) > 1:
@@ -72,6 +73,7 @@ def _plan_show(asked: Case) -> Plan:
 
 
 def _plan_ddl(asked: Case) -> Plan:
+    statement = asked.statement
     written = _on_several(asked, written_only=True)
     if written is not None:
         table, clusters = written
@@ -83,23 +85,22 @@ def _plan_ddl(asked: Case) -> Plan:
         raise refusals.DDL_READS_SHARDED.error(
             cluster=cluster, table=table.label, clusters=", ".join(clusters), hints=_hints(clusters)
         )
+    if statement.name.endswith(" database"):
+        return _plan_database_ddl(asked)
     check_views([each for each in asked.places if not each.written], asked.rules, asked.catalog)
-    if not asked.places:
-        _check_database_ddl(asked)
     return asked.forward(cluster)
 
 
-def _check_database_ddl(asked: Case) -> None:
+def _plan_database_ddl(asked: Case) -> Plan:
     """CREATE, ALTER, DROP DATABASE: refused where tables of that database are on other clusters too."""
-    statement = asked.statement
-    if not any(word in statement.name.lower().split() for word in ("database", "schema")):
-        return
-    entry = database_entry(asked.rules, statement.detail or asked.database)
-    if entry is None:
-        return
-    clusters = dict.fromkeys((entry.home, *(c for t in entry.tables.values() for c in table_clusters(asked.rules, t))))
-    if tuple(clusters) != (asked.home,):
-        raise refusals.DATABASE_DDL.error(database=entry.name, clusters=", ".join(clusters), hints=_hints(clusters))
+    name = asked.statement.detail or asked.database
+    entry = database_entry(asked.rules, name)
+    if entry is not None:
+        tables = (cluster for table in entry.tables.values() for cluster in table_clusters(asked.rules, table))
+        clusters = dict.fromkeys((entry.home, *tables))
+        if len(clusters) > 1:
+            raise refusals.DATABASE_DDL.error(database=entry.name, clusters=", ".join(clusters), hints=_hints(clusters))
+    return asked.forward(home_of(asked.rules, name))
 
 
 def _plan_load_data(asked: Case) -> Plan:
