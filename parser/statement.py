@@ -83,11 +83,15 @@ class Effect(enum.IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A constant whose text stands at literal number `index` of the statement (`-` before it if `negative`)."""
+    """A constant whose text stands at literal number `index` of the statement (`-` before it if `negative`).
+
+    What a string's contents mean depends on the quote around them: see `parser.rewrite.unescape`.
+    """
 
     index: int
     is_string: bool
     negative: bool = False
+    double_quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """`/* turnout: cluster=media */`, `/* turnout: primary */`, `/* turnout: no-cache */`; several separated by commas."""
+    """`/* turnout: cluster=media */`, `/* turnout: primary */`, `/* turnout: no-cache */`; commas between several."""
 
     cluster: str | None = None
     primary: bool = False

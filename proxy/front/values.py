@@ -30,7 +30,7 @@ class TextValues:
                 return Unknown.UNKNOWN
             if value.negative:
                 return Unknown.UNKNOWN
-            return _decoded(unescape(raw, self._lexer), self._lexer.charset)
+            return _decoded(unescape(raw, self._lexer, b'"' if value.double_quoted else b"'"), self._lexer.charset)
         if isinstance(value, Word):
             return _WORDS.get(value, Unknown.UNKNOWN)
         return Unknown.UNKNOWN

@@ -1,0 +1,86 @@
+"""Shape -> Statement: the way in to the parser, taken once per shape.
+
+What a statement means must not depend on the contents of its literals, because the result is kept for all statements
+of the shape; `literals` are used for `SHOW TURNOUT` alone, whose words are not SQL.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from parser import classify
+from parser import tokens as tk
+from parser.classify import Source
+from parser.digest import digest
+from parser.effects import of_tokens
+from parser.hints import read_hints
+from parser.rows import bulk
+from parser.shape import Lexer, is_opaque
+from parser.split import split_statements
+from parser.statement import Effect, Kind, Statement
+from parser.tokens import Token, Tokens
+from parser.tree import NotUnderstood
+
+
+def parse(shape: bytes, literals: list[bytes], *, lexer: Lexer, prepared: bool = False) -> Statement:
+    """The meaning of a statement. Never raises: what is not understood has Kind.UNKNOWN, `words` and `error`."""
+    if is_opaque(shape):
+        sql = lexer.restore(shape, [])
+        return _unread(tk.words_of_text(sql, lexer), "an unterminated string or comment, or text that is not certain")
+    text = tk.decode(shape, lexer)
+    if text is None:
+        return _unread(tk.words_of_text(shape, lexer), f"the text is not valid {lexer.charset}")
+    offset = functools.partial(_first_use, [], text, shape, lexer)
+    long = bulk(text, lexer.ansi_quotes)
+    read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
+    statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None))
+    hint = read_hints(read.hints)
+    return statement if hint is None else replace(statement, hint=hint)
+
+
+def _first_use(made: list[Callable[[int], int]], text: str, shape: bytes, lexer: Lexer, at: int) -> int:
+    if not made:
+        made.append(tk.to_bytes_offsets(text, shape, lexer))
+    return made[0](at)
+
+
+def _unread(words: frozenset[str], error: str) -> Statement:
+    return Statement(Kind.UNKNOWN, words=words, error=error)
+
+
+def _statement(read: Tokens, source: Source) -> Statement:
+    tokens = read.tokens
+    try:
+        parts = split_statements(tokens)
+    except NotUnderstood as error:
+        return _unknown(tokens, str(error))
+    parts = [part for part in parts if part]
+    if not parts:
+        return Statement(Kind.EMPTY)
+    if len(parts) > 1:
+        return Statement(Kind.MULTI, effects=of_tokens(tokens), words=tk.words(tokens), digest=digest(tokens))
+    if read.doubt:
+        return _unknown(tokens, read.doubt)
+    return one_statement(parts[0], source)
+
+
+def one_statement(tokens: Sequence[Token], source: Source) -> Statement:
+    """The meaning of one statement without semicolon."""
+    try:
+        return replace(classify.read_statement(tokens, source, one_statement), digest=digest(tokens))
+    except NotUnderstood as error:
+        return _unknown(tokens, str(error))
+    except RecursionError:
+        return _unknown(tokens, "nested too deeply")
+
+
+def _unknown(tokens: Sequence[Token], error: str) -> Statement:
+    return Statement(
+        Kind.UNKNOWN,
+        effects=of_tokens(tokens) | Effect.WRITES,
+        words=tk.words(tokens),
+        digest=digest(tokens),
+        error=error,
+    )

@@ -1,0 +1,160 @@
+"""What a conjunctive condition says of single columns: constants that they equal, columns that they equal.
+
+A statement here is about the rows that pass the condition. Which tables it may be used for, given where the condition
+stands (WHERE, ON of an inner or outer join), is `parser.query`'s to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from parser.statement import Opaque, Value
+from parser.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnName:
+    """A column as the statement names it: qualifiers without quotes or None, the column lower case."""
+
+    database: str | None
+    table: str | None
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """`column` has one of `values`. `null_safe`: by `<=>`, so that a value which is NULL matches NULL."""
+
+    column: ColumnName
+    values: tuple[Value, ...]
+    null_safe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """`left = right`, so neither is NULL."""
+
+    left: ColumnName
+    right: ColumnName
+
+
+def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Constants | Same]:
+    """All that holds wherever `condition` is true. Not `trust_or` if `||` occurs, CONCAT in some sql_modes."""
+    found: list[Constants | Same] = []
+    for term in _terms(condition, exp.And):
+        if isinstance(term, exp.Or):
+            united = _united(term, tree) if trust_or else None
+            if united is not None:
+                found.append(united)
+        else:
+            found.extend(_comparison(term, tree))
+    return found
+
+
+def _terms(condition: exp.Expression, connector: type[exp.Expression]) -> Iterator[exp.Expression]:
+    waiting = [condition]
+    while waiting:
+        node = waiting.pop()
+        while isinstance(node, exp.Paren):
+            node = node.this
+        if type(node) is connector:
+            waiting.append(node.args["expression"])
+            waiting.append(node.this)
+        else:
+            yield node
+
+
+def _united(disjunction: exp.Or, tree: Tree) -> Constants | None:
+    column: ColumnName | None = None
+    values: list[Value] = []
+    for term in _terms(disjunction, exp.Or):
+        said = _comparison(term, tree)
+        if len(said) != 1 or not isinstance(said[0], Constants) or said[0].null_safe:
+            return None
+        if column is not None and said[0].column != column:
+            return None
+        column = said[0].column
+        values.extend(said[0].values)
+    return None if column is None else Constants(column, tuple(values))
+
+
+def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:
+    if type(term) is exp.EQ or type(term) is exp.NullSafeEQ:
+        return _equality(term.this, term.expression, tree, type(term) is exp.NullSafeEQ)
+    if type(term) is exp.In:
+        return _membership(term, tree)
+    return []
+
+
+def _equality(left: exp.Expression, right: exp.Expression, tree: Tree, null_safe: bool) -> list[Constants | Same]:
+    left, right = _bare(left), _bare(right)
+    lefts, rights = _row(left), _row(right)
+    if lefts is not None or rights is not None:
+        if lefts is None or rights is None or len(lefts) != len(rights):
+            return []
+        found: list[Constants | Same] = []
+        for of_left, of_right in zip(lefts, rights):
+            found.extend(_equality(of_left, of_right, tree, null_safe))
+        return found
+    one, other = _column(left, tree), _column(right, tree)
+    if one is not None and other is not None:
+        return [] if null_safe else [Same(one, other)]
+    column, constant = (one, right) if one is not None else (other, left)
+    value = tree.value(constant) if column is not None else None
+    return [] if column is None or value is None else [Constants(column, (value,), null_safe)]
+
+
+def _membership(term: exp.In, tree: Tree) -> list[Constants | Same]:
+    if any(term.args.get(other) for other in ("query", "unnest", "field", "is_global")):
+        return []
+    choices = [_bare(choice) for choice in term.expressions]
+    left = _bare(term.this)
+    columns = _row(left)
+    if columns is None:
+        column = _column(left, tree)
+        values = [tree.value(choice) for choice in choices]
+        return [] if column is None else _constants(column, values)
+    rows = [_row(choice) for choice in choices]
+    found: list[Constants | Same] = []
+    for at, node in enumerate(columns):
+        column = _column(_bare(node), tree)
+        if column is None:
+            continue
+        of_column = [tree.value(row[at]) if row is not None and len(row) == len(columns) else None for row in rows]
+        found.extend(_constants(column, of_column))
+    return found
+
+
+def _constants(column: ColumnName, values: list[Value | None]) -> list[Constants | Same]:
+    known = tuple(v for v in values if v is not None and not isinstance(v, Opaque))
+    return [Constants(column, known)] if values and len(known) == len(values) else []
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def _row(node: exp.Expression) -> list[exp.Expression] | None:
+    if type(node) is exp.Tuple:
+        return list(node.expressions)
+    if type(node) is exp.Anonymous and str(node.this).lower() == "row":
+        return list(node.expressions)
+    return None
+
+
+def _column(node: exp.Expression, tree: Tree) -> ColumnName | None:
+    if type(node) is not exp.Column or not isinstance(node.this, exp.Identifier):
+        return None
+    if any(node.args.get(other) for other in ("catalog", "join_mark")):
+        return None
+    table, database = node.args.get("table"), node.args.get("db")
+    return ColumnName(
+        tree.name(database.name) if database else None,
+        tree.name(table.name) if table else None,
+        tree.name(node.this.name).lower(),
+    )

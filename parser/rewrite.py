@@ -1,0 +1,101 @@
+"""Pieces of a statement's own bytes, put together anew. Text is spliced, never regenerated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from parser.shape import HOLE, Lexer
+from parser.statement import Statement
+
+_ESCAPES = {
+    ord("0"): b"\0",
+    ord("b"): b"\b",
+    ord("n"): b"\n",
+    ord("r"): b"\r",
+    ord("t"): b"\t",
+    ord("Z"): b"\x1a",
+}
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_LEADS = {
+    "gbk": rb"[\x81-\xfe][\x40-\x7e\x80-\xfe]",
+    "big5": rb"[\xa1-\xf9][\x40-\x7e\xa1-\xfe]",
+    "sjis": rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]",
+    "cp932": rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]",
+    "gb18030": rb"[\x81-\xfe](?:[0-9][\x81-\xfe][0-9]|[\x40-\x7e\x80-\xfe])",
+}
+_WHOLE_OR_ESCAPE = {
+    charset: re.compile(rb"(" + pattern + rb")|\\(.)|(''|\"\")", re.DOTALL) for charset, pattern in _LEADS.items()
+}
+
+
+def unescape(content: bytes, lexer: Lexer, quote: bytes = b"'") -> bytes:
+    """The value of a string literal, in the client's charset, given what stands between its quotes.
+
+    `quote` is the quote that it stands in: doubled, it means itself. `\\%` and `\\_` stay as they are, as in MySQL
+    (sql/sql_lex.cc, get_text).
+    """
+    backslashes = not lexer.no_backslash_escapes
+    if quote not in content and not (backslashes and b"\\" in content):
+        return content
+    whole = _WHOLE_OR_ESCAPE.get(lexer.charset)
+    if whole is None:
+        if not backslashes:
+            return content.replace(quote * 2, quote)
+        return re.sub(rb"\\(.)|(" + quote * 2 + rb")", lambda m: _unescaped(m[1], m[2]), content, flags=re.DOTALL)
+
+    def one(m: re.Match[bytes]) -> bytes:
+        if m[1]:
+            return m[1]
+        if m[2] is not None:
+            if backslashes:
+                return _unescaped(m[2], None)
+            return m[0]
+        return quote if m[3] == quote * 2 else m[0]
+
+    return whole.sub(one, content)
+
+
+def _unescaped(escaped: bytes | None, doubled: bytes | None) -> bytes:
+    if escaped is None:
+        assert doubled is not None
+        return doubled[:1]
+    if escaped in (b"%", b"_"):
+        return b"\\" + escaped
+    return _ESCAPES.get(escaped[0], escaped)
+
+
+def splice(shape: bytes, literals: Sequence[bytes], spans: Iterable[tuple[int, int]]) -> list[bytes]:
+    """The original bytes of ascending, disjoint spans [start, end) of the shape, each with its literals."""
+    pieces: list[bytes] = []
+    at = hole = 0
+    for start, end in spans:
+        if start < at:
+            raise ValueError("spans must ascend and not overlap")
+        hole += shape.count(HOLE, at, start)
+        texts = shape[start:end].split(HOLE)
+        count = len(texts) - 1
+        if count:
+            parts = [b""] * (2 * count + 1)
+            parts[::2] = texts
+            parts[1::2] = literals[hole : hole + count]
+            pieces.append(b"".join(parts))
+            hole += count
+        else:
+            pieces.append(texts[0])
+        at = end
+    return pieces
+
+
+def insert_parts(statement: Statement, shape: bytes, literals: Sequence[bytes]) -> tuple[bytes, list[bytes], bytes]:
+    """An INSERT .. VALUES as (text before the first row, each row's "(..)", text behind the last), for splitting it.
+
+    What stands between rows (commas, white space, comments) is in none of them. Raises ValueError for an INSERT
+    without such rows.
+    """
+    insert = statement.insert
+    if insert is None or not insert.row_spans:
+        raise ValueError("not an INSERT of rows")
+    first, last = insert.row_spans[0][0], insert.row_spans[-1][1]
+    pieces = splice(shape, literals, [(0, first), *insert.row_spans, (last, len(shape))])
+    return pieces[0], pieces[1:-1], pieces[-1]

@@ -1,0 +1,71 @@
+"""Where one statement ends and the next begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parser.definitions import is_routine
+from parser.tokens import Token
+from parser.tree import NotUnderstood
+
+_BEGINS_STATEMENT = frozenset(["BEGIN", "THEN", "ELSE", "DO", "LOOP", "REPEAT"])
+_CLOSED_BY_END = frozenset(["IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR"])
+
+
+def split_statements(tokens: Sequence[Token]) -> list[Sequence[Token]]:
+    """The tokens of each statement, without semicolons; empty ones are kept. Raises NotUnderstood."""
+    parts: list[Sequence[Token]] = []
+    begin = 0
+    while True:
+        end = _end(tokens, begin)
+        parts.append(tokens[begin:end])
+        if end >= len(tokens):
+            return parts
+        begin = end + 1
+
+
+def _end(tokens: Sequence[Token], begin: int) -> int:
+    rest = tokens[begin : begin + 20]
+    compound = [t.word for t in rest[:3]] == ["BEGIN", "NOT", "ATOMIC"]
+    if compound or is_routine(rest):
+        return _end_of_routine(tokens, begin)
+    return next((i for i in range(begin, len(tokens)) if tokens[i].is_mark(";")), len(tokens))
+
+
+def _end_of_routine(tokens: Sequence[Token], begin: int) -> int:
+    """The semicolon behind a stored routine: the first that is in none of its blocks."""
+    depth = 0
+    starts = False  # does a statement of the body start here?
+    i = begin
+    while i < len(tokens):
+        t = tokens[i]
+        word = t.word
+        if t.is_mark(";"):
+            if depth == 0:
+                return i
+            starts = True
+        elif t.is_mark(":"):
+            starts = True  # a label
+        elif word == "END":
+            depth -= 1
+            if depth < 0:
+                raise NotUnderstood("END without BEGIN")
+            if i + 1 < len(tokens) and tokens[i + 1].word in _CLOSED_BY_END:
+                i += 1
+            starts = False
+        elif word == "BEGIN" or word == "CASE":
+            depth += 1
+            starts = word == "BEGIN"
+        elif starts and word in ("IF", "LOOP", "WHILE", "REPEAT", "FOR"):
+            depth += 1
+            starts = word in ("LOOP", "REPEAT")
+        elif word == "LOOP" and depth and i and tokens[i - 1].word not in ("END", ""):
+            starts = True  # FOR .. LOOP
+        elif word == "DO" and i + 1 < len(tokens) and not starts and depth == 0 and tokens[i + 1].word != "":
+            starts = True  # CREATE EVENT .. DO
+        else:
+            starts = word in _BEGINS_STATEMENT or (starts and i + 1 < len(tokens) and tokens[i + 1].is_mark(":"))
+        i += 1
+    if depth:
+        raise NotUnderstood("BEGIN without END")
+    return len(tokens)
