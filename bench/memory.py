@@ -97,6 +97,7 @@ def _connect(target: Target, **options: object) -> pymysql.connections.Connectio
         password=account.password,
         database=account.database,
         read_timeout=120,
+        autocommit=True,  # otherwise each idle client would be in a transaction, and hold a connection
         **options,
     )
 

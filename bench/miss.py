@@ -25,7 +25,12 @@ def miss_us(target: Target, statement: str, count: int) -> float:
         raise ValueError(f"{target.name} has no plan cache")
     proxy, account = target.proxy, target.account
     connection = pymysql.connect(
-        host="127.0.0.1", port=target.port, user=account.user, password=account.password, database=account.database
+        host="127.0.0.1",
+        port=target.port,
+        user=account.user,
+        password=account.password,
+        database=account.database,
+        autocommit=True,
     )
     with connection, connection.cursor() as cursor:
 

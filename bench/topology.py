@@ -23,15 +23,14 @@ users:
 service: {{user: turnout, password: turnout-secret}}
 clusters:
   main: {{primary: '{main}', max_connections: 128}}
-  shard0: {{primary: '{main}', max_connections: 128}}
-  shard1: {{primary: '{other}', max_connections: 128}}
+  other: {{primary: '{other}', max_connections: 128}}
 shardings:
-  by_id: {{method: hash, clusters: [shard0, shard1], slots: {{shard0: 0-2047, shard1: 2048-4095}}}}
+  by_id: {{method: hash, slots: {{main: 0-2047, other: 2048-4095}}}}
 databases:
   plain:
     home: main
     tables:
-      elsewhere: {{cluster: shard1}}
+      elsewhere: {{cluster: other}}
   spread:
     home: main
     tables:

@@ -9,13 +9,14 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 
-from tests.servers import MariaDB, NotReady, Process, Run, Shop, watchdog
+from tests.servers import MariaDB, NotReady, Process, Run, Shop, Turnout, watchdog
 from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.servers
@@ -272,6 +273,37 @@ def test_shop_starts_only_what_is_asked_for_and_recreates_it(shop_servers: Shop)
     assert media.execute("SHOW TABLES IN shop") == ()
     _cannot(media, "turnout", "turnout-secret", "CREATE USER x")
     media.stop()
+
+
+def test_turnout_is_ready_reloads_pauses_and_dies_with_its_workers(
+    shop_servers: Shop, turnout: Callable[..., Turnout]
+) -> None:
+    rules = shop_servers.rules("main") + "databases: {shop: {home: main}}\n"
+    process = turnout(rules)
+    with process.connect("app", "app-secret", "shop") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchall() == ((1,),)
+    assert process.metric("turnout_no_such_metric") == 0
+    process.write_rules(rules.replace("app-secret", "changed"))
+    process.reload()
+
+    def refused() -> bool:
+        try:
+            process.connect("app", "app-secret", "shop").close()
+        except pymysql.err.OperationalError as error:
+            return int(error.args[0]) == 1045
+        return False
+
+    wait_until(refused, 10)
+    pids = process.pids()
+    assert len(pids) >= 2
+    process.pause()
+    with pytest.raises(TimeoutError):
+        process.get("/healthz", timeout_s=0.3)
+    process.resume()
+    wait_until(lambda: process.get("/healthz")[0] == 200, 5)
+    process.kill()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5)
 
 
 def _cannot(server: MariaDB, user: str, password: str, statement: str) -> None:
