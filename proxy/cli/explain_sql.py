@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import uvloop
-from parser.analyse import parse
 
+from parser.analyse import parse
 from parser.shape import lexer
 from proxy.admin.explain import COLUMNS
 from proxy.back.catalog import EMPTY, Catalog
@@ -30,6 +30,10 @@ def explain_sql(path: Path, sql: str, database: str | None, from_servers: bool) 
             console.complain(f"{where} could not be asked: {reason}")
         catalog = answer.catalog
     lines, refused = explained(rules, catalog, sql, database)
+    if not from_servers and ("reason", "schema-unknown") in lines:
+        lines.append(
+            ("hint", "explain asks no servers by itself: add --catalog-from-servers to read the tables' columns")
+        )
     console.table(COLUMNS, lines)
     return 1 if refused else 0
 

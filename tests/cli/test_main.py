@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """The commands set up logging for a process of their own."""
+    root, ours = logging.getLogger(), logging.getLogger("turnout")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+    logging.captureWarnings(False)
 
 
 def turnout(*words: object) -> Result:
@@ -108,3 +122,17 @@ def test_explain_of_what_is_refused_exits_with_1(rules_file: Path) -> None:
     assert result.exit_code == 1, result.output
     assert "refuse" in result.stdout
     assert "reason" in result.stdout
+
+
+def test_explain_of_a_sharded_table_says_that_it_needs_the_servers(rules_file: Path) -> None:
+    text = rules_file.read_text()
+    for written, instead in (
+        ("clusters:", "clusters:\n  more: {primary: '127.0.0.1:3326'}"),
+        ("databases:", "shardings:\n  s: {method: hash, clusters: [main, more]}\ndatabases:"),
+        ("shop: {home: main}", "shop: {home: main, tables: {o: {sharding: s, key: c}}}"),
+    ):
+        text = text.replace(written, instead, 1)
+    rules_file.write_text(text)
+    result = turnout("explain", rules_file, "SELECT * FROM o WHERE c = 42", "--database", "shop")
+    assert result.exit_code == 1, result.output
+    assert "--catalog-from-servers" in result.stdout
