@@ -117,25 +117,36 @@ def tracked_value(name: str, value: bytes) -> bytes:
 def delta(have: Settings, want: Settings) -> bytes:
     """The SET statement that turns a connection with `have` into one with `want`; empty when there is nothing to do.
 
-    character_set_connection is implied by collation_connection and left out when both are given; charset variables come
-    last, so that the values before them are read in the charset that the statement is sent in (they are all ASCII).
+    Charset variables come last, so that the values before them are read in the charset that the statement is sent in
+    (they are all ASCII).
     """
-    parts: list[tuple[int, str, bytes]] = []
-    for name, value in want.items.items():
-        if have.items.get(name) != value:
-            parts.append((_rank(name), name, value))
-    for name in have.items:
-        if name not in want.items:
-            parts.append((_rank(name), name, b"NULL" if name.startswith("@") else b"DEFAULT"))
-    if any(name == "collation_connection" for _, name, _ in parts):
-        parts = [p for p in parts if p[1] != "character_set_connection"]
-    elif any(name == "character_set_connection" for _, name, _ in parts) and want.get("collation_connection"):
-        # Setting the charset alone would reset the collation that both sides agree on.
-        parts = [p for p in parts if p[1] != "character_set_connection"]
-        parts.append((2, "collation_connection", want.items["collation_connection"]))
-    if not parts:
+    changed = {name: value for name, value in want.items.items() if have.items.get(name) != value}
+    gone = [name for name in have.items if name not in want.items]
+    names = b""
+    if any(name in CHARSET_VARIABLES for name in changed):
+        names = _set_names(want)
+        if names:
+            changed = {name: value for name, value in changed.items() if name not in CHARSET_VARIABLES}
+        elif "collation_connection" in want.items:
+            # Setting the charset of the connection resets its collation, so the collation is what is set.
+            changed.pop("character_set_connection", None)
+            changed["collation_connection"] = want.items["collation_connection"]
+    parts = [(_rank(name), _target(name) + b"=" + value) for name, value in changed.items()]
+    parts += [(_rank(name), _target(name) + (b"=NULL" if name.startswith("@") else b"=DEFAULT")) for name in gone]
+    texts = [text for _, text in sorted(parts)]
+    if names:
+        texts.append(names)
+    return b"SET " + b",".join(texts) if texts else b""
+
+
+def _set_names(want: Settings) -> bytes:
+    """`NAMES .. COLLATE ..` where that gives all of the charset variables what they are wanted to be: it also makes the
+    collation the one that the columns of results are labelled with. Empty where they differ among themselves."""
+    charsets = {want.items.get(name) for name in CHARSET_VARIABLES[:3]}
+    charset, collation = want.items.get("character_set_client"), want.items.get("collation_connection")
+    if len(charsets) != 1 or charset is None or collation is None or charset == b"NULL":
         return b""
-    return b"SET " + b",".join(_target(name) + b"=" + value for _, name, value in sorted(parts))
+    return b"NAMES " + charset + b" COLLATE " + collation
 
 
 def _rank(name: str) -> int:

@@ -282,7 +282,11 @@ class Client(asyncio.Protocol):
                     self.listener.command(session, payload)
             except Exception as error:
                 session.fail(self.listener.unexpected(error))
-        if self.listener.draining and session is not None and not session.busy and not session.in_transaction:
+        if session is None or session.busy:
+            return
+        if session.killed:
+            self.lose(None)
+        elif self.listener.draining and not session.in_transaction:
             self.listener.dismiss(self)
 
     # -- answers ---------------------------------------------------------------------------------------------------

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parser.analyse import parse
-
 from parser.shape import Lexer
 from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
@@ -144,6 +143,12 @@ class Environment:
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
 
+    @property
+    def mariadb(self) -> bool:
+        """Whether clients were greeted as by MariaDB."""
+        home = self.servers.get(self.rules.default_home)
+        return home is not None and "MariaDB" in home.primary.health.baseline.version
+
     def cache(self, database: str | None, lexer: Lexer, prepared: bool = False) -> PlanCache:
         """The plan cache of sessions with this default database and lexer; text and prepared statements apart."""
         key = (database, lexer, prepared)
@@ -159,6 +164,8 @@ class Environment:
         """Plan a shape that is not in the cache. Never raises: what cannot be planned is a Refuse plan."""
         self.measures.plan_misses += 1
         statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared)
+        if statement.insert is not None:
+            statement = replace(statement, lexer=cache.lexer)  # its rows may have to be taken apart
         plan = make_plan(statement, self.rules, self.catalog, cache.database)
         stats = self.measures.shape(
             statement.digest or statement.kind.value,

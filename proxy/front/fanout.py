@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+from parser.statement import Statement
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.environment import Entry
@@ -404,19 +405,36 @@ def _summed(reply: Reply, scanners: list[ResponseScanner], entry: Entry) -> tupl
     if entry.plan.statement.insert is not None:
         rows = len(entry.plan.statement.insert.rows)
         if rows > 1:
-            info = _joined_counts([i for i in infos if i], rows, warnings)
+            info = _records_text(entry.plan.statement, rows, scanners, warnings)
     elif infos[0]:
-        info = _joined_counts(infos, None, warnings)
+        info = _joined_counts(infos, warnings)
     return affected, info, warnings, insert_id
 
 
-def _joined_counts(infos: list[bytes], records: int | None, warnings: int) -> bytes:
-    """`Records: 3  Duplicates: 0  Warnings: 0` and `Rows matched: ..`, added up."""
+def _records_text(statement: Statement, records: int, scanners: list[ResponseScanner], warnings: int) -> bytes:
+    """`Records: 3  Duplicates: 0  Warnings: 0` of an INSERT whose rows went to several servers.
+
+    A server that got a single row says nothing; its duplicates follow from the affected rows (MariaDB's sql_insert.cc).
+    """
+    insert = statement.insert
+    duplicates = 0
+    for scanner in scanners:
+        counts = dict(_COUNTS.findall(scanner.info))
+        if counts:
+            duplicates += int(counts.get(b"Duplicates", 0))
+        elif insert is not None and insert.ignore:
+            duplicates += 1 - min(1, scanner.affected_rows)
+        else:
+            duplicates += max(0, scanner.affected_rows - 1)
+    return b"Records: %d  Duplicates: %d  Warnings: %d" % (records, duplicates, warnings)
+
+
+def _joined_counts(infos: list[bytes], warnings: int) -> bytes:
+    """`Rows matched: 3  Changed: 1  Warnings: 0` of several servers, added up."""
     totals: dict[bytes, int] = {}
     for info in infos:
         for name, number in _COUNTS.findall(info):
             totals[name] = totals.get(name, 0) + int(number)
-    if records is not None:
-        totals = {b"Records": records, b"Duplicates": totals.get(b"Duplicates", 0)}
+    if b"Warnings" in totals:
         totals[b"Warnings"] = warnings
     return b"  ".join(b"%s: %d" % item for item in totals.items())

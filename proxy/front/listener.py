@@ -321,7 +321,10 @@ class Listener:
         if session.user != user and not admin:
             return "denied"
         self.measures.killed("query" if query_only else "connection")
-        for connection in session.running_connections():
+        running = session.running_connections()
+        if not running:
+            session.interrupt()
+        for connection in running:
             if connection.pool is not None:
                 self.spawn(_kill_on_server(connection.pool.server, session, connection.thread_id), "KILL")
         if not query_only:

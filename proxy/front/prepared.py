@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parser.shape import Lexer
-from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.errors import ServerFailed, StatementRefused
 from proxy.front import answers
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.session import Session
-from proxy.front.statements import Relay, obtain, run_text, settle
+from proxy.front.statements import Relay, check_afterthoughts, obtain, run_text, settle
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
 from proxy.plan.plan import Do, Local, Send
@@ -280,11 +279,7 @@ async def execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         params[number] = bytes(data)
     values = BoundValues(params, prepared.literals, prepared.lexer)
     session.generated = plan.generates_id(values)
-    if plan.effects & (Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT) and not session.held:
-        raise StatementRefused(
-            "FOUND_ROWS() and ROW_COUNT() inside a larger statement need a transaction, or select them alone",
-            reason="found-rows-in-expression",
-        )
+    check_afterthoughts(session, plan.effects)
     sends = plan.route(values, prepared.sql).sends
     if len(sends) != 1:
         raise _several_targets()

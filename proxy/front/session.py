@@ -32,7 +32,7 @@ from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
 from proxy.wire.response import QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
-from proxy.wire.status import AUTOCOMMIT, IN_TRANS
+from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ESCAPES
 
 if TYPE_CHECKING:
     from proxy.front.client import Client
@@ -111,6 +111,8 @@ class Session:
         self.statements = 0
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
         self.closed = False
+        self.killed = False  # KILL CONNECTION: the client goes when the answer to its statement is out
+        self.interrupted = False  # KILL QUERY before the statement reached a server
         self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
         self._pools: dict[Server, Pool] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
@@ -160,7 +162,10 @@ class Session:
     @property
     def status(self) -> int:
         """The status flags of answers that are our own."""
-        return (AUTOCOMMIT if self.autocommit else 0) | (IN_TRANS if self.in_transaction else 0)
+        lexing = NO_BACKSLASH_ESCAPES if self.lexer.no_backslash_escapes else 0
+        if self.lexer.ansi_quotes and self.environment.mariadb:
+            lexing |= ANSI_QUOTES
+        return (AUTOCOMMIT if self.autocommit else 0) | (IN_TRANS if self.in_transaction else 0) | lexing
 
     # -- the fast path -----------------------------------------------------------------------------------------------
 
@@ -523,6 +528,13 @@ class Session:
             if not self.closed:
                 self.fail(error)
             return
+        except asyncio.CancelledError:
+            if self.closed or not self.interrupted:
+                raise
+            self.interrupted = False
+            self.task = None
+            self.fail(StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed"))
+            return
         except Exception as error:
             self.task = None
             if not self.closed:
@@ -630,11 +642,17 @@ class Session:
 
     def doomed_by_kill(self) -> None:
         """KILL CONNECTION: the statement under way is being killed on its server; the client goes when it ends."""
-        error = TurnoutError("Connection was killed", 1927, "70100")
         if self.busy:
-            self.doom = error
+            self.killed = True
+            self.interrupt()
         else:
-            self.client.lose(error)
+            self.client.lose(TurnoutError("Connection was killed", 1927, "70100"))
+
+    def interrupt(self) -> None:
+        """KILL of a statement that is not on a server yet (it waits for a connection): give it up."""
+        if self.task is not None and self.running_on is None and not self.spread:
+            self.interrupted = True
+            self.task.cancel()
 
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""

@@ -24,6 +24,7 @@ from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
 
 _now = time.perf_counter_ns
+_AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
 _CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
@@ -77,12 +78,7 @@ async def run_text(
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
-    if effects & (Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT) and not session.held:
-        raise StatementRefused(
-            "FOUND_ROWS() and ROW_COUNT() inside a larger statement need the connection that the statement before ran "
-            "on; select them alone, or inside a transaction",
-            reason="found-rows-in-expression",
-        )
+    check_afterthoughts(session, effects)
     if len(route.sends) > 1:
         from proxy.front.fanout import run_everywhere
 
@@ -92,6 +88,16 @@ async def run_text(
     await forward(
         session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary
     )
+
+
+def check_afterthoughts(session: Session, effects: Effect) -> None:
+    """Values about the statement before are on the connection that it ran on. Raises StatementRefused."""
+    if effects & _AFTERTHOUGHTS and not session.held:
+        raise StatementRefused(
+            "FOUND_ROWS(), ROW_COUNT(), @@warning_count and @@error_count inside a larger statement need the "
+            "connection that the statement before ran on; select them alone, or inside a transaction",
+            reason="found-rows-in-expression",
+        )
 
 
 async def forward(
@@ -134,7 +140,7 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     plan = entry.plan
     if plan.effects & Effect.IMPLICIT_COMMIT:
         await _end_elsewhere(session, cluster)
-    if plan.effects & Effect.USES_LAST_INSERT_ID and session.last_insert_id:
+    if plan.effects & Effect.USES_LAST_INSERT_ID:
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
         connection.send(encode(text, 0), Discarded("SET last_insert_id"))
     if plan.writes and (session.transaction.explicit or not session.autocommit):
@@ -249,6 +255,8 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         session.row_count = -1
     else:
         session.row_count = scanner.affected_rows
+        if plan.statement.kind is Kind.DO:
+            session.found_rows = 1
     insert_id, status = scanner.insert_id, scanner.status
     session.warning_count = scanner.warnings if not failed else 1
     wants_warnings = failed or scanner.warnings

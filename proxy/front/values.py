@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from parser.rewrite import unescape
-
 from parser.shape import Lexer
 from parser.statement import Hole, Param, Value, Word
 from proxy.plan.plan import KeyValue, Unknown

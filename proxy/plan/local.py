@@ -26,11 +26,14 @@ _BY_KIND = {
 ANSWERED = frozenset({"last_insert_id()", "found_rows()", "row_count()", "connection_id()"})
 
 
+DIAGNOSTIC_COUNTS = frozenset({"@@warning_count", "@@session.warning_count", "@@error_count", "@@session.error_count"})
+
+
 def plan_local(asked: Case) -> Plan | None:
     """The plan of a statement that no server has to see; None for all others. Raises StatementRefused."""
     statement = asked.statement
     do = _BY_KIND.get(statement.kind)
-    if do is None and statement.kind is Kind.SHOW and statement.effects & Effect.USES_DIAGNOSTICS:
+    if do is None and statement.effects & Effect.USES_DIAGNOSTICS and _about_diagnostics(statement):
         do = Do.DIAGNOSTICS
     if do is None and _asks_the_session(statement):
         do = Do.ANSWER
@@ -41,6 +44,13 @@ def plan_local(asked: Case) -> Plan | None:
     if statement.kind in (Kind.PREPARE, Kind.EXECUTE, Kind.DEALLOCATE):
         return _plan_prepare(asked)
     return None
+
+
+def _about_diagnostics(statement: Statement) -> bool:
+    """SHOW WARNINGS and the like, or SELECT of one of the counts alone."""
+    if statement.kind is Kind.SHOW:
+        return True
+    return statement.kind is Kind.SELECT and len(statement.items) == 1 and statement.items[0] in DIAGNOSTIC_COUNTS
 
 
 def _asks_the_session(statement: Statement) -> bool:
