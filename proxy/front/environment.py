@@ -140,8 +140,12 @@ class Environment:
     servers: dict[str, ClusterServers]
     measures: Measures
     generation: int
+    slow_ns: int = field(init=False)  # statements that take longer are logged
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
+
+    def __post_init__(self) -> None:
+        self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
 
     @property
     def mariadb(self) -> bool:

@@ -94,6 +94,7 @@ class Session:
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
+        self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.next_statement_id = 1
@@ -303,6 +304,7 @@ class Session:
             return False
         if not held:
             self.transaction.clear()
+            self.next_transaction = []
             self.answered()
             return True
         connection = next(iter(held.values()))
@@ -371,7 +373,10 @@ class Session:
         now = _now()
         entry = self.running
         assert entry is not None
-        entry.stats.record(now - self._began, now - self._sent, scanner.rows, size, scanner.errno != 0)
+        total = now - self._began
+        entry.stats.record(total, now - self._sent, scanner.rows, size, scanner.errno != 0)
+        if total > self.environment.slow_ns:
+            self.client.listener.slow(self, entry, total / 1e9)
         self._bytes = 0
         self._retry = None
         self._relayed = False
@@ -697,7 +702,7 @@ class Session:
         """COM_RESET_CONNECTION: back to what the session was after login (what is held must have been let go)."""
         self.settings = self.initial_settings
         self.transaction.clear()
-        self.next_transaction.clear()
+        self.next_transaction = []
         self.prepared.clear()
         self.sql_prepared.clear()
         self.last_insert_id = 0

@@ -9,14 +9,14 @@ strings or expressions, TIMESTAMP, INSERT_ID, roles, ...) pins the session to a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from parser.statement import Assignment, Effect, Hole, Scope, Statement, Word
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
-from proxy.errors import StatementRefused
+from proxy.errors import StatementRefused, TurnoutError
 from proxy.front.session import Session
-from proxy.front.statements import Relay, pin, settle
+from proxy.front.statements import Relay, finish_statement, pin, settle
 from proxy.front.transactions import finish
 from proxy.plan.plan import Plan
 from proxy.wire import command as com
@@ -27,6 +27,10 @@ _INTEGER = re.compile(rb"-?\d{1,18}\Z")
 # (home cluster, SET text, lexer's modes) -> what it changed. Only SETs whose result depends on nothing else.
 _known: dict[tuple[str, bytes], dict[str, bytes | None]] = {}
 _KNOWN_LIMIT = 2000
+
+_OF_CONNECTION = frozenset({"character_set_connection", "collation_connection"})
+# Two names each, depending on the server; the tracker always reports them, under the name that the server knows.
+_OF_TRANSACTIONS = frozenset({"transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"})
 
 
 async def run_set(session: Session, plan: Plan, sql: bytes, shape: bytes, literals: list[bytes]) -> None:
@@ -110,7 +114,6 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: t
         servers = session.environment.cluster(home)
         servers.primary.check_up()
         connection = await session.take(servers.primary)
-    reason = _pin_reason(assignments)
     relay = Relay(session)
     session.running_on = connection
     try:
@@ -125,50 +128,70 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: t
     if connection.scanner.errno:
         await settle(session, connection, entry)
         return
-    before = session.settings
-    if connection.scanner.session_state:
-        session.observe(connection, connection.scanner.session_state)
-        connection.scanner.session_state = []
-    if any(a.scope is Scope.NAMES or a.name in CHARSET_VARIABLES for a in assignments):
-        await _read_charset(session, connection)
+    found_rows = session.found_rows
+    try:
+        warnings, diagnostics = await _take_over(session, connection, assignments, key)
+    except TurnoutError as error:  # the client has its answer: the next command is told
+        finish_statement(session, connection)
+        session.doom = error
+        return
+    await settle(session, connection, entry)
+    session.found_rows, session.row_count = found_rows, 0
+    session.warning_count, session.diagnostics = warnings, diagnostics
+
+
+async def _take_over(
+    session: Session, connection: ServerConnection, assignments: Sequence[Assignment], key: tuple[str, bytes] | None
+) -> tuple[int, bytes | None]:
+    """After a SET that a server accepted: make what it changed the session's. Returns the number of its warnings, and
+    what SHOW WARNINGS says, which our own queries would take away."""
+    scanner = connection.scanner
+    warnings = scanner.warnings
+    if scanner.session_state:
+        session.observe(connection, scanner.session_state)
+        scanner.session_state = []
+    diagnostics = await connection.command(b"\x03SHOW WARNINGS") if warnings else None
+    await _read_back(session, connection, assignments)
+    reason = _pin_reason(assignments)
     if reason:
         pin(session, connection, reason)
-    elif key is not None and connection.scanner.warnings == 0:
+    elif key is not None and not warnings:
         if len(_known) >= _KNOWN_LIMIT:
             _known.clear()
-        _known[key] = {
-            name: value for name, value in session.settings.items.items() if _assigned(name, assignments, before, value)
-        }
-    await settle(session, connection, entry)
+        settings = session.settings.items
+        _known[key] = {name: value for name, value in settings.items() if _is_assigned(name, assignments)}
+    return warnings, diagnostics
 
 
-def _assigned(name: str, assignments: Iterable[Assignment], before: object, value: bytes) -> bool:
+def _is_assigned(name: str, assignments: Sequence[Assignment]) -> bool:
     """Whether the setting `name` is one that these assignments determine."""
     for item in assignments:
-        if item.scope is Scope.NAMES and name in CHARSET_VARIABLES:
-            return True
         if item.name == name:
             return True
-        if item.name in CHARSET_VARIABLES and name in CHARSET_VARIABLES:
-            return item.name in ("character_set_connection", "collation_connection") and name in (
-                "character_set_connection",
-                "collation_connection",
-            )
-        if item.name in ("transaction_isolation", "tx_isolation") and name in ("transaction_isolation", "tx_isolation"):
+        if item.scope is Scope.NAMES and name in CHARSET_VARIABLES:
             return True
-        if item.name in ("transaction_read_only", "tx_read_only") and name in ("transaction_read_only", "tx_read_only"):
+        if item.name in _OF_CONNECTION and name in _OF_CONNECTION:
+            return True
+        if item.name in _OF_TRANSACTIONS and name in _OF_TRANSACTIONS:
             return True
     return False
 
 
-async def _read_charset(session: Session, connection: ServerConnection) -> None:
-    """The tracker leaves out what SET NAMES does to collation_connection: ask."""
-    status = connection.scanner.status
-    rows = await connection.query("SELECT " + ",".join("@@" + name for name in CHARSET_VARIABLES))
+async def _read_back(session: Session, connection: ServerConnection, assignments: Iterable[Assignment]) -> None:
+    """Ask what the variables became: MariaDB's tracker is silent about `SET @@name = ..` without SESSION, and about
+    what SET NAMES does to collation_connection."""
+    names: dict[str, None] = {}
+    for item in assignments:
+        if item.scope is Scope.NAMES or item.name in CHARSET_VARIABLES:
+            names.update(dict.fromkeys(CHARSET_VARIABLES))
+        elif item.scope is Scope.SESSION and item.name not in UNCARRIED and item.name not in _OF_TRANSACTIONS:
+            names[item.name] = None
+    if not names:
+        return
+    rows = await connection.query("SELECT " + ",".join("@@session." + name for name in names))
     changes: dict[str, bytes | None] = {
-        name: tracked_value(name, value or b"") for name, value in zip(CHARSET_VARIABLES, rows[0])
+        name: tracked_value(name, value) if value is not None else b"NULL" for name, value in zip(names, rows[0])
     }
-    del status
     session.settings = session.settings.with_changes(changes)
     connection.settings = connection.settings.with_changes(changes)
     session.refresh()

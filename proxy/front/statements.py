@@ -25,6 +25,8 @@ from proxy.wire.status import IN_TRANS
 
 _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
+# Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
+_MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
@@ -201,10 +203,12 @@ def check_writer(session: Session, cluster: str) -> None:
 
 async def join_transaction(session: Session, connection: ServerConnection, cluster: str) -> None:
     """Make a fresh connection part of the session's transaction, if it has one."""
+    transaction = session.transaction
     for text in session.next_transaction:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
-    session.next_transaction.clear()
-    transaction = session.transaction
+    if not transaction.explicit:
+        session.one_shot = session.next_transaction
+    session.next_transaction = []
     if transaction.explicit:
         if transaction.begin == b"BEGIN":
             connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
@@ -263,14 +267,16 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     if connection.aborted is not None:
         raise connection.aborted
     explicit = session.transaction.explicit or not session.autocommit
-    if failed and explicit and held and len(session.held) > 1:
-        await _check_still_in_transaction(session, connection)
+    errno = scanner.errno
     kept = held and (status & IN_TRANS or (connection.pool and connection.pool.server.cluster in session.pinned))
     session.diagnostics = None
     if wants_warnings:
         session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
         if failed:
             session.warning_count = _row_count(session.diagnostics)
+    if failed and explicit and held and (len(session.held) > 1 or errno in _MAY_ROLL_BACK):
+        if not await _still_in_transaction(session, connection):
+            return
     if not failed:
         if plan.effects & Effect.CALC_FOUND_ROWS:
             session.found_rows = int((await connection.query("SELECT FOUND_ROWS()"))[0][0] or 0)
@@ -278,6 +284,8 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             session.last_insert_id = insert_id
         elif _asks_last_insert_id(session.generated, plan.effects, insert_id, plan.statement.kind):
             session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
+    if session.one_shot:
+        await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:
         session.client.listener.schemas_changed()
     if plan.statement.kind is Kind.UNLOCK_TABLES:
@@ -295,6 +303,17 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         session.hold(connection)
     elif connection.pool is not None:
         connection.pool.release(connection)
+
+
+async def _end_one_shot(session: Session, connection: ServerConnection, consumed: bool) -> None:
+    """SET TRANSACTION holds until a transaction has ended; a statement that touched no table, or failed, was none.
+    The next session must not find it on the connection: COMMIT ends it there, and it is kept for the next statement."""
+    one_shot, session.one_shot = session.one_shot, []
+    if connection.scanner.status & IN_TRANS:
+        return
+    if not consumed:
+        session.next_transaction = one_shot
+    await checked(connection, b"\x03COMMIT")
 
 
 def _asks_last_insert_id(generated: bool | None, effects: Effect, insert_id: int, kind: Kind) -> bool:
@@ -336,16 +355,17 @@ async def _end_elsewhere(session: Session, cluster: str) -> None:
         session.transaction.clear()
 
 
-async def _check_still_in_transaction(session: Session, connection: ServerConnection) -> None:
-    """After an error in a transaction over several clusters: if the server rolled its part back (a deadlock), so must
-    the others be, as one server would have done."""
+async def _still_in_transaction(session: Session, connection: ServerConnection) -> bool:
+    """After an error that may have ended the transaction (a deadlock). If it did, what the session holds on other
+    clusters is rolled back too, as one server would have done, and everything is given back."""
     await connection.command(bytes((com.COM_PING,)))  # its OK packet has the status that an ERR packet lacks
     if connection.scanner.status & IN_TRANS:
-        return
+        return True
     from proxy.front.transactions import finish
 
     await finish(session, b"ROLLBACK", list(session.held))
     session.transaction.clear()
+    return False
 
 
 def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes, literals: list[bytes]) -> bytes:

@@ -48,7 +48,7 @@ async def begin(session: Session, sql: bytes) -> None:
         try:
             for text in session.next_transaction:
                 await checked(connection, bytes((com.COM_QUERY,)) + text)
-            session.next_transaction.clear()
+            session.next_transaction = []
             await checked(connection, bytes((com.COM_QUERY,)) + sql)
         except TurnoutError:
             session.transaction.clear()
@@ -87,6 +87,7 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         return
     await finish(session, verb, list(session.held))
     session.transaction.clear()
+    session.next_transaction = []
     if chain:
         session.transaction.explicit = True
     session.ok()

@@ -56,6 +56,10 @@ class Case:
         """The statement's kind for people."""
         return self.statement.kind.value.upper()
 
+    @staticmethod
+    def verb_of(statement: Statement) -> str:
+        return statement.kind.value.upper()
+
 
 def case(statement: Statement, rules: Rules, catalog: Catalog, database: str | None) -> Case:
     places = tuple(place(ref, rules, database) for ref in statement.tables)
@@ -108,21 +112,22 @@ _PIN_BY_EFFECT = (
     (Effect.SESSION_LOCK, "session lock"),
     (Effect.SETS_USER_VARIABLE, "user variable"),
     (Effect.LOCAL_INFILE, "local infile"),
-    (Effect.CALC_FOUND_ROWS, "found rows"),
+    (Effect.UNKNOWN_FUNCTION, "stored function"),  # it may set user variables, take locks
 )
 _PIN_BY_KIND = {
     Kind.LOCK_TABLES: "lock tables",
     Kind.HANDLER: "handler",
     Kind.XA: "xa",
+    Kind.CALL: "stored procedure",  # it may set variables, make temporary tables, take locks
     Kind.PREPARE: "sql prepare",
     Kind.EXECUTE: "sql prepare",
 }
 
 
 def writes(statement: Statement) -> bool:
-    """Does it have to be taken for a write? A stored function or procedure may write."""
+    """Does it have to be taken for a write? A stored function or procedure may write, and ANALYZE carries out."""
     if statement.kind is Kind.EXPLAIN:
-        return statement.inner is not None and writes(statement.inner)
+        return statement.name == "analyze" and statement.inner is not None and writes(statement.inner)
     changing = Effect.WRITES | Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE
     return statement.kind in _WRITING_KINDS or bool(statement.effects & changing)
 
