@@ -32,6 +32,24 @@ ADMIN, ADMIN_PASSWORD = "ops", "demo-ops"
 SERVICE, SERVICE_PASSWORD = "turnout", "demo-turnout"
 
 
+# Columns that a narrow terminal does without.
+HIDDEN = frozenset(
+    {
+        "id",
+        "errors",
+        "rows",
+        "total_s",
+        "max_ms",
+        "server_pct",
+        "server_%",
+        "last_seen",
+        "first_seen",
+        "tables",
+        "reason",
+    }
+)
+
+
 class Failed(Exception):
     """The demo did not see what it promised."""
 
@@ -300,11 +318,12 @@ class Demo:
                 cursor.execute(f"SHOW TURNOUT {what}")
                 rows = cursor.fetchall()
                 names = [column[0] for column in cursor.description]
+                shown = [i for i, name in enumerate(names) if name not in HIDDEN]
                 table = Table(title=f"SHOW TURNOUT {what}", title_justify="left", expand=False)
-                for name in names:
-                    table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=44)
+                for i in shown:
+                    table.add_column(names[i], overflow="ellipsis", no_wrap=True, max_width=60)
                 for row in rows[:limit]:
-                    table.add_row(*("" if value is None else str(value) for value in row))
+                    table.add_row(*("" if row[i] is None else str(row[i]) for i in shown))
                 self.console.print(table)
         status, body = self.turnout.get("/metrics")
         _expect(status == 200 and "turnout_" in body, "metrics are exported")

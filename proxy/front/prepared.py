@@ -88,8 +88,13 @@ async def prepare(session: Session, sql: bytes) -> None:
         raise
     scanner = connection.scanner
     if scanner.errno:
-        await settle(session, connection, entry)
+        # Not `settle`: a connection that was taken to prepare on has no part in the session's transaction.
+        session.environment.measures.error(scanner.errno)
+        session.row_count, session.warning_count = -1, 1
+        session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
         session.client.write(response)
+        if fresh:
+            session.give_back(connection)
         return
     prepared.params, prepared.columns = scanner.params, scanner.columns
     _remember(session, connection, prepared, ServerStatement(scanner.statement_id))

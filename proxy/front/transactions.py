@@ -69,27 +69,27 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
     words = _NO.sub(b"", sql)
     chain = _CHAIN.search(words) is not None
     release = _RELEASE.search(words) is not None
-    if len(session.held) == 1 and not release and not chain:
+    if len(session.held) == 1 and not release:
         from proxy.front.statements import forward
 
         cluster = next(iter(session.held))
-        was_explicit = session.transaction.explicit
-        session.transaction.explicit = False
         session.transaction.writers.clear()
         session.transaction.savepoints.clear()
-        try:
-            await forward(session, entry, Send(cluster), b"\x03" + verb)
-        except BaseException:
-            session.transaction.explicit = was_explicit
-            raise
-        if not session.held or cluster in session.pinned:
+        if chain:  # the server begins the next one, with the isolation level and access mode of this one
+            session.transaction.explicit = True
+        else:
             session.transaction.clear()
+        await forward(session, entry, Send(cluster), b"\x03" + (sql if chain else verb))
         return
     await finish(session, verb, list(session.held))
+    begin_text = session.transaction.begin
     session.transaction.clear()
     session.next_transaction = []
     if chain:
         session.transaction.explicit = True
+        session.transaction.begin = begin_text
+        for connection in session.held.values():  # pinned
+            await checked(connection, bytes((com.COM_QUERY,)) + begin_text)
     session.ok()
     if release:
         session.client.lose(None)
