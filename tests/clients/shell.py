@@ -1,0 +1,172 @@
+"""The `mariadb` shell: statements by its standard input, rows by its output as tab-separated text."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from itertools import count
+
+from tests.clients.scenario import (
+    BIG,
+    DATABASE,
+    KIND_COLUMNS,
+    KINDS,
+    NOTES,
+    SECOND_DATABASE,
+    STREAMED,
+    TABLES,
+    Error,
+    Seen,
+    digest,
+    shown,
+)
+from tests.clients.target import HOST, Target
+
+_ESCAPES = {"\\n": "\n", "\\t": "\t", "\\0": "\0", "\\\\": "\\"}
+_ERROR = re.compile(r"^ERROR (\d+) \((\w+)\)(?: at line \d+)?: (.*)$", re.MULTILINE)
+
+
+class Shell:
+    """A script is one run of the shell; `select` puts a mark before what the statement answers."""
+
+    def __init__(self, target: Target, *options: str) -> None:
+        self._target = target
+        self._options = options
+        self._script: list[str] = []
+        self._marks = count()
+
+    def say(self, *statements: str) -> None:
+        self._script += [f"{statement};\n" for statement in statements]
+
+    def select(self, statement: str) -> int:
+        mark = next(self._marks)
+        self.say(f"SELECT 'mark {mark}'", statement)
+        return mark
+
+    def run(self) -> Answers:
+        target = self._target
+        # The character set is what Debian's own configuration of the shell says.
+        argv = ["mariadb", "--no-defaults", "--default-character-set=utf8mb4", "--batch", "--skip-column-names"]
+        argv += self._options
+        argv += [f"--host={HOST}", f"--port={target.port}", f"--user={target.user}", f"--database={target.database}"]
+        argv.append(f"--password={target.password}")
+        if target.ca:
+            argv += ["--ssl", f"--ssl-ca={target.ca}", "--ssl-verify-server-cert"]
+        if target.cert:
+            argv += [f"--ssl-cert={target.cert}", f"--ssl-key={target.key}"]
+        script = "".join(self._script).encode()
+        done = subprocess.run(argv, input=script, capture_output=True, check=False, timeout=60)
+        return Answers(done.stdout.decode(), done.stderr.decode())
+
+
+class Answers:
+    def __init__(self, output: str, errors: str) -> None:
+        parts = re.split(r"^mark \d+\n", output, flags=re.MULTILINE)[1:]
+        self._rows = [[line.split("\t") for line in part.splitlines()] for part in parts]
+        self.errors: list[Error] = [[int(found[1]), found[2], found[3]] for found in _ERROR.finditer(errors)]
+        if errors and not self.errors:
+            raise AssertionError(f"the shell says {errors}")
+
+    def rows(self, mark: int) -> list[list[str | None]]:
+        return [[_unescaped(value) for value in row] for row in self._rows[mark]]
+
+    def row(self, mark: int) -> list[str | None]:
+        (row,) = self.rows(mark)
+        return row
+
+    def value(self, mark: int) -> str | None:
+        (value,) = self.row(mark)
+        return value
+
+
+def _unescaped(value: str) -> str | None:
+    return None if value == "NULL" else re.sub(r"\\[nt0\\]", lambda found: _ESCAPES[found[0]], value)
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def literal(value: object) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case bytes():
+            return f"X'{value.hex()}'"
+        case int() | float():
+            return str(value)
+        case _:
+            return quoted(shown(value) or "")
+
+
+def log_in(target: Target) -> Seen:
+    shell = Shell(target)
+    mark = shell.select("SELECT 'in'")
+    answers = shell.run()
+    return {"error": answers.errors[0]} if answers.errors else {"answer": answers.value(mark)}
+
+
+def play(target: Target, other: Target) -> Seen:
+    seen: Seen = {}
+    shell = Shell(target)
+    session = shell.select("SELECT CONNECTION_ID() > 0, DATABASE(), CURRENT_USER()")
+    shell.say(*TABLES)
+
+    inserted = []
+    for notes in (NOTES[:1], NOTES[1:2], NOTES[2:]):
+        shell.say("INSERT INTO notes (note) VALUES " + ", ".join(f"({quoted(note)})" for note in notes))
+        inserted.append(shell.select("SELECT LAST_INSERT_ID()"))
+    shell.say("PREPARE note FROM 'SELECT note FROM notes WHERE id = ?'")
+    by_id = []
+    for number in (3, 1, 99, 5):
+        shell.say(f"SET @id = {number}")
+        by_id.append(shell.select("EXECUTE note USING @id"))
+    shell.say("DEALLOCATE PREPARE note")
+
+    shell.say(f"INSERT INTO kinds (id, {KIND_COLUMNS}) VALUES (1, {', '.join(map(literal, KINDS))})")
+    columns = KIND_COLUMNS.replace(" data", " CONCAT('x:', LOWER(HEX(data)))")
+    kinds = shell.select(f"SELECT {columns} FROM kinds WHERE id = 1")
+
+    counted = []
+    for end in ("ROLLBACK", "COMMIT"):
+        shell.say("START TRANSACTION", f"INSERT INTO notes (note) VALUES ('{end}')", end)
+        counted.append(shell.select("SELECT COUNT(*) FROM notes"))
+    shell.say("DO CAST('12abc' AS SIGNED)")
+    warnings = shell.select("SHOW WARNINGS")
+    shell.say(f"INSERT INTO files VALUES (1, X'{BIG.hex()}')")
+    big = shell.select("SELECT HEX(content) FROM files WHERE id = 1")
+    shell.say(f"USE {SECOND_DATABASE}")
+    databases = [shell.select("SELECT DATABASE()"), shell.select("SELECT mark FROM marks")]
+    shell.say(f"USE {DATABASE}")
+    databases.append(shell.select("SELECT DATABASE()"))
+    streamed = shell.select(f"SELECT seq FROM seq_1_to_{STREAMED}")
+
+    answers = shell.run()
+    assert not answers.errors, answers.errors
+    seen["session"] = answers.row(session)
+    seen["insert ids"] = [answers.value(mark) for mark in inserted]
+    seen["notes by id"] = [rows[0][0] if (rows := answers.rows(mark)) else None for mark in by_id]
+    seen["kinds"] = answers.row(kinds)
+    seen["after rollback"], seen["after commit"] = map(answers.value, counted)
+    seen["warnings"] = answers.rows(warnings)
+    seen["big"] = digest(bytes.fromhex(answers.value(big) or ""))
+    seen["databases"] = [answers.value(mark) for mark in databases]
+    seen["streamed"] = str(sum(int(row[0] or 0) for row in answers.rows(streamed)))
+    seen["duplicate"], seen["syntax"], seen["no table"] = _errors(target)
+    seen["killed"] = _killed(target)
+    return seen
+
+
+def _errors(target: Target) -> list[Error]:
+    shell = Shell(target, "--force")
+    shell.say("INSERT INTO notes VALUES (1, 'again')", "SELEKT 1", "SELECT * FROM missing")
+    return shell.run().errors
+
+
+def _killed(target: Target) -> list[str | None]:
+    """Killed by itself; the shell then connects again, and says so."""
+    shell = Shell(target, "--reconnect", "--force")
+    shell.say("KILL CONNECTION_ID()")
+    again = shell.select("SELECT 'again'")
+    answers = shell.run()
+    return ["lost" if answers.errors else "still there", answers.value(again)]
