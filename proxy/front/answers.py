@@ -11,14 +11,20 @@ from dataclasses import replace
 from proxy.errors import StatementRefused
 from proxy.wire import column
 from proxy.wire.charsets import BINARY
-from proxy.wire.frames import encode
-from proxy.wire.packets import encode_eof
-from proxy.wire.resultset import ColumnDefinition, ResultsetReader, encode_column, encode_resultset, text_column
+from proxy.wire.lenenc import write_bytes
+from proxy.wire.resultset import (
+    ColumnDefinition,
+    ResultsetReader,
+    encode_resultset,
+    frame_resultset,
+    text_column,
+)
 
 
 def number_column(
     name: str, *, unsigned: bool, length: int = 21, kind: int = column.LONGLONG, nullable: bool = False
 ) -> ColumnDefinition:
+    """A column of whole numbers that no table holds."""
     flags = column.BINARY_FLAG | (column.UNSIGNED_FLAG if unsigned else 0) | (0 if nullable else column.NOT_NULL_FLAG)
     return ColumnDefinition(b"def", b"", b"", b"", name.encode(), b"", BINARY, length, kind, flags, 0)
 
@@ -63,25 +69,32 @@ def session_row(
     return row
 
 
-def number_response(columns: Sequence[ColumnDefinition], row: Sequence[int], status: int, *, binary: bool) -> bytes:
-    """One row of numbers, in the text or in the binary protocol."""
+def response(
+    columns: Sequence[ColumnDefinition], rows: Iterable[Sequence[bytes | None]], status: int, *, binary: bool
+) -> bytes:
+    """A result set in the text or in the binary protocol; values are given as text in both cases."""
     if not binary:
-        return encode_resultset(columns, [[b"%d" % value for value in row]], status)
-    values = b"".join(
-        (value & (1 << 64) - 1).to_bytes(8, "little") if c.type == column.LONGLONG else value.to_bytes(4, "little")
-        for c, value in zip(columns, row)
-    )
-    packets = [
-        bytes((len(columns),)),
-        *(encode_column(c) for c in columns),
-        encode_eof(0, status),
-        b"\0" + bytes((len(columns) + 9) // 8) + values,
-        encode_eof(0, status),
-    ]
-    return b"".join(encode(packet, i + 1) for i, packet in enumerate(packets))
+        return encode_resultset(columns, rows, status)
+    return frame_resultset(columns, [_binary_row(columns, row) for row in rows], status, 0)
 
 
-def _warning_columns() -> list[ColumnDefinition]:
+def _binary_row(columns: Sequence[ColumnDefinition], row: Sequence[bytes | None]) -> bytes:
+    nulls = bytearray((len(columns) + 9) // 8)
+    values = []
+    for index, (definition, value) in enumerate(zip(columns, row)):
+        if value is None:
+            nulls[(index + 2) >> 3] |= 1 << (index + 2 & 7)
+        elif definition.type == column.LONGLONG:
+            values.append((int(value) & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little"))
+        elif definition.type == column.LONG:
+            values.append((int(value) & 0xFFFFFFFF).to_bytes(4, "little"))
+        else:
+            values.append(write_bytes(value))
+    return b"".join((b"\0", nulls, *values))
+
+
+def warning_columns() -> list[ColumnDefinition]:
+    """The columns of SHOW WARNINGS."""
     return [
         replace(text_column("Level"), length=28, flags=column.NOT_NULL_FLAG, decimals=39),
         number_column("Code", unsigned=True, length=4, kind=column.LONG),
@@ -91,8 +104,7 @@ def _warning_columns() -> list[ColumnDefinition]:
 
 def warnings_response(rows: Iterable[tuple[str, int, str]], status: int) -> bytes:
     """A SHOW WARNINGS response with these (level, code, message) rows."""
-    return encode_resultset(
-        _warning_columns(),
+    return diagnostics_response(
         [[level.encode(), b"%d" % code, message.encode("utf-8", "surrogateescape")] for level, code, message in rows],
         status,
     )
@@ -112,11 +124,12 @@ def diagnostics_rows(response: bytes | None) -> list[list[bytes | None]]:
 
 
 def diagnostics_response(rows: list[list[bytes | None]], status: int) -> bytes:
-    return encode_resultset(_warning_columns(), rows, status)
+    return encode_resultset(warning_columns(), rows, status)
 
 
-def count_response(name: str, value: int, status: int) -> bytes:
-    return encode_resultset([number_column(name, unsigned=True, nullable=True)], [[b"%d" % value]], status)
+def count_column(name: str) -> ColumnDefinition:
+    """The column of SHOW COUNT(*) WARNINGS and of @@warning_count."""
+    return number_column(name, unsigned=True, nullable=True)
 
 
 def table_response(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]], status: int) -> bytes:

@@ -101,9 +101,7 @@ def _prepare(session: Session, payload: bytes) -> None:
 
 
 def _execute(session: Session, payload: bytes) -> None:
-    found = prepared.find(session, payload, "mysqld_stmt_execute")
-    if found is not None:
-        prepared.start_execute(session, found, payload)
+    prepared.start_execute(session, prepared.find(session, payload, "mysqld_stmt_execute"), payload)
 
 
 def _stmt_close(session: Session, payload: bytes) -> None:

@@ -39,6 +39,7 @@ _SPECIAL = (
     | Effect.USES_CONNECTION_ID
     | Effect.USES_DIAGNOSTICS
 )
+_TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO})
 _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
 
 # Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
@@ -91,6 +92,7 @@ class Entry:
         "cluster",
         "fixed",
         "head",
+        "keeps_diagnostics",
         "offset",
         "plan",
         "quick",
@@ -100,9 +102,11 @@ class Entry:
         "writes",
     )
 
-    def __init__(self, plan: Plan, stats: ShapeStats, shape: bytes) -> None:
+    def __init__(self, plan: Plan, stats: ShapeStats, shape: bytes, mariadb: bool = False) -> None:
         self.plan = plan
         self.stats = stats
+        # MariaDB leaves SHOW WARNINGS as it was over a statement without tables that has nothing to say itself.
+        self.keeps_diagnostics = mariadb and not plan.statement.tables and plan.statement.kind in _TABLELESS_KINDS
         self.head = b""  # what its answers begin with (ResponseScanner.begin); text and prepared plans are kept apart
         self.writes = plan.writes
         self.replica_ok = plan.replica_ok
@@ -177,7 +181,7 @@ class Environment:
             self._tables(statement, cache.database),
             clusters_of(plan),
         )
-        entry = Entry(plan, stats, shape)
+        entry = Entry(plan, stats, shape, self.mariadb)
         if len(shape) <= MAX_CACHED_SHAPE:
             if self._entries >= self.rules.limits.shapes:
                 self._evict()

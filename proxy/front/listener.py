@@ -354,8 +354,10 @@ class Listener:
         session.client.write(table_response(columns, rows, session.status))
 
     def dismiss(self, client: Client) -> None:
-        """Graceful stop: this client's work is done."""
-        client.lose(ProtocolError("Server shutdown in progress", 1053, "08S01"))
+        """Graceful stop: this client's time is over. One whose statement runs is told why; an idle one would take that
+        for the answer to its next statement, and just sees the end of the connection, as with a server."""
+        error = ProtocolError("Server shutdown in progress", 1053, "08S01")
+        client.lose(error if client.session is not None and client.session.busy else None)
 
     def drain(self) -> None:
         """Refuse new clients and dismiss those that are between transactions."""

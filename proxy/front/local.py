@@ -15,7 +15,9 @@ from proxy.front.transactions import begin, end, savepoint
 from proxy.front.values import TextValues
 from proxy.plan.plan import Do, Forward, Local, Refuse, Send
 from proxy.wire import command as com
+from proxy.wire.resultset import ColumnDefinition
 
+_COUNT = re.compile(rb"\bcount\s*\(", re.IGNORECASE)
 _LIMIT = re.compile(r"\blimit\s+(\d+)(?:\s*,\s*(\d+)|\s+offset\s+(\d+))?", re.IGNORECASE)
 
 
@@ -59,39 +61,42 @@ def answer(session: Session, statement: Statement) -> None:
         connection_id=session.connection_id,
     )
     columns = answers.session_columns(statement.items, statement.item_names)
-    response = answers.number_response(columns, row, session.status, binary=session.binary)
+    values: list[bytes | None] = [b"%d" % value for value in row]
+    response = answers.response(columns, [values], session.status, binary=session.binary)
     session.client.write(response)
     session.found_rows = 1
     session.row_count = -1
-    session.diagnostics = None
-    session.warning_count = 0
+    if not session.environment.mariadb:
+        session.diagnostics = None
+        session.warning_count = 0
 
 
 def diagnostics(session: Session, statement: Statement, sql: bytes) -> None:
     """SHOW WARNINGS, SHOW ERRORS, SHOW COUNT(*) WARNINGS, SELECT @@warning_count: about the statement before."""
+    columns = diagnostics_columns(statement, sql)
     rows = answers.diagnostics_rows(session.diagnostics)
+    errors = [row for row in rows if row[0] == b"Error"]
+    about_errors = "error" in (statement.items[0] if statement.items else statement.name)
+    if len(columns) == 1:
+        count = len(errors) if about_errors else session.warning_count
+        rows = [[b"%d" % count]]
+    else:
+        rows = errors if about_errors else rows
+        limit = _LIMIT.search(sql.decode("utf-8", "replace"))
+        if limit is not None:
+            first, second, offset = (int(g) if g else None for g in limit.groups())
+            start, number = (first, second) if second is not None else (offset or 0, first)
+            rows = rows[start or 0 :][:number]
+    session.client.write(answers.response(columns, rows, session.status, binary=session.binary))
+
+
+def diagnostics_columns(statement: Statement, sql: bytes) -> list[ColumnDefinition]:
+    """The columns of SHOW WARNINGS / ERRORS, or the one of their counts."""
     if statement.items:
-        if len(statement.items) != 1:
-            raise StatementRefused("Select @@warning_count or @@error_count alone", reason="diagnostics-in-expression")
-        errors = "error" in statement.items[0]
-        count = sum(row[0] == b"Error" for row in rows) if errors else session.warning_count
-        session.client.write(answers.count_response(statement.item_names[0], count, session.status))
-        return
-    words = sql.decode("utf-8", "replace").lower()
-    only_errors = "error" in statement.name
-    if only_errors:
-        rows = [row for row in rows if row[0] == b"Error"]
-    if "count" in words:
-        name = "@@session.error_count" if only_errors else "@@session.warning_count"
-        count = len(rows) if only_errors else session.warning_count
-        session.client.write(answers.count_response(name, count, session.status))
-        return
-    limit = _LIMIT.search(words)
-    if limit is not None:
-        first, second, offset = (int(g) if g else None for g in limit.groups())
-        start, number = (first, second) if second is not None else (offset or 0, first)
-        rows = rows[start or 0 :][:number]
-    session.client.write(answers.diagnostics_response(rows, session.status))
+        return [answers.count_column(statement.item_names[0])]
+    if _COUNT.search(sql) is None:
+        return answers.warning_columns()
+    return [answers.count_column("@@session.error_count" if "error" in statement.name else "@@session.warning_count")]
 
 
 async def use(session: Session, database: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from parser.shape import Lexer
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.errors import ServerFailed, StatementRefused
-from proxy.front import answers
+from proxy.front import answers, local
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.session import Session
 from proxy.front.statements import Relay, check_afterthoughts, obtain, run_text, settle
@@ -23,7 +23,7 @@ from proxy.plan.plan import Do, Local, Send
 from proxy.wire import command as com
 from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
 from proxy.wire.frames import encode
-from proxy.wire.packets import encode_eof, encode_err, parse_err
+from proxy.wire.packets import encode_eof, parse_err
 from proxy.wire.response import PREPARE, QUERY
 from proxy.wire.resultset import ColumnDefinition, encode_column
 
@@ -136,7 +136,9 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
     columns: list[ColumnDefinition] = []
     if plan.do is Do.ANSWER:
         columns = answers.session_columns(plan.statement.items, plan.statement.item_names)
-    elif plan.do in (Do.DIAGNOSTICS, Do.TURNOUT):
+    elif plan.do is Do.DIAGNOSTICS:
+        columns = local.diagnostics_columns(plan.statement, prepared.sql)
+    elif plan.do is Do.TURNOUT:
         raise StatementRefused(
             "This command is not supported in the prepared statement protocol yet",
             1295,
@@ -168,13 +170,14 @@ def _close_on(connection: ServerConnection, statement: ServerStatement) -> None:
     connection.write(encode(bytes((com.COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little"), 0))  # has no answer
 
 
-def find(session: Session, payload: bytes, what: str) -> Prepared | None:
-    """The statement that a COM_STMT_* payload names; answers 1243 and returns None when there is none."""
+def find(session: Session, payload: bytes, what: str) -> Prepared:
+    """The statement that a COM_STMT_* payload names. Raises StatementRefused (1243) when there is none."""
     number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
     prepared = session.prepared.get(number)
     if prepared is None:
-        session.client.send(encode_err(1243, "HY000", f"Unknown prepared statement handler ({number}) given to {what}"))
-        session.environment.measures.error(1243)
+        raise StatementRefused(
+            f"Unknown prepared statement handler ({number}) given to {what}", 1243, "HY000", reason="unknown-prepared"
+        )
     return prepared
 
 
@@ -209,8 +212,6 @@ def long_data(session: Session, payload: bytes) -> None:
 def reset(session: Session, payload: bytes) -> None:
     """COM_STMT_RESET: forget long data."""
     prepared = find(session, payload, "mysqld_stmt_reset")
-    if prepared is None:
-        return
     prepared.long_data.clear()
     prepared.long_error = None
     session.ok()

@@ -50,17 +50,19 @@ _LAST_GTID = b"\x09last_gtid"
 class Transaction:
     """What the session knows of its transaction besides what servers know."""
 
-    __slots__ = ("begin", "explicit", "savepoints", "writers")
+    __slots__ = ("begin", "explicit", "savepoints", "status", "writers")
 
     def __init__(self) -> None:
         self.explicit = False  # BEGIN was answered; servers hear of it with their first statement
         self.begin = b"BEGIN"  # how it began (START TRANSACTION READ ONLY, ...)
+        self.status = 0  # flags that the server added to its answer to that
         self.savepoints: list[tuple[str, bytes]] = []  # name, statement: repeated on clusters that join later
         self.writers: set[str] = set()  # clusters that were written to
 
     def clear(self) -> None:
         self.explicit = False
         self.begin = b"BEGIN"
+        self.status = 0
         self.savepoints.clear()
         self.writers.clear()
 
@@ -166,7 +168,8 @@ class Session:
         lexing = NO_BACKSLASH_ESCAPES if self.lexer.no_backslash_escapes else 0
         if self.lexer.ansi_quotes and self.environment.mariadb:
             lexing |= ANSI_QUOTES
-        return (AUTOCOMMIT if self.autocommit else 0) | (IN_TRANS if self.in_transaction else 0) | lexing
+        transaction = (IN_TRANS | self.transaction.status) if self.in_transaction else 0
+        return (AUTOCOMMIT if self.autocommit else 0) | transaction | lexing
 
     # -- the fast path -----------------------------------------------------------------------------------------------
 
@@ -226,7 +229,7 @@ class Session:
             transaction = self.transaction
             if self.next_transaction or (entry.writes and transaction.writers and not self._may_write(cluster)):
                 return None
-            if transaction.explicit and (transaction.savepoints or transaction.begin != b"BEGIN"):
+            if transaction.savepoints or (transaction.explicit and transaction.begin != b"BEGIN"):
                 return None
             server = self._server_for(entry, cluster)
             if server is None:
@@ -399,8 +402,9 @@ class Session:
                 elif self.generated is None:
                     self._settle_later(connection, entry)
                     return
-        self.diagnostics = None
-        self.warning_count = 0
+        if not entry.keeps_diagnostics:
+            self.diagnostics = None
+            self.warning_count = 0
         held = self.held
         if held:
             self._settle_held(connection)
@@ -584,8 +588,9 @@ class Session:
 
     def ok(self, affected_rows: int = 0, insert_id: int = 0, info: bytes = b"") -> None:
         """Answer OK; a statement that the proxy carried out itself."""
-        self.diagnostics = None
-        self.warning_count = 0
+        if not self.environment.mariadb:  # which keeps them over statements without tables
+            self.diagnostics = None
+            self.warning_count = 0
         self.row_count = affected_rows
         self.client.send(encode_ok(affected_rows, insert_id, self.status, 0, info))
 
@@ -651,7 +656,7 @@ class Session:
             self.killed = True
             self.interrupt()
         else:
-            self.client.lose(TurnoutError("Connection was killed", 1927, "70100"))
+            self.client.lose(None)  # clients take an unasked-for packet for the answer to their next statement
 
     def interrupt(self) -> None:
         """KILL of a statement that is not on a server yet (it waits for a connection): give it up."""

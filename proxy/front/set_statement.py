@@ -137,7 +137,8 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: t
         return
     await settle(session, connection, entry)
     session.found_rows, session.row_count = found_rows, 0
-    session.warning_count, session.diagnostics = warnings, diagnostics
+    if warnings or not session.environment.mariadb:
+        session.warning_count, session.diagnostics = warnings, diagnostics
 
 
 async def _take_over(

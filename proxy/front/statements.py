@@ -262,18 +262,19 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         if plan.statement.kind is Kind.DO:
             session.found_rows = 1
     insert_id, status = scanner.insert_id, scanner.status
-    session.warning_count = scanner.warnings if not failed else 1
     wants_warnings = failed or scanner.warnings
     if connection.aborted is not None:
         raise connection.aborted
     explicit = session.transaction.explicit or not session.autocommit
     errno = scanner.errno
     kept = held and (status & IN_TRANS or (connection.pool and connection.pool.server.cluster in session.pinned))
-    session.diagnostics = None
+    warnings = scanner.warnings
     if wants_warnings:
         session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
-        if failed:
-            session.warning_count = _row_count(session.diagnostics)
+        session.warning_count = _row_count(session.diagnostics) if failed else warnings
+    elif not entry.keeps_diagnostics:
+        session.diagnostics = None
+        session.warning_count = 0
     if failed and explicit and held and (len(session.held) > 1 or errno in _MAY_ROLL_BACK):
         if not await _still_in_transaction(session, connection):
             return

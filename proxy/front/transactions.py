@@ -11,13 +11,12 @@ import re
 from collections.abc import Sequence
 
 from parser.statement import Kind, Statement
-from proxy.errors import ServerFailed, TurnoutError
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.environment import Entry
 from proxy.front.session import Session, checked
 from proxy.plan.plan import Send
 from proxy.wire import command as com
-from proxy.wire.packets import encode_err
-from proxy.wire.status import IN_TRANS
+from proxy.wire.status import IN_TRANS, IN_TRANS_READONLY
 
 _CHAIN = re.compile(rb"\bchain\b", re.IGNORECASE)
 _NO = re.compile(rb"\bno\s+(chain|release)\b", re.IGNORECASE)
@@ -55,6 +54,7 @@ async def begin(session: Session, sql: bytes) -> None:
             if home not in session.held:
                 session.give_back(connection)
             raise
+        session.transaction.status = connection.scanner.status & IN_TRANS_READONLY
         session.hold(connection)
     else:
         for cluster in session.pinned:
@@ -158,9 +158,7 @@ async def savepoint(session: Session, statement: Statement, sql: bytes) -> None:
     known = [n for n, _ in transaction.savepoints]
     active = transaction.explicit or not session.autocommit
     if statement.kind is not Kind.SAVEPOINT and name not in known:
-        session.client.send(encode_err(1305, "42000", f"SAVEPOINT {statement.name} does not exist"))
-        session.environment.measures.error(1305)
-        return
+        raise StatementRefused(f"SAVEPOINT {statement.name} does not exist", 1305, "42000", reason="unknown-savepoint")
     for cluster, connection in list(session.held.items()):
         if cluster in session.pinned and not connection.scanner.status & IN_TRANS:
             continue
