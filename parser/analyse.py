@@ -6,8 +6,7 @@ of the shape; `literals` are used for `SHOW TURNOUT` alone, whose words are not 
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from parser import classify
@@ -32,18 +31,14 @@ def parse(shape: bytes, literals: list[bytes], *, lexer: Lexer, prepared: bool =
     text = tk.decode(shape, lexer)
     if text is None:
         return _unread(tk.words_of_text(shape, lexer), f"the text is not valid {lexer.charset}")
-    offset = functools.partial(_first_use, [], text, shape, lexer)
+    offset = tk.to_bytes_offsets(text, shape, lexer)
     long = bulk(text, lexer.ansi_quotes)
     read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None))
+    if statement.insert is not None:
+        statement = replace(statement, lexer=lexer)
     hint = read_hints(read.hints)
     return statement if hint is None else replace(statement, hint=hint)
-
-
-def _first_use(made: list[Callable[[int], int]], text: str, shape: bytes, lexer: Lexer, at: int) -> int:
-    if not made:
-        made.append(tk.to_bytes_offsets(text, shape, lexer))
-    return made[0](at)
 
 
 def _unread(words: frozenset[str], error: str) -> Statement:

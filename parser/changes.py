@@ -55,7 +55,7 @@ def read_expressions(tokens: Sequence[Token], trust: Trust) -> Meaning:
     """Expressions between commas: the tables that subqueries in them read."""
     if not any(t.word in _QUERY_WORDS for t in tokens):
         return Meaning()
-    return read_query([Token(Of.WORD, "SELECT", 0, 0), *tokens], trust)
+    return read_query([Token.made(Of.WORD, "SELECT"), *tokens], trust)
 
 
 # INSERT and REPLACE
@@ -231,7 +231,7 @@ def _with_subqueries(tokens: Sequence[Token], at: int, meaning: Meaning, trust: 
     """Add the tables that subqueries among the values read."""
     if not _has_subquery(tokens[at + 1 :]):
         return meaning
-    tree = parse_tree([Token(Of.WORD, "INSERT", 0, 0), *_plain_target(tokens, at)])
+    tree = parse_tree([Token.made(Of.WORD, "INSERT"), *_plain_target(tokens, at)])
     root = tree.root
     if not isinstance(root, exp.Insert):
         raise NotUnderstood("an INSERT with subqueries")
@@ -248,16 +248,16 @@ def _with_subqueries(tokens: Sequence[Token], at: int, meaning: Meaning, trust: 
 
 def _plain_target(tokens: Sequence[Token], at: int) -> list[Token]:
     """INTO t VALUES .. for an INSERT of any form whose values begin at token `at`; SET becomes VALUES."""
-    into = [Token(Of.WORD, "INTO", 0, 1), Token(Of.WORD, "t", 2, 3)]
+    into = [Token.made(Of.WORD, "INTO"), Token.made(Of.WORD, "t")]
     if tokens[at].word != "SET":
         return [*into, *tokens[at:]]
     end = _skip_back_alias(tokens, at, _top_level(tokens, at, ("ON", "RETURNING")))
     inside: list[Token] = []
     for _, _, expression in _assignments(tokens[at + 1 : end]):
         if inside:
-            inside.append(Token(Of.MARK, ",", 0, 1))
+            inside.append(Token.made(Of.MARK, ","))
         inside.extend(expression)
-    values = [Token(Of.WORD, "VALUES", 4, 5), Token(Of.MARK, "(", 6, 7), *inside, Token(Of.MARK, ")", 0, 1)]
+    values = [Token.made(Of.WORD, "VALUES"), Token.made(Of.MARK, "("), *inside, Token.made(Of.MARK, ")")]
     return [*into, *values, *tokens[end:]]
 
 
@@ -282,9 +282,9 @@ def read_update(tokens: Sequence[Token], trust: Trust) -> Meaning:
     plain: list[Token] = list(tokens[: begin + 1])
     for i, (_, name, expression) in enumerate(assignments):
         if i:
-            plain.append(Token(Of.MARK, ",", 0, 1))
-        plain += [Token(Of.QUOTED, name, 2, 3), Token(Of.MARK, "=", 4, 5), Token(Of.MARK, "(", 6, 7)]
-        plain += [*expression, Token(Of.MARK, ")", 8, 9)]
+            plain.append(Token.made(Of.MARK, ","))
+        plain += [Token.made(Of.QUOTED, name), Token.made(Of.MARK, "="), Token.made(Of.MARK, "(")]
+        plain += [*expression, Token.made(Of.MARK, ")")]
     tree = parse_tree([*_default_values(plain), *tokens[end:]])
     root = tree.root
     if not isinstance(root, exp.Update):

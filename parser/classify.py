@@ -22,7 +22,7 @@ from parser.select_items import read_items
 from parser.setting import kind_of_set, read_set, read_set_statement
 from parser.show import read_show
 from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
-from parser.tokens import Of, Token, words
+from parser.tokens import Of, Token, same_offset, words
 from parser.tree import NotUnderstood
 
 
@@ -61,6 +61,8 @@ def _trust(tokens: Sequence[Token]) -> Trust:
 
 
 def _built(kind: Kind, meaning: Meaning, effects: Effect) -> Statement:
+    if effects & Effect.SEQUENCE:
+        raise NotUnderstood("a sequence, which lives somewhere like a table")
     return Statement(
         kind,
         tables=meaning.tables,
@@ -141,7 +143,11 @@ def _with(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statemen
 
 def _insert(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
     kind = Kind.REPLACE if tokens[0].word == "REPLACE" else Kind.INSERT
-    return _built(kind, read_insert(tokens, source.rows, _trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    statement = _built(kind, read_insert(tokens, source.rows, _trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    if source.offset is same_offset or statement.insert is None:
+        return statement
+    spans = tuple((source.offset(start), source.offset(end)) for start, end in statement.insert.row_spans)
+    return replace(statement, insert=replace(statement.insert, row_spans=spans))
 
 
 def _update(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

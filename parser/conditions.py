@@ -115,8 +115,7 @@ def _membership(term: exp.In, tree: Tree) -> list[Constants | Same]:
     columns = _row(left)
     if columns is None:
         column = _column(left, tree)
-        values = [tree.value(choice) for choice in choices]
-        return [] if column is None else _constants(column, values)
+        return [] if column is None else _constants(column, tree.values(choices))
     rows = [_row(choice) for choice in choices]
     found: list[Constants | Same] = []
     for at, node in enumerate(columns):

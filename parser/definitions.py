@@ -45,6 +45,8 @@ def _object(tokens: Sequence[Token]) -> tuple[str, int]:
     """What is created, altered or dropped, and the index behind that word."""
     for i in range(1, min(len(tokens), 16)):
         t = tokens[i]
+        if tokens[i - 1].is_mark("="):
+            continue  # DEFINER = user
         if t.word in _OBJECTS and not (t.word == "SPATIAL" and i + 1 < len(tokens) and tokens[i + 1].word == "INDEX"):
             return t.word, i + 1
     return "", 1

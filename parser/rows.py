@@ -34,10 +34,10 @@ def _string(index: int) -> Value:
 def _values(make: Callable[[int], Value], kept: list[Value], first: int, step: int, count: int) -> Sequence[Value]:
     """`make` of first, first + step, ..; `count` of them."""
     end = first + step * count
-    if end > _KEPT:
-        return [make(index) for index in range(first, end, step)]
-    kept.extend(make(index) for index in range(len(kept), end))
-    return kept[first:end:step]
+    kept.extend(make(index) for index in range(len(kept), min(end, _KEPT)))
+    found = kept[first:end:step]
+    found.extend(make(index) for index in range(first + step * len(found), end, step))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def bulk(text: str, ansi_quotes: bool) -> Bulk | None:
                 return None
             kinds[row.group()] = kept = (row_values(inside.tokens[1:-1]), inside.holes, inside.params)
             if len(kinds) > 1:
-                tokens.append(Token(Of.MARK, ",", at, at))
+                tokens.append(Token.made(Of.MARK, ","))
             for t in inside.tokens:
                 shift = params if t.of is Of.PARAM else holes
                 tokens.append(t._replace(hole=t.hole + shift) if t.hole >= 0 else t)

@@ -49,7 +49,7 @@ def read_set(tokens: Sequence[Token], offset: Offset) -> tuple[list[Assignment],
         assignments.extend(found)
         if not found[0].constant:
             if expressions:
-                expressions.append(Token(Of.MARK, ",", part[0].start, part[0].start))
+                expressions.append(Token.made(Of.MARK, ","))
             expressions.extend(part[_value_at(part) :])
     return assignments, expressions
 

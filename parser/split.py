@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from parser.definitions import is_routine
+from parser.rows import closing, split_commas
 from parser.tokens import Token
 from parser.tree import NotUnderstood
 
@@ -32,6 +33,12 @@ def _end(tokens: Sequence[Token], begin: int) -> int:
     return next((i for i in range(begin, len(tokens)) if tokens[i].is_mark(";")), len(tokens))
 
 
+def _is_function(tokens: Sequence[Token], i: int) -> bool:
+    """IF(a, b, c) or REPEAT('x', 3), as opposed to IF (a) THEN."""
+    end = closing(tokens, i + 1) if i + 1 < len(tokens) and tokens[i + 1].is_mark("(") else None
+    return end is not None and len(split_commas(tokens[i + 2 : end])) > 1
+
+
 def _end_of_routine(tokens: Sequence[Token], begin: int) -> int:
     """The semicolon behind a stored routine: the first that is in none of its blocks."""
     depth = 0
@@ -56,7 +63,7 @@ def _end_of_routine(tokens: Sequence[Token], begin: int) -> int:
         elif word == "BEGIN" or word == "CASE":
             depth += 1
             starts = word == "BEGIN"
-        elif starts and word in ("IF", "LOOP", "WHILE", "REPEAT", "FOR"):
+        elif starts and word in _CLOSED_BY_END and not _is_function(tokens, i):
             depth += 1
             starts = word in ("LOOP", "REPEAT")
         elif word == "LOOP" and depth and i and tokens[i - 1].word not in ("END", ""):

@@ -73,6 +73,11 @@ class Token(NamedTuple):
         """The keyword it may be, in upper case; empty for all that is not an unquoted word."""
         return self.text.upper() if self.of is Of.WORD else ""
 
+    @classmethod
+    def made(cls, of: Of, text: str) -> Token:
+        """A token that stands nowhere in the statement."""
+        return cls(of, text, -1, -2)
+
     def is_name(self) -> bool:
         return self.of is Of.WORD or self.of is Of.QUOTED
 
@@ -195,10 +200,15 @@ def decode(data: bytes, lexer: Lexer) -> str | None:
     return text if text.encode(codec) == data else None
 
 
+def same_offset(at: int) -> int:
+    """For texts of one byte a character."""
+    return at
+
+
 def to_bytes_offsets(text: str, data: bytes, lexer: Lexer) -> Callable[[int], int]:
     """A function from offsets in `text` to offsets in `data`, of which it is the decoded form."""
     if len(text) == len(data):
-        return lambda at: at
+        return same_offset
     codec = _CODECS[lexer.charset]
     positions: list[int] = []
     offsets: list[int] = []

@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from parser.statement import Hole, Param, Value, Word
+from parser.rows import value_of
+from parser.statement import Hole, Opaque, Param, Value, Word
 from parser.tokens import Of, Token
 from parser.vocabulary import vocabulary
 
@@ -29,6 +31,7 @@ class NotUnderstood(Exception):
 
 _NUMBER = 7770000000
 _PARAM = 8880000000
+_LIST = 9990000000
 _STRING = "$.h"  # also a JSON path, which `->` wants
 _DOUBLE_QUOTED = "$.d"
 _MAX_DEPTH = 60  # the compiled parser recurses on the C stack, which cannot raise RecursionError
@@ -44,17 +47,26 @@ _PREFIX_MARKS = frozenset("-+!~({[")
 class Tree:
     """The syntax tree of one statement, and how its literals and names are those of the shape."""
 
-    __slots__ = ("_names", "root")
+    __slots__ = ("_lists", "_names", "root")
 
-    def __init__(self, root: exp.Expression, names: Sequence[str]) -> None:
+    def __init__(self, root: exp.Expression, rendered: Rendered) -> None:
         self.root = root
-        self._names = names
+        self._names = rendered.names
+        self._lists = rendered.lists
 
     def name(self, identifier: str) -> str:
         """The name that stands in the shape."""
         if identifier.startswith("q__") and identifier[3:].isdigit():
             return self._names[int(identifier[3:])]
         return identifier
+
+    def values(self, choices: Sequence[exp.Expression]) -> list[Value | None]:
+        """The constants of an IN list, None for other expressions."""
+        if len(choices) == 1 and isinstance(choices[0], exp.Literal) and choices[0].this.isdigit():
+            number = int(choices[0].this) - _LIST
+            if 0 <= number < len(self._lists):
+                return list(self._lists[number])
+        return [self.value(choice) for choice in choices]
 
     def value(self, node: exp.Expression | None) -> Value | None:
         """The constant that a node is, or None for any other expression."""
@@ -83,18 +95,64 @@ def _literal(node: exp.Literal, negative: bool) -> Value | None:
     number = int(text)
     if _NUMBER <= number < _PARAM:
         return Hole(number - _NUMBER, False, negative)
-    if number >= _PARAM and not negative:
+    if _PARAM <= number < _LIST and not negative:
         return Param(number - _PARAM)
     return None
 
 
-def render(tokens: Sequence[Token]) -> tuple[str, list[str]]:
-    """The text for sqlglot, and the names that stand-ins in it stand for. Raises NotUnderstood if nested too deeply."""
+@dataclass(slots=True)
+class Rendered:
+    """Text for sqlglot; the names that its stand-ins stand for, and the long IN lists likewise."""
+
+    text: str = ""
+    names: list[str] = field(default_factory=list)
+    lists: list[list[Value]] = field(default_factory=list)
+
+
+_LONG_LIST = 8  # of more constants than these, sqlglot sees one
+
+
+def _without_long_lists(tokens: Sequence[Token], lists: list[list[Value]]) -> Sequence[Token]:
+    """`IN (1, 2, 3, ..)` with one stand-in for all of the constants."""
+    kept: list[Token] = []
+    done = i = 0
+    while i < len(tokens):
+        if tokens[i].word == "IN" and i + 2 * _LONG_LIST < len(tokens) and tokens[i + 1].is_mark("("):
+            found = _constants(tokens, i + 2)
+            if len(found) > _LONG_LIST:
+                end = i + 2 + 2 * len(found) - 1
+                if end < len(tokens) and tokens[end].is_mark(")"):
+                    number = Token.made(Of.NUMBER, "")._replace(hole=_LIST - _NUMBER + len(lists))
+                    kept += [*tokens[done : i + 2], number]
+                    lists.append(found)
+                    done = i = end
+        i += 1
+    return [*kept, *tokens[done:]] if done else tokens
+
+
+def _constants(tokens: Sequence[Token], at: int) -> list[Value]:
+    """The constants, one token each, that stand between commas from `at` on."""
+    found: list[Value] = []
+    while at < len(tokens):
+        value = value_of(tokens[at : at + 1])
+        if isinstance(value, Opaque):
+            break
+        found.append(value)
+        if at + 1 >= len(tokens) or not tokens[at + 1].is_mark(","):
+            break
+        at += 2
+    return found
+
+
+def render(tokens: Sequence[Token]) -> Rendered:
+    """The text for sqlglot. Raises NotUnderstood if it is nested too deeply."""
+    rendered = Rendered()
+    tokens = _without_long_lists(tokens, rendered.lists)
     parts: list[str] = []
-    names: list[str] = []
+    names = rendered.names
     depth = chain = 0
     open_joins = [0]  # joins whose ON or USING is still to come, for every parenthesis that is open
-    end = -1
+    end: int | None = None
     for t in tokens:
         of = t.of
         if of is Of.MARK:
@@ -145,11 +203,12 @@ def render(tokens: Sequence[Token]) -> tuple[str, list[str]]:
                 piece = "@v"
         if chain > _MAX_CHAIN:
             raise NotUnderstood("nested too deeply")
-        if t.start > end >= 0:
+        if t.start != end and end is not None:
             parts.append(" ")
         parts.append(piece)
         end = t.end
-    return "".join(parts), names
+    rendered.text = "".join(parts)
+    return rendered
 
 
 def _stand_in(name: str, names: list[str]) -> str:
@@ -159,13 +218,13 @@ def _stand_in(name: str, names: list[str]) -> str:
 
 def parse_tree(tokens: Sequence[Token]) -> Tree:
     """The tree of one statement. Raises NotUnderstood."""
-    text, names = render(tokens)
+    rendered = render(tokens)
     if any(t.is_name() and t.text.startswith("q__") for t in tokens):
         raise NotUnderstood("a name that looks like one of our stand-ins")
     if sum(t.word in ("UNION", "INTERSECT", "EXCEPT") for t in tokens) > _MAX_DEPTH:
         raise NotUnderstood("nested too deeply")
     try:
-        trees = sqlglot.parse(text, dialect="mysql")
+        trees = sqlglot.parse(rendered.text, dialect="mysql")
     except (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
         # Besides its own errors the library raises Python's on text that it does not expect.
         raise NotUnderstood(f"sqlglot: {_first_line(error)}") from error
@@ -175,7 +234,7 @@ def parse_tree(tokens: Sequence[Token]) -> Tree:
     for node in root.walk():
         if isinstance(node, (exp.Command, exp.Alter, exp.Create)):
             raise NotUnderstood("sqlglot does not know the statement")
-    return Tree(root, names)
+    return Tree(root, rendered)
 
 
 def _first_line(error: Exception) -> str:
