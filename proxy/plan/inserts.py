@@ -17,7 +17,7 @@ from proxy.plan.keys import form_text
 from proxy.plan.pins import conditions
 from proxy.plan.places import Place
 from proxy.plan.plan import Plan, Reply, Route, Send, ValueOf
-from proxy.plan.rows import fixed_cluster, key_pins, key_placement, plan_rows
+from proxy.plan.rows import beside, fixed_cluster, key_pins, key_placement, plan_rows
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import KeyPin, constant, route_to, values_text
 from proxy.plan.sharding import Placement
@@ -129,6 +129,8 @@ def _plan_sharded(asked: Case, target: Place) -> Plan:
     assert insert is not None
     required = fixed_cluster(asked)
     placed = key_placement(asked, target)
+    if required is not None and required not in placed.sharding.clusters:
+        raise beside(asked, target, required)
     schema = asked.schema(insert.table)
     assert schema is not None
     if insert.from_select:

@@ -12,14 +12,15 @@ from parser.statement import Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
+from proxy.plan.around import plan_explain, plan_set_statement
 from proxy.plan.case import Case, case, with_traits
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
 from proxy.plan.local import plan_local
 from proxy.plan.places import check_views
-from proxy.plan.plan import Local, Plan, Refuse
+from proxy.plan.plan import Plan, Refuse
 from proxy.plan.rows import plan_rows
-from proxy.plan.server_work import plan_explain, plan_server_work
+from proxy.plan.server_work import plan_server_work
 from proxy.rules.model import Rules
 
 
@@ -35,6 +36,8 @@ def plan(statement: Statement, rules: Rules, catalog: Catalog, database: str | N
 def _plan(asked: Case) -> Plan:
     statement = asked.statement
     _check_hint(asked)
+    if statement.kind is Kind.SET and statement.inner is not None:
+        return _set_statement(asked)
     local = plan_local(asked)
     if local is not None:
         return local
@@ -44,8 +47,7 @@ def _plan(asked: Case) -> Plan:
         plan = asked.forward(hint.cluster, "a hint names the cluster")
     else:
         plan = _by_kind(asked)
-    if not isinstance(plan, Local):
-        plan = with_traits(plan, asked)
+    plan = with_traits(plan, asked)
     if statement.insert is not None:
         known, explicit = generated_id(statement, asked.schema(statement.insert.table))
         plan = dataclasses.replace(plan, generated_id=known, explicit_ids=explicit)
@@ -71,6 +73,15 @@ def _explain(asked: Case) -> Plan:
         return plan_rows(asked)
     inner_asked = case(inner, asked.rules, asked.catalog, asked.database)
     return plan_explain(asked, _plan(inner_asked))
+
+
+def _set_statement(asked: Case) -> Plan:
+    inner = asked.statement.inner
+    assert inner is not None
+    if asked.statement.hint is not None:
+        inner = dataclasses.replace(inner, hint=asked.statement.hint)
+    plan = plan_set_statement(asked, _plan(case(inner, asked.rules, asked.catalog, asked.database)))
+    return dataclasses.replace(plan, effects=asked.statement.effects)
 
 
 def _check_hint(asked: Case) -> None:

@@ -28,16 +28,15 @@ class Refusal:
 
 CROSS_CLUSTER = Refusal(
     "cross-cluster",
-    "{first} is on cluster {first_cluster} and {second} on cluster {second_cluster}: Turnout cannot yet answer one "
-    "statement from two clusters.",
-    "Query them one after the other, or give both tables the same `cluster:`, or make the smaller one "
-    "`everywhere: true`.",
+    "{first} is on cluster {first_cluster} and {second} on cluster {second_cluster}: Turnout cannot yet carry out one "
+    "statement on two clusters.",
+    "Use a statement for each, or give both tables the same `cluster:`, or make the smaller one `everywhere: true`.",
 )
 SHARDED_AND_FIXED = Refusal(
     "sharded-with-other-cluster",
     "{sharded} is sharded by {column} and {fixed} is on cluster {cluster}: Turnout can answer this only when the rows "
     "of {sharded} are on {cluster} too.",
-    "Query them one after the other, or make {fixed} `everywhere: true`.",
+    "Use a statement for each, or make {fixed} `everywhere: true`.",
 )
 SHARDS_APART = Refusal(
     "not-one-shard",
@@ -214,9 +213,14 @@ SQL_PREPARE = Refusal(
     "{verb} hides a statement in a string, and tables of this installation are on several clusters.",
     "Use the client library's prepared statements instead.",
 )
+SET_STATEMENT = Refusal(
+    "set-statement",
+    "SET STATEMENT cannot be put around {verb}, which Turnout answers itself.",
+    "Use SET SESSION before it.",
+)
 EXPLAIN_WRITES = Refusal(
     "explain-of-several-writes",
-    "The statement would write to {table} on clusters {clusters}; ANALYZE would carry it out on one of them only.",
+    "ANALYZE carries the statement out, which writes on clusters {clusters}, and its answer is that of one.",
     "Explain it with a condition that leads to one shard, or with /* turnout: cluster=NAME */.",
 )
 
@@ -224,7 +228,8 @@ EXPLAIN_WRITES = Refusal(
 
 NOT_UNDERSTOOD = Refusal(
     "not-understood",
-    "Turnout could not read this statement, and it mentions `{word}`, which has left home. {error}",
+    "Turnout could not read this statement{why}, and it mentions `{word}`, which is not, or not only, on cluster "
+    "{cluster}.",
     "Write it differently, or say where it runs: /* turnout: cluster=NAME */.",
 )
 SEVERAL_STATEMENTS = Refusal(

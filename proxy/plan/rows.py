@@ -91,6 +91,9 @@ def key_pins(
 def _plan_sharded(asked: Case, required: str | None) -> Plan:
     tables = asked.sharded
     placements = {table.ref.index: key_placement(asked, table) for table in tables}
+    for table in tables:
+        if required is not None and required not in table_clusters(asked.rules, _entry(table)):
+            raise beside(asked, table, required)
     found = conditions(asked.statement, asked.schema)
     moves = _moves(asked, placements)
     pins = key_pins(asked, tables, placements, found)
@@ -109,6 +112,13 @@ def _plan_sharded(asked: Case, required: str | None) -> Plan:
         required=required,
         any_cluster=required or table_clusters(asked.rules, _entry(tables[0]))[0],
         moves=moves,
+    )
+
+
+def beside(asked: Case, table: Place, cluster: str) -> StatementRefused:
+    """The refusal of a sharded table beside one that is on `cluster`."""
+    return refusals.SHARDED_AND_FIXED.error(
+        sharded=table.label, column=table.key, fixed=asked.fixed[0].label, cluster=cluster
     )
 
 
@@ -137,10 +147,7 @@ def _scatter(asked: Case, found: Conditions, required: str | None, moves: bool, 
     """To all shards, if that is exact. Raises StatementRefused."""
     tables = asked.sharded
     if required is not None:
-        fixed = asked.fixed[0]
-        raise refusals.SHARDED_AND_FIXED.error(
-            sharded=tables[0].label, column=tables[0].key, fixed=fixed.label, cluster=required
-        )
+        raise beside(asked, tables[0], required)
     if moves:
         raise refusals.UPDATE_KEY.error(table=tables[0].label, column=tables[0].key)
     problem = scatter_problem(asked, found)

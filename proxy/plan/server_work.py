@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 from parser.statement import Kind
 from proxy.plan import refusals
-from proxy.plan.case import Case, writes
-from proxy.plan.inserts import InsertRows
+from proxy.plan.case import Case
 from proxy.plan.places import (
     Place,
     check_views,
@@ -19,10 +17,8 @@ from proxy.plan.places import (
     table_clusters,
     words_elsewhere,
 )
-from proxy.plan.plan import Forward, Local, Plan, Refuse
+from proxy.plan.plan import Plan
 from proxy.plan.rows import fixed_cluster, plan_rows
-from proxy.plan.shard_routes import ByKey, Scatter
-from proxy.plan.write_all import WriteAll
 from proxy.rules.model import Rules
 
 
@@ -41,7 +37,9 @@ def plan_server_work(asked: Case) -> Plan:
         return _plan_table_work(asked)
     if kind in (Kind.UNKNOWN, Kind.MULTI):
         return _plan_unread(asked)
-    return asked.forward(asked.home)  # CALL, XA, UNLOCK TABLES
+    if kind is Kind.CALL:
+        return _plan_call(asked)
+    return asked.forward(asked.home)  # XA, UNLOCK TABLES
 
 
 def _hints(clusters: Iterable[str]) -> str:
@@ -116,6 +114,18 @@ def clusters_in_use(rules: Rules) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*homes, *(c for table in left_home(rules) for c in table_clusters(rules, table)))))
 
 
+def _plan_call(asked: Case) -> Plan:
+    """CALL, to its database's home. What the procedure touches is not known; its arguments may hold subqueries."""
+    home = home_of(asked.rules, asked.statement.detail or asked.database)
+    elsewhere = next((table for table in asked.places if not table.everywhere and table.cluster != home), None)
+    if elsewhere is not None:
+        clusters = _clusters(asked, elsewhere)
+        raise refusals.TABLE_WORK_ON_SEVERAL.error(
+            what=f"CALL (here on {home})", table=elsewhere.label, clusters=", ".join(clusters), hints=_hints(clusters)
+        )
+    return asked.forward(home)
+
+
 def _plan_account(asked: Case) -> Plan:
     cluster = one_place(asked.rules)
     if cluster is None:
@@ -160,38 +170,6 @@ def _plan_unread(asked: Case) -> Plan:
             raise refusals.SEVERAL_STATEMENTS.error(word=elsewhere[0])
         return asked.forward(asked.home, "several statements, none of which concerns the session or another cluster")
     if elsewhere:
-        raise refusals.NOT_UNDERSTOOD.error(word=elsewhere[0], error=statement.error)
+        why = f" ({statement.error})" if statement.error else ""
+        raise refusals.NOT_UNDERSTOOD.error(word=elsewhere[0], cluster=asked.home, why=why)
     return asked.forward(asked.home, "not understood, but it mentions nothing that has left home")
-
-
-def plan_explain(asked: Case, inner: Plan) -> Plan:
-    """EXPLAIN: where the statement itself goes; the first of its clusters where it reads on several.
-
-    ANALYZE carries the statement out, so that one which writes on several clusters is refused.
-    """
-    statement = asked.statement
-    if isinstance(inner, Refuse):
-        raise inner.error.with_traceback(None)
-    if isinstance(inner, Local):
-        return asked.forward(asked.home)
-    if isinstance(inner, Forward):
-        return asked.forward(inner.cluster, *inner.notes)
-    changes = writes(statement)
-    if isinstance(inner, ByKey):
-        fallback = plan_explain(asked, inner.fallback) if not isinstance(inner.fallback, Refuse) else inner.fallback
-        return dataclasses.replace(inner, statement=statement, fallback=fallback)
-    if isinstance(inner, Scatter) and not changes:
-        first = inner.clusters[0]
-        return asked.forward(first, f"the statement itself goes to {', '.join(inner.clusters)}: the first explains it")
-    table = asked.statement.inner.tables[0].name if asked.statement.inner else ""
-    if isinstance(inner, InsertRows):
-        several = refusals.EXPLAIN_WRITES
-        return dataclasses.replace(
-            inner, statement=statement, together=lambda clusters: several.error(table=table, clusters=clusters)
-        )
-    clusters: tuple[str, ...] = ()
-    if isinstance(inner, Scatter):
-        clusters = inner.clusters
-    elif isinstance(inner, WriteAll):
-        clusters = tuple(send.cluster for send in inner.fixed.sends)
-    raise refusals.EXPLAIN_WRITES.error(table=table, clusters=", ".join(clusters))

@@ -156,12 +156,13 @@ class ByKey(Plan):
             lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
         if self.required is not None:
             lines.append(("only if on", self.required))
-        fallback = self.fallback.describe()
-        lines.append(("otherwise", "; ".join(f"{what}: {value}" for what, value in fallback if what not in _TRAITS)))
+        fallback = dict(self.fallback.describe())
+        kind = fallback["plan"]
+        lines.append(("otherwise", " ".join([kind, *(fallback[what] for what in _FALLBACK if what in fallback)])))
         return [*lines, *self.traits()]
 
 
-_TRAITS = frozenset({"runs on", "pins", "last insert id", "note"})
+_FALLBACK = ("cluster", "clusters", "reason")  # what is said of a fallback
 
 
 def values_text(values: tuple[Value, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from zlib import crc32
 
 import pytest
@@ -25,7 +26,7 @@ from parser.statement import (
     Value,
     Word,
 )
-from proxy.back.catalog import EMPTY
+from proxy.back.catalog import EMPTY, Catalog
 from proxy.errors import StatementRefused
 from proxy.plan.plan import Do, Forward, Local, Plan, Refuse, Reply, Unknown
 from proxy.plan.planner import plan
@@ -370,6 +371,25 @@ def test_copies_must_not_fill_in_values_of_their_own(
     assert found.error.reason == reason
 
 
+def test_copies_with_triggers_or_several_unique_keys_may_come_to_differ() -> None:
+    def with_schema(statement: Statement, **changed: object) -> Plan:
+        tables = {
+            key: dataclasses.replace(schema, **changed) if key[2] == "countries" else schema  # type: ignore[arg-type]
+            for key, schema in CATALOG.tables.items()
+        }
+        return plan(statement, RULES, Catalog(tables), "shop")
+
+    row = (Hole(0, True), Hole(1, True))
+    plain = insert("countries", None, row)
+    upsert = insert("countries", None, row, on_duplicate=("name",))
+    assert not isinstance(with_schema(plain), Refuse)
+    assert not isinstance(with_schema(upsert), Refuse)
+    assert isinstance(with_schema(plain, has_triggers=True), Refuse)
+    assert not isinstance(with_schema(plain, unique_keys=(("code",), ("name",))), Refuse)
+    assert isinstance(with_schema(upsert, unique_keys=(("code",), ("name",))), Refuse)
+    assert isinstance(plan(plain, RULES, EMPTY, "shop"), Refuse)
+
+
 def test_copies_that_are_given_every_value() -> None:
     row = (Hole(0, False), Hole(1, True), Hole(2, True))
     found = planned(insert("currencies", ("id", "code", "changed"), row))
@@ -431,13 +451,14 @@ def test_a_computed_user_variable_keeps_the_session_where_it_was_computed() -> N
         (Effect.TEMPORARY_TABLE, "temporary table"),
         (Effect.SESSION_LOCK, "session lock"),
         (Effect.SETS_USER_VARIABLE, "user variable"),
-        (Effect.CALC_FOUND_ROWS, "found rows"),
+        (Effect.UNKNOWN_FUNCTION, "stored function"),
+        (Effect.CALC_FOUND_ROWS, ""),
         (Effect.LOCAL_INFILE, "local infile"),
     ],
 )
 def test_state_that_cannot_be_carried_pins(effect: Effect, reason: str) -> None:
     found = planned(Statement(Kind.SELECT, (table("photos"),), (Block(0, None),), effect))
-    assert (found.pins, found.pin_cluster, found.replica_ok) == (reason, "media", False)
+    assert (found.pins, found.pin_cluster, found.replica_ok) == (reason, "media" if reason else "", False)
 
 
 def test_reads_may_go_to_replicas_where_all_tables_say_so() -> None:
@@ -531,8 +552,8 @@ def test_show_about_a_table_goes_where_the_table_is() -> None:
 
 
 def test_explain_goes_where_the_statement_goes() -> None:
-    def explain(inner: Statement) -> Plan:
-        return planned(Statement(Kind.EXPLAIN, inner=inner))
+    def explain(inner: Statement, name: str = "explain") -> Plan:
+        return planned(Statement(Kind.EXPLAIN, inner=inner, name=name))
 
     found = explain(select("photos"))
     assert isinstance(found, Forward)
@@ -544,7 +565,10 @@ def test_explain_goes_where_the_statement_goes() -> None:
     assert [s.cluster for s in found.route(shop.values(5), b"").sends] == [shard(5)]
     assert [s.cluster for s in found.route(shop.values(Unknown.UNKNOWN), b"").sends] == ["shard0"]
     delete = Statement(Kind.DELETE, (table("orders", access=Access.WRITE),), (Block(0, None),), Effect.WRITES)
-    assert isinstance(explain(delete), Refuse)
+    assert isinstance(explain(delete), Forward)
+    assert isinstance(explain(delete, "analyze"), Refuse)
+    assert explain(Statement(Kind.DELETE, (table("users"),), effects=Effect.WRITES), "analyze").writes
+    assert not explain(Statement(Kind.DELETE, (table("users"),), effects=Effect.WRITES)).writes
     assert isinstance(explain(select("users", "photos")), Refuse)
 
 

@@ -1,0 +1,65 @@
+"""Statements around others: EXPLAIN and ANALYZE <statement>, MariaDB's SET STATEMENT .. FOR <statement>."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from proxy.plan import refusals
+from proxy.plan.case import Case, writes
+from proxy.plan.inserts import InsertRows
+from proxy.plan.plan import Forward, Local, Plan, Refuse
+from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.write_all import WriteAll
+
+
+def plan_explain(asked: Case, inner: Plan) -> Plan:
+    """EXPLAIN: where the statement itself goes; the first of its clusters where these are several.
+
+    ANALYZE carries the statement out, so that one which writes on several clusters is refused. Raises StatementRefused.
+    """
+    if isinstance(inner, Refuse):
+        raise inner.error.with_traceback(None)
+    if isinstance(inner, Local):
+        return asked.forward(asked.home)
+    if isinstance(inner, Forward):
+        return asked.forward(inner.cluster, *inner.notes)
+    if isinstance(inner, ByKey):
+        fallback = inner.fallback if isinstance(inner.fallback, Refuse) else plan_explain(asked, inner.fallback)
+        return dataclasses.replace(inner, statement=asked.statement, fallback=fallback)
+    clusters = _clusters(inner)
+    if writes(asked.statement):
+        if isinstance(inner, InsertRows):
+            return _unsplit(asked, inner, clusters)
+        raise refusals.EXPLAIN_WRITES.error(clusters=", ".join(clusters))
+    return asked.forward(clusters[0], f"the statement itself goes to {', '.join(clusters)}: the first explains it")
+
+
+def _clusters(plan: Plan) -> tuple[str, ...]:
+    if isinstance(plan, Scatter):
+        return plan.clusters
+    if isinstance(plan, WriteAll):
+        return tuple(send.cluster for send in plan.fixed.sends)
+    assert isinstance(plan, InsertRows)
+    return tuple(dict.fromkeys(plan.placement.sharding.clusters))
+
+
+def _unsplit(asked: Case, inner: InsertRows, clusters: tuple[str, ...]) -> Plan:
+    several = refusals.EXPLAIN_WRITES.error(clusters=", ".join(clusters))
+    return dataclasses.replace(inner, statement=asked.statement, together=lambda _: several.with_traceback(None))
+
+
+def plan_set_statement(asked: Case, inner: Plan) -> Plan:
+    """SET STATEMENT a = b FOR ..: goes where the statement inside goes. Raises StatementRefused."""
+    if isinstance(inner, Refuse):
+        raise inner.error.with_traceback(None)
+    if isinstance(inner, Local):
+        raise refusals.SET_STATEMENT.error(verb=asked.verb_of(inner.statement))
+    if isinstance(inner, InsertRows):
+        table = inner.table
+        why = "is inside of SET STATEMENT"
+        return dataclasses.replace(
+            inner,
+            statement=asked.statement,
+            together=lambda clusters: refusals.SPLIT_NEEDS_ONE.error(table=table, clusters=clusters, why=why),
+        )
+    return dataclasses.replace(inner, statement=asked.statement)

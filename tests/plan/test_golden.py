@@ -1,0 +1,77 @@
+"""SQL text -> plan, as `golden/*.txt` say. `python -m tests.plan.test_golden` writes them anew from what is planned.
+
+A golden file is a list of statements, each on one line, with the plan's description indented below; `#` begins a
+comment, and `## transactions: single` or `## database: stats` set what follows under.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parser.analyse import parse
+from parser.shape import lexer
+from proxy.errors import StatementRefused
+from proxy.front.values import TextValues
+from proxy.plan.plan import Local, Refuse, Reply
+from proxy.plan.planner import plan
+from tests.plan import shop
+
+FOLDER = Path(__file__).with_name("golden")
+FILES = sorted(FOLDER.glob("*.txt"))
+RULES = {transactions: shop.rules(transactions) for transactions in ("single", "best_effort")}
+CATALOG = shop.catalog()
+
+
+def described(sql: str, transactions: str = "best_effort", database: str | None = "shop") -> list[str]:
+    """The plan of a statement, and where it goes with the literals that it has."""
+    text = sql.encode()
+    shape, literals = lexer().shape(text)
+    statement = parse(shape, literals, lexer=lexer(), prepared=False)
+    made = plan(statement, RULES[transactions], CATALOG, database)
+    lines = [f"{what}: {value}" for what, value in made.describe()]
+    if isinstance(made, Local | Refuse):
+        return lines
+    try:
+        route = made.route(TextValues(literals, lexer()), text)
+    except StatementRefused as refusal:
+        return [*lines, f"here: refused, {refusal.reason}: {refusal.message}"]
+    targets = ", ".join(send.cluster for send in route.sends)
+    lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
+    lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
+    return lines
+
+
+def rewritten(text: str) -> str:
+    """The golden file with every description replaced by what is planned now."""
+    settings: dict[str, str] = {}
+    lines = []
+    for line in text.splitlines():
+        if line.startswith("## "):
+            name, _, value = line[3:].partition(": ")
+            settings[name] = value
+        if not line.startswith(" "):
+            lines.append(line)
+            if line and not line.startswith("#"):
+                lines += [f"    {each}" for each in described(line, **settings)]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden(path: Path) -> None:
+    text = path.read_text()
+    assert text == rewritten(text)
+
+
+def test_there_are_golden_files_with_every_kind_of_plan() -> None:
+    text = "".join(path.read_text() for path in FILES)
+    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "refuse"):
+        assert f"    plan: {kind}\n" in text, kind
+    for reply in Reply:
+        assert f", {reply.value}\n" in text, reply
+
+
+if __name__ == "__main__":
+    for golden in FILES:
+        golden.write_text(rewritten(golden.read_text()))
