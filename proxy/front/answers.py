@@ -17,6 +17,7 @@ from proxy.wire.resultset import (
     ResultsetReader,
     encode_resultset,
     frame_resultset,
+    int_column,
     text_column,
 )
 
@@ -132,10 +133,16 @@ def count_column(name: str) -> ColumnDefinition:
     return number_column(name, unsigned=True, nullable=True)
 
 
-def table_response(columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]], status: int) -> bytes:
-    """Rows of our own (SHOW TURNOUT ..) as a text result set."""
+def table_response(columns: Sequence[str], rows: Sequence[Sequence[str | int | float | None]], status: int) -> bytes:
+    """Rows of our own (SHOW TURNOUT ..) as a text result set; columns of whole numbers only are numbers."""
+    definitions = [
+        int_column(name)
+        if rows and all(isinstance(row[i], int) and not isinstance(row[i], bool) for row in rows)
+        else text_column(name)
+        for i, name in enumerate(columns)
+    ]
     return encode_resultset(
-        [text_column(name) for name in columns],
+        definitions,
         [[None if value is None else str(value).encode("utf-8", "replace") for value in row] for row in rows],
         status,
     )

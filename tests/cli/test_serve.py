@@ -86,7 +86,6 @@ def test_what_clients_do_is_seen(shop_servers: Shop, turnout: Start) -> None:
         client.close()
 
 
-@pytest.mark.xfail(strict=True, reason="Session.on_end does not call Listener.slow: only the task path logs")
 def test_slow_statements_are_logged_without_their_values(shop_servers: Shop, turnout: Start) -> None:
     proxy = turnout(rules(shop_servers))
     client = connected(proxy)
