@@ -40,13 +40,13 @@ class Workshop:
 
 
 def _of(driver: Driver, *lacks: str, differs: Mapping[str, object] | None = None, sqlstates: bool = True) -> Client:
-    tls_by_itself = isinstance(driver, Connector)
+    tls_by_itself = isinstance(driver, PyMySQL | Connector)
     return Client(driver.play, driver.log_in, frozenset(lacks), differs or {}, sqlstates, tls_by_itself)
 
 
 def _shell(workshop: Workshop) -> Client:
     lacks = frozenset(("own id", "LAST_INSERT_ID()", "updated", "ping", "changed user", "reset"))
-    return Client(shell.play, shell.log_in, lacks, {"insert ids": ["1", "2", "3"]})
+    return Client(shell.play, shell.log_in, lacks, {"insert ids": ["1", "2", "3"]}, tls_by_itself=True)
 
 
 def _pymysql(workshop: Workshop) -> Client:
@@ -54,7 +54,8 @@ def _pymysql(workshop: Workshop) -> Client:
 
 
 def _mysqlclient(workshop: Workshop) -> Client:
-    return _of(MySQLClient(), "reset", sqlstates=False)
+    differs = {"info": "Rows matched: 2  Changed: 0  Warnings: 0"}
+    return _of(MySQLClient(), "reset", differs=differs, sqlstates=False)
 
 
 def _connector(workshop: Workshop, pure: bool) -> Client:
@@ -87,6 +88,7 @@ def _sqlalchemy(workshop: Workshop, driver: str) -> Client:
             "isolation": ["SERIALIZABLE", "REPEATABLE READ"],
         },
         sqlstates=driver != "mysqldb",
+        tls_by_itself=driver == "pymysql",
     )
 
 

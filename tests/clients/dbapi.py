@@ -72,6 +72,10 @@ class Driver(ABC):
         """False: the driver cannot."""
         return False
 
+    def info(self, connection: Any) -> str | None:
+        """What the server said of the last statement in words, where the driver shows it."""
+        return None
+
     def reset(self, connection: Any) -> bool:
         """False: the driver cannot."""
         return False
@@ -166,6 +170,8 @@ class Driver(ABC):
     def _transactions(self, connection: Any, seen: Seen) -> None:
         update = "UPDATE notes SET note = 'changed' WHERE id > 3"
         seen["updated"] = [self.execute(connection, update)[1], self.execute(connection, update)[1]]
+        if (info := self.info(connection)) is not None:
+            seen["info"] = info
         connection.commit()
         for end in ("rollback", "commit"):
             self.execute(connection, "INSERT INTO notes (note) VALUES (%s)", (end,))

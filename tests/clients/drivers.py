@@ -60,6 +60,9 @@ class MySQLClient(Driver):
     def streaming(self, connection: Any) -> Any:
         return connection.cursor(self._module.cursors.SSCursor)
 
+    def info(self, connection: Any) -> str | None:
+        return str(connection.info())
+
     def change_user(self, connection: Any, target: Target) -> bool:
         connection.change_user(target.user, target.password, target.database)
         return True

@@ -166,7 +166,7 @@ def _errors(target: Target) -> list[Error]:
 def _killed(target: Target) -> list[str | None]:
     """Killed by itself; the shell then connects again, and says so."""
     shell = Shell(target, "--reconnect", "--force")
-    shell.say("KILL CONNECTION_ID()")
+    shell.say("KILL CONNECTION_ID()", "DO 1")
     again = shell.select("SELECT 'again'")
     answers = shell.run()
     return ["lost" if answers.errors else "still there", answers.value(again)]

@@ -111,7 +111,6 @@ async function transactions (connection, seen) {
   const second = (await run(connection, update))[0]
   seen.updated = [first.affectedRows, second.affectedRows]
   seen['changed rows'] = [first.changedRows, second.changedRows] // read from the text of the OK packet
-  seen.info = first.info
   for (const end of ['rollback', 'commit']) {
     await connection.beginTransaction()
     await run(connection, 'INSERT INTO notes (note) VALUES (?)', [end])
