@@ -17,7 +17,7 @@ Error = list[int | str | None]
 
 DATABASE, SECOND_DATABASE = "clients", "second"
 UNKNOWN_DATABASE = "nowhere"
-PASSWORD, WRONG_PASSWORD = "it's a \"secret\" \\ & 100% $ok", "wrong"  # ASCII: drivers disagree about the rest
+PASSWORD, WRONG_PASSWORD = 'it\'s a "secret" \\ & 100% $ok', "wrong"  # ASCII: drivers disagree about the rest
 NATIVE, SHA2 = "native", "sha2"  # accounts, named for what their clients are asked for
 
 TABLES = (
@@ -36,7 +36,7 @@ SECOND_TABLES = (
     f"INSERT INTO {SECOND_DATABASE}.marks VALUES ('marked')",
 )
 
-LABEL = "Žluťoučký kůň 東京 🚂 e\u0301 العربية \"quoted\" it's 100% back\\slash\ttab\nline"
+LABEL = 'Žluťoučký kůň 東京 🚂 e\u0301 العربية "quoted" it\'s 100% back\\slash\ttab\nline'
 DATA = bytes(range(256))
 BIG = bytes(range(256)) * 8192 + b"an odd end"  # a little over 2 MB, every byte in it
 NOTES = ("first", "second", "third", "fourth", "fifth")

@@ -164,9 +164,9 @@ def _errors(target: Target) -> list[Error]:
 
 
 def _killed(target: Target) -> list[str | None]:
-    """Killed by itself; the shell then connects again, and says so."""
-    shell = Shell(target, "--reconnect", "--force")
+    shell = Shell(target)
     shell.say("KILL CONNECTION_ID()", "DO 1")
+    state = "lost" if shell.run().errors else "still there"
+    shell = Shell(target)
     again = shell.select("SELECT 'again'")
-    answers = shell.run()
-    return ["lost" if answers.errors else "still there", answers.value(again)]
+    return [state, shell.run().value(again)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -35,15 +36,20 @@ every_account = pytest.mark.parametrize("user", [NATIVE, SHA2])
 every_transport = pytest.mark.parametrize("transport", ["plain", "tls"])
 
 
-@pytest.fixture(scope="session")
-def on_server(server: MariaDB) -> Callable[[Client, str], Seen]:
-    """What a client sees on the server itself, where it is asked once."""
-    known: dict[tuple[int, str], Seen] = {}
+# Steps in which accounts differ.
+PERSONAL = ("session", "changed user")
 
-    def see(client: Client, user: str) -> Seen:
-        if (id(client), user) not in known:
-            known[id(client), user] = play(client, Target(server.port, user, PASSWORD, DATABASE))
-        return known[id(client), user]
+
+@pytest.fixture(scope="session")
+def on_server(server: MariaDB) -> Callable[[Client, Path | None], Seen]:
+    """What a client sees on the server itself, with TLS if there is an authority; it is asked once for each."""
+    known: dict[tuple[int, Path | None], Seen] = {}
+
+    def see(client: Client, ca: Path | None) -> Seen:
+        asked = id(client), ca
+        if asked not in known:
+            known[asked] = play(client, Target(server.port, NATIVE, PASSWORD, DATABASE, ca=ca))
+        return known[asked]
 
     return see
 
@@ -56,17 +62,19 @@ def test_works_as_on_the_server(
     user: str,
     transport: str,
     clients: Callable[[str], Client],
-    on_server: Callable[[Client, str], Seen],
+    on_server: Callable[[Client, Path | None], Seen],
     proxy: Callable[[str], Turnout],
     server: MariaDB,
     server_certificate: Certificate,
 ) -> None:
     client = clients(name)
-    direct = on_server(client, user)
-    expected = comparable(client, client.expected(user, other(user)))
-    assert {step: direct.get(step) for step in expected} == expected
     ca = server_certificate.ca if transport == "tls" else None
-    assert play(client, Target(proxy(transport).port, user, PASSWORD, DATABASE, ca=ca)) == direct
+    direct = on_server(client, ca)
+    expected = comparable(client, client.expected(NATIVE, SHA2))
+    assert {step: direct.get(step) for step in expected} == expected
+    expected = comparable(client, client.expected(user, other(user)))
+    personal = {step: expected[step] for step in PERSONAL if step in expected}
+    assert play(client, Target(proxy(transport).port, user, PASSWORD, DATABASE, ca=ca)) == {**direct, **personal}
     assert server.execute(STORED, database=DATABASE)[0][0] == stored()
 
 
