@@ -3,7 +3,7 @@
     GREETING  --start-->  RESPONSE  --TLS asked for-->  TLS  --tls_started-->  RESPONSE (in TLS)
     RESPONSE  --plugin fits, proof right-->  DONE
               --other plugin wanted------->  SWITCHED  --proof right-->  DONE
-    (either)  --sha2 hash not in cache---->  PASSWORD  --password right-->  DONE
+    (either)  --sha2 proof not accepted--->  PASSWORD  --password right-->  DONE
     PASSWORD  --public key asked for------>  ENCRYPTED  --password right-->  DONE
     (any)     --wrong, malformed, too big, out of order-->  DONE
 
@@ -15,6 +15,7 @@ sends raises: it is answered by Rejected.
 from __future__ import annotations
 
 import enum
+import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -282,16 +283,26 @@ class ClientLogin:
         if account.password is not None:
             right = account.password and auth.sha2_check(proof, self._scramble, auth.sha2_stage2(account.password))
             if not right:
-                return self._wrong_proof()
+                return self._ask_password()
             secret = _secret(account)
         else:
             stored = self._sha2_cache.get(claim.user, account.sha2_crypt or b"")
             stage1 = auth.sha2_check(proof, self._scramble, stored) if stored else None
             if stage1 is None:  # not known, or wrong: only the password itself can tell
-                self._move(Step.PASSWORD_ASKED)
-                return [self._answer(AuthMoreData(_FULL_PLEASE).encode())]
+                return self._ask_password()
             secret = Secret(sha2_stage1=stage1)
         return [self._answer(AuthMoreData(_FAST_OK).encode()), *self._accept(secret)]
+
+    def _ask_password(self) -> list[ClientEvent]:
+        """Full authentication, as MySQL goes on after any fast proof that it cannot accept (sha2_password.cc).
+
+        Some clients get their proof wrong after an auth switch (they hash the scramble's closing NUL) and rely on this.
+        It is the way for every account, also one without a password or unknown: who asks learns nothing from it.
+        """
+        if self._changing_user and self._state is State.RESPONSE:
+            return self._wrong_proof()
+        self._move(Step.PASSWORD_ASKED)
+        return [self._answer(AuthMoreData(_FULL_PLEASE).encode())]
 
     def _prove_empty(self, account: Account) -> list[ClientEvent]:
         if account.password == b"":
@@ -322,8 +333,15 @@ class ClientLogin:
 
     def _check_password(self, password: bytes | None) -> list[ClientEvent]:
         claim, account = self._claimed()
+        if not password or len(password) > MAX_PASSWORD:
+            return self._deny("wrong password or unknown user")
+        if account.password is not None:
+            # Of digests, as a comparison of the passwords themselves may tell their lengths by the time it takes.
+            if not hmac.compare_digest(auth.sha2_stage1(password), auth.sha2_stage1(account.password)):
+                return self._deny("wrong password or unknown user")
+            return self._accept(_secret(account))
         stored = account.sha2_crypt or b""
-        if not password or len(password) > MAX_PASSWORD or not auth.sha2_crypt_check(password, stored):
+        if not auth.sha2_crypt_check(password, stored):
             return self._deny("wrong password or unknown user")
         self._sha2_cache.remember(claim.user, stored, password)
         return self._accept(Secret.of_password(password))

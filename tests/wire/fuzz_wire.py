@@ -94,11 +94,32 @@ def client_dialogues() -> list[Stream]:
         [response("native", CACHING_SHA2).encode(), auth.native_response(PASSWORD, SWITCHED)],
         [response("crypted", CACHING_SHA2).encode(), PASSWORD + b"\0"],
         [response("crypted", CACHING_SHA2).encode(), b"\x02", encrypted],
+        [response("app", CACHING_SHA2, b"wrong").encode(), PASSWORD + b"\0"],
+        [response("app", CACHING_SHA2, b"wrong").encode(), b"\x02", encrypted],
+        [response("sha2").encode(), auth.sha2_response(PASSWORD, SWITCHED + b"\0"), PASSWORD + b"\0"],
+        [response("nobody", CACHING_SHA2).encode(), PASSWORD + b"\0"],
         [response("open", password=b"").encode()],
         [response("nobody").encode()],
         [replace(response("app"), capabilities=cap.PROTOCOL_41 | cap.SECURE_CONNECTION).encode()],
         [tls.encode()[:32], tls.encode()],
     ]
+    return [[frames.encode(payload, 2 * i + 1) for i, payload in enumerate(dialogue)] for dialogue in payloads]
+
+
+@cache
+def wrong_dialogues() -> list[Stream]:
+    """What clients send that know no password, by every way to prove one."""
+    wrong = b"wrong"
+    encrypted = auth.rsa_encrypt(wrong, SWITCHED, auth.public_key_pem(rsa_key()))
+    payloads = []
+    for user in [*ACCOUNTS, "nobody"]:
+        sha2 = auth.sha2_response(wrong, SWITCHED)
+        for plugin in (NATIVE, CACHING_SHA2):
+            first = response(user, plugin, wrong).encode()
+            payloads.append([first, auth.native_response(wrong, SWITCHED)])
+            payloads.append([first, sha2, wrong + b"\0"])
+            payloads.append([first, sha2, b"\x02", encrypted])
+            payloads.append([first, wrong + b"\0"])
     return [[frames.encode(payload, 2 * i + 1) for i, payload in enumerate(dialogue)] for dialogue in payloads]
 
 
@@ -337,19 +358,36 @@ def fuzz_client_login(rng: random.Random) -> str:
     return "client login"
 
 
+def fuzz_wrong_passwords(rng: random.Random) -> str:
+    data = mutate_stream(rng.choice(wrong_dialogues()), rng)
+    login = client_login(
+        replace(GREETING, plugin=rng.choice((NATIVE, CACHING_SHA2))), secure=rng.random() < 0.5, rsa_key=rsa_key()
+    )
+    login.start()
+    for event in play_client(login, cut(data, rng)):
+        # Only the account without a password lets it in; mutations may also paste a whole right response.
+        known = isinstance(event, Accepted) and event.user != "open"
+        if known and auth.native_response(PASSWORD, SCRAMBLE) not in data:
+            raise Finding(f"{data[:300]!r} is accepted without the password")
+    return "wrong passwords"
+
+
 def fuzz_change_user(rng: random.Random) -> str:
     capabilities = rng.choice((OFFERED, OFFERED | cap.CONNECT_ATTRS, cap.PROTOCOL_41 | cap.SECURE_CONNECTION, 0))
-    proof = auth.native_response(PASSWORD, rng.choice((SCRAMBLE, SWITCHED)))
+    plugin = rng.choice((NATIVE, CACHING_SHA2))
+    respond = auth.native_response if plugin == NATIVE else auth.sha2_response
+    proof = respond(PASSWORD, rng.choice((SCRAMBLE, SWITCHED)))
     user = rng.choice([*ACCOUNTS, "nobody"]).encode()
-    payload = ChangeUser(user, proof, b"shop", 45, NATIVE, {b"a": b"b"}).encode(capabilities)
+    payload = ChangeUser(user, proof, b"shop", 45, plugin, {b"a": b"b"}).encode(capabilities)
     if rng.random() < 0.8:
         payload = mutate(payload, rng)
-    login = client_login()
+    login = client_login(secure=rng.random() < 0.5, rsa_key=rng.choice((None, rsa_key())))
     for event in login.start_change_user(payload, capabilities):
         if isinstance(event, Accepted):
             check_proof(event)
-    reply = mutate_stream([frames.encode(auth.native_response(PASSWORD, SWITCHED), 2)], rng)
-    play_client(login, cut(reply, rng))
+    proof = respond(PASSWORD, rng.choice((SWITCHED, SWITCHED + b"\0")))
+    replies = [frames.encode(proof, 2), frames.encode(PASSWORD + b"\0", 4)]
+    play_client(login, cut(mutate_stream(replies, rng), rng))
     return "change user"
 
 
@@ -457,6 +495,7 @@ TARGETS: list[Target] = [
     fuzz_frames,
     fuzz_client_login,
     fuzz_client_login,
+    fuzz_wrong_passwords,
     fuzz_change_user,
     fuzz_server_login,
     fuzz_parsers,
@@ -489,7 +528,7 @@ def run_input(seed: int, number: int) -> tuple[str, float]:
 
 def run(seconds: float, seed: int) -> Report:
     """Plays inputs for so long. Raises Finding with what plays the input again."""
-    client_dialogues(), server_dialogues()  # key generation is not part of an input
+    client_dialogues(), wrong_dialogues(), server_dialogues()  # key generation is not part of an input
     report = Report(0, {}, 0.0, 0)
     deadline = time.monotonic() + seconds
     base = 0

@@ -43,6 +43,7 @@ from tests.wire.dialogue import (
     started,
 )
 
+ASKED = b"\x01\x04"  # for the password in full
 DENIED = "Access denied for user '{}'@'10.0.0.9' (using password: {})"
 
 
@@ -125,33 +126,50 @@ def test_a_native_hash_is_enough_and_the_proof_is_kept_for_servers() -> None:
     ],
 )
 def test_a_client_with_another_plugin_is_switched(user: str, offered: str, wanted: str) -> None:
-    login = started(client_login())
+    login = started(client_login(secure=True))
     events = feed(login, response(user, plugin=offered).encode(), 1)
     assert sent(only(events)) == (AuthSwitch(wanted, SWITCHED).encode(), 2)
     respond = auth.native_response if wanted == NATIVE else auth.sha2_response
     events = feed(login, respond(PASSWORD, SWITCHED), 3)
     if user == "nobody":
-        assert refused(events) == (1045, "28000", DENIED.format("nobody", "YES"))
+        assert sent(only(events)) == (ASKED, 4)
+        assert refused(feed(login, PASSWORD + b"\0", 5)) == (1045, "28000", DENIED.format("nobody", "YES"))
     else:
         assert accepted(events).sequence == (4 if wanted == NATIVE else 5)
         assert accepted(events).scramble == SWITCHED
 
 
 def test_an_old_proof_does_not_help_after_a_switch() -> None:
-    login = started(client_login())
-    feed(login, response("sha2").encode(), 1)
-    assert refused(feed(login, auth.sha2_response(PASSWORD, SCRAMBLE), 3))[0] == 1045
+    native = started(client_login())
+    feed(native, response("native", CACHING_SHA2).encode(), 1)
+    assert refused(feed(native, auth.native_response(PASSWORD, SCRAMBLE), 3))[0] == 1045
+    sha2 = started(client_login())
+    feed(sha2, response("sha2").encode(), 1)
+    assert sent(only(feed(sha2, auth.sha2_response(PASSWORD, SCRAMBLE), 3))) == (ASKED, 4)
+    assert refused(feed(sha2, auth.sha2_response(PASSWORD, SWITCHED), 5))[0] == 1045
 
 
+@pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2])
 @pytest.mark.parametrize("user", ["app", "nobody", "open"])
-def test_an_unknown_user_sees_what_a_wrong_password_sees(user: str, plugin: str) -> None:
-    events = feed(started(client_login()), response(user, plugin, b"wrong").encode(), 1)
-    assert len(events) == 1
+def test_an_unknown_user_sees_what_a_wrong_password_sees(
+    user: str, plugin: str, secure: bool, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    login = started(client_login(secure=secure, rsa_key=rsa_key))
+    events = feed(login, response(user, plugin, b"wrong").encode(), 1)
+    last = 2
+    if plugin == CACHING_SHA2:
+        assert sent(only(events)) == (ASKED, 2)
+        if secure:
+            events, last = feed(login, b"wrong\0", 3), 4
+        else:
+            public = auth.public_key_pem(rsa_key)
+            assert sent(only(feed(login, b"\x02", 3))) == (b"\x01" + public, 4)
+            events, last = feed(login, auth.rsa_encrypt(b"wrong", SCRAMBLE, public), 5), 6
     assert refused(events) == (1045, "28000", DENIED.format(user, "YES"))
-    event = events[0]
+    event = only(events)
     assert isinstance(event, Rejected)
-    assert (event.data[3], event.user) == (2, user)
+    assert (event.data[3], event.user, event.reason) == (last, user, "wrong password or unknown user")
 
 
 @pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2])
@@ -196,7 +214,7 @@ def test_old_clients_are_told_so() -> None:
 def test_full_path_over_tls_and_the_cache_after_it() -> None:
     cache = Sha2Cache()
     first = started(client_login(secure=True, sha2_cache=cache))
-    assert sent(only(feed(first, response("crypted", CACHING_SHA2).encode(), 1))) == (b"\x01\x04", 2)
+    assert sent(only(feed(first, response("crypted", CACHING_SHA2).encode(), 1))) == (ASKED, 2)
     done = accepted(feed(first, PASSWORD + b"\0", 3))
     assert done.secret == Secret.of_password(PASSWORD)
     assert done.sequence == 4
@@ -207,19 +225,98 @@ def test_full_path_over_tls_and_the_cache_after_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "password", [b"wrong\0", PASSWORD, b"\0", b"", PASSWORD + b"\0\0", b"x" * 257 + b"\0", b"x" * 60000 + b"\0"]
+    "password",
+    [
+        b"wrong\0",
+        PASSWORD,
+        PASSWORD[:-1] + b"\0",
+        b"\0",
+        b"\0\0",
+        b"",
+        PASSWORD + b"\0\0",
+        b"x" * 257 + b"\0",
+        b"x" * 60000 + b"\0",
+    ],
 )
-def test_full_path_over_tls_with_what_is_not_the_password(password: bytes) -> None:
+@pytest.mark.parametrize("user", ["app", "sha2", "crypted", "open", "nobody"])
+def test_full_path_over_tls_with_what_is_not_the_password(user: str, password: bytes) -> None:
     login = started(client_login(secure=True))
-    feed(login, response("crypted", CACHING_SHA2).encode(), 1)
-    assert refused(feed(login, password, 3)) == (1045, "28000", DENIED.format("crypted", "YES"))
+    events = feed(login, response(user, CACHING_SHA2, b"wrong").encode(), 1)
+    assert sent(only(events)) == (ASKED, 2)
+    assert refused(feed(login, password, 3)) == (1045, "28000", DENIED.format(user, "YES"))
+
+
+@pytest.mark.parametrize("password", [b"wrong", PASSWORD + b"\0", b"", b"x" * 200])
+@pytest.mark.parametrize("user", ["app", "sha2", "crypted", "open", "nobody"])
+def test_full_path_with_the_public_key_and_what_is_not_the_password(
+    user: str, password: bytes, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    login = started(client_login(rsa_key=rsa_key))
+    feed(login, response(user, CACHING_SHA2, b"wrong").encode(), 1)
+    encrypted = auth.rsa_encrypt(password, SCRAMBLE, auth.public_key_pem(rsa_key))
+    assert refused(feed(login, encrypted, 3)) == (1045, "28000", DENIED.format(user, "YES"))
+
+
+@pytest.mark.parametrize("user", ["sha2", "crypted"])
+def test_full_path_in_clear_is_denied_without_tls_even_if_it_is_the_password(
+    user: str, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    login = started(client_login(rsa_key=rsa_key))
+    feed(login, response(user, CACHING_SHA2, b"wrong").encode(), 1)
+    assert refused(feed(login, PASSWORD + b"\0", 3))[0] == 1045
+
+
+def with_closing_nul(password: bytes) -> bytes:
+    """The proof of clients that take the NUL behind a switch's scramble for a part of it (asyncmy, old PyMySQL)."""
+    return auth.sha2_response(password, SWITCHED + b"\0")
+
+
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize("user", ["sha2", "crypted"])
+@pytest.mark.parametrize("password", [PASSWORD, b"wrong"])
+def test_a_client_that_hashes_the_scrambles_closing_nul(
+    user: str, secure: bool, password: bytes, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    cache = Sha2Cache()
+    cache.remember("crypted", ACCOUNTS["crypted"].sha2_crypt or b"", PASSWORD)
+    login = started(client_login(replace(GREETING, plugin=NATIVE), secure=secure, rsa_key=rsa_key, sha2_cache=cache))
+    assert sent(only(feed(login, response(user).encode(), 1))) == (AuthSwitch(CACHING_SHA2, SWITCHED).encode(), 2)
+    assert sent(only(feed(login, with_closing_nul(password), 3))) == (ASKED, 4)
+    if secure:
+        events, last = feed(login, password + b"\0", 5), 6
+    else:
+        payload, sequence = sent(only(feed(login, b"\x02", 5)))
+        assert (payload, sequence) == (b"\x01" + auth.public_key_pem(rsa_key), 6)
+        events, last = feed(login, auth.rsa_encrypt(password, SWITCHED, payload[1:]), 7), 8
+    if password == PASSWORD:
+        assert len(events) == 1
+        done = accepted(events)
+        assert (done.user, done.secret, done.sequence) == (user, Secret.of_password(PASSWORD), last)
+        assert (done.account, done.scramble) == (ACCOUNTS[user], SWITCHED)
+    else:
+        assert refused(events) == (1045, "28000", DENIED.format(user, "YES"))
+
+
+def test_a_password_in_full_that_is_longer_than_the_scramble(rsa_key: rsa.RSAPrivateKey) -> None:
+    password = "päßword ".encode() * 8
+    login = ClientLogin(
+        GREETING,
+        lambda user, host: Account(user, CACHING_SHA2, password=password),
+        "10.0.0.9",
+        tls_available=False,
+        tls_required=False,
+        rsa_key=rsa_key,
+    )
+    feed(started(login), response("x", CACHING_SHA2, b"wrong").encode(), 1)
+    encrypted = auth.rsa_encrypt(password, SCRAMBLE, auth.public_key_pem(rsa_key))
+    assert accepted(feed(login, encrypted, 3)).secret == Secret.of_password(password)
 
 
 def test_a_wrong_fast_proof_of_a_cached_account_asks_in_full() -> None:
     cache = Sha2Cache()
     cache.remember("crypted", ACCOUNTS["crypted"].sha2_crypt or b"", PASSWORD)
     login = started(client_login(secure=True, sha2_cache=cache))
-    assert sent(only(feed(login, response("crypted", CACHING_SHA2, b"wrong").encode(), 1))) == (b"\x01\x04", 2)
+    assert sent(only(feed(login, response("crypted", CACHING_SHA2, b"wrong").encode(), 1))) == (ASKED, 2)
     assert refused(feed(login, b"wrong\0", 3))[0] == 1045
 
 
@@ -241,10 +338,12 @@ def test_full_path_with_a_key_that_the_client_has_already(rsa_key: rsa.RSAPrivat
 
 
 @pytest.mark.parametrize("reply", [b"\x02", b"\x03", PASSWORD + b"\0", b"x" * 256, b""])
-def test_without_tls_or_key_a_password_in_full_is_denied(reply: bytes) -> None:
+@pytest.mark.parametrize("user", ["sha2", "crypted", "nobody"])
+def test_without_tls_or_key_a_password_in_full_is_denied(user: str, reply: bytes) -> None:
     login = started(client_login())
-    feed(login, response("crypted", CACHING_SHA2).encode(), 1)
-    assert refused(feed(login, reply, 3))[0] == 1045
+    events = feed(login, response(user, CACHING_SHA2, b"wrong").encode(), 1)
+    assert sent(only(events)) == (ASKED, 2)
+    assert refused(feed(login, reply, 3)) == (1045, "28000", DENIED.format(user, "YES"))
 
 
 def test_the_key_is_sent_once(rsa_key: rsa.RSAPrivateKey) -> None:
@@ -259,7 +358,7 @@ def test_a_decoy_goes_through_the_dialogue_of_its_plugin() -> None:
         return decoy(user, CACHING_SHA2)
 
     login = ClientLogin(GREETING, strangers, "10.0.0.9", tls_available=False, tls_required=False, secure=True)
-    assert sent(only(feed(started(login), response("x", CACHING_SHA2).encode(), 1))) == (b"\x01\x04", 2)
+    assert sent(only(feed(started(login), response("x", CACHING_SHA2).encode(), 1))) == (ASKED, 2)
     assert refused(feed(login, PASSWORD + b"\0", 3))[0] == 1045
     assert decoy("x", NATIVE).plugins() == (NATIVE,)
     assert decoy("x").plugins() == (NATIVE, CACHING_SHA2)
@@ -347,6 +446,22 @@ def test_change_user_to_another_plugin() -> None:
     assert accepted(events).sequence == 4
 
 
+@pytest.mark.parametrize("user", ["sha2", "crypted", "nobody"])
+@pytest.mark.parametrize("password", [PASSWORD, b"wrong"])
+def test_change_user_with_a_wrong_fast_proof_is_switched_before_the_password_is_asked_for(
+    user: str, password: bytes
+) -> None:
+    login = client_login(secure=True)
+    events = login.start_change_user(change(user, password, b"some older scramble!", CACHING_SHA2), OFFERED)
+    assert sent(only(events)) == (AuthSwitch(CACHING_SHA2, SWITCHED).encode(), 1)
+    assert sent(only(feed(login, with_closing_nul(password), 2))) == (ASKED, 3)
+    events = feed(login, password + b"\0", 4)
+    if password == PASSWORD and user != "nobody":
+        assert (accepted(events).secret, accepted(events).sequence) == (Secret.of_password(PASSWORD), 5)
+    else:
+        assert refused(events) == (1045, "28000", DENIED.format(user, "YES"))
+
+
 def test_change_user_with_a_proof_of_a_wrong_length() -> None:
     payload = ChangeUser(b"app", b"x" * 19, None, 8, NATIVE).encode(OFFERED)
     assert refused(client_login().start_change_user(payload, OFFERED))[0] == 1043
@@ -425,7 +540,16 @@ DIALOGUES = {
         frames.encode(response("crypted", CACHING_SHA2).encode(), 1),
         frames.encode(PASSWORD + b"\0", 3),
     ],
+    "full after a wrong proof": [
+        frames.encode(response("sha2").encode(), 1),
+        frames.encode(with_closing_nul(PASSWORD), 3),
+        frames.encode(PASSWORD + b"\0", 5),
+    ],
     "wrong": [frames.encode(response("app", password=b"wrong").encode(), 1)],
+    "wrong in full": [
+        frames.encode(response("app", CACHING_SHA2, b"wrong").encode(), 1),
+        frames.encode(b"wrong\0", 3),
+    ],
 }
 
 
