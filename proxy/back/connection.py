@@ -138,6 +138,7 @@ class ServerConnection(asyncio.Protocol):
         "settings",
         "sink",
         "statements",
+        "taker",
         "thread_id",
         "transport",
         "where",
@@ -161,6 +162,7 @@ class ServerConnection(asyncio.Protocol):
         self.where = where  # "cluster main, primary 127.0.0.1:3306": how errors name it
         self.pool: Pool | None = None
         self.holder: Holder | None = None
+        self.taker: object = None  # who took it from the pool and has not given it back
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None]
         self.scanner = ResponseScanner()

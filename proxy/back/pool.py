@@ -113,7 +113,7 @@ class Pool:
 
     def release(self, connection: ServerConnection) -> None:
         """Give a connection back. A busy, lost, old or dirty one is closed instead."""
-        connection.holder = None
+        connection.holder = connection.taker = None
         if connection.aborted is not None:
             return
         now = time.monotonic()

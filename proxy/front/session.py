@@ -111,6 +111,7 @@ class Session:
         self.running_on: ServerConnection | None = None
         self.spread: list[ServerConnection] = []  # where a statement over several targets runs
         self.task: asyncio.Task[None] | None = None
+        self.recorded = False  # the statement under way is in its shape's numbers
         self.statements = 0
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
         self.closed = False
@@ -240,6 +241,7 @@ class Session:
             connection = pool.take_now(self.settings, self.database)
             if connection is None:
                 return None
+            connection.taker = self
             if connection.settings is not self.settings or connection.database != self.database:
                 change = self._pipelinable(connection)
                 if change is None:
@@ -602,6 +604,7 @@ class Session:
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
         connection = await pool.take(self.settings, database if database is not None else self.database)
+        connection.taker = self
         try:
             await self.dress(connection, database)
         except BaseException:
@@ -693,7 +696,7 @@ class Session:
         if running is not None and running.sink is self:
             running.abort(ServerFailed("The client went away while its statement was running"))
         for cluster, connection in list(self.held.items()):
-            connection.holder = None
+            connection.holder = connection.taker = None
             if connection.sink is not None:
                 connection.abort(ServerFailed("The client went away"))
             elif cluster in self.pinned:
@@ -702,6 +705,10 @@ class Session:
                 self.client.spawn(_roll_back(connection), "rollback of a client that went away")
         self.held.clear()
         self.prepared.clear()
+        # Wherever the task was when it was cancelled, what it had taken does not come back in a known state.
+        for server in self._pools:
+            for connection in [c for c in server.connections if c.taker is self]:
+                connection.abort(ServerFailed("The client went away while its statement was running"))
 
     def reset(self) -> None:
         """COM_RESET_CONNECTION: back to what the session was after login (what is held must have been let go)."""

@@ -69,9 +69,9 @@ async def run_text(
         from proxy.front.local import carry_out
 
         session.generated = False
-        recorded = entry.stats.count
+        session.recorded = False
         await carry_out(session, plan, entry, sql, shape, literals)
-        if not session.closed and entry.stats.count == recorded:
+        if not session.closed and not session.recorded:
             record(session, entry, 0, 0)
         return
     values = TextValues(literals, session.lexer)
@@ -381,6 +381,7 @@ def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes
 
 
 def record(session: Session, entry: Entry, rows: int, size: int, failed: bool = False) -> None:
+    session.recorded = True
     began, sent = session.times
     now = _now()
     entry.stats.record(now - began, now - sent if sent >= began else 0, rows, size, failed)

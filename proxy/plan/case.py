@@ -112,6 +112,7 @@ _PIN_BY_EFFECT = (
     (Effect.SESSION_LOCK, "session lock"),
     (Effect.SETS_USER_VARIABLE, "user variable"),
     (Effect.LOCAL_INFILE, "local infile"),
+    (Effect.SEQUENCE, "sequence"),  # LASTVAL is the connection's
     (Effect.UNKNOWN_FUNCTION, "stored function"),  # it may set user variables, take locks
 )
 _PIN_BY_KIND = {
