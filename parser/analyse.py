@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from parser import classify
 from parser import tokens as tk
-from parser.classify import Source
 from parser.digest import digest
 from parser.effects import of_tokens
 from parser.hints import read_hints
 from parser.rows import bulk
 from parser.shape import Lexer, is_opaque
+from parser.source import Source
 from parser.split import split_statements
 from parser.statement import Effect, Kind, Statement
 from parser.tokens import Token, Tokens

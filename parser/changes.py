@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from parser.conditions import ColumnName
-from parser.query import Reader, Scope
+from parser.query import Reader
 from parser.rows import Rows, closing, rows_of_tokens, split_commas, value_of
+from parser.scopes import Scope
 from parser.statement import Access, Block, Insert, TableRef, Value
 from parser.tokens import Of, Token
 from parser.tree import NotUnderstood, parse_tree

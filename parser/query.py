@@ -14,76 +14,16 @@ When a condition may be used for a table (its rows that fail it may be left out 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from parser.conditions import ColumnName, Constants, Same, facts
 from parser.functions import AGGREGATES
-from parser.statement import Access, Block, ColumnEquality, Opaque, Param, Pin, TableRef, Value, Word
+from parser.scopes import Building, Item, Join, Scope, find
+from parser.statement import Access, Block, ColumnEquality, Opaque, Param, Pin, TableRef, Word
 from parser.tree import NotUnderstood, Tree
 
 _QUERY = (exp.Select, exp.SetOperation)
-
-
-@dataclass(slots=True)
-class _Item:
-    """One thing in a FROM: `table` is its index in the statement's tables, None for a derived table or CTE."""
-
-    alias: str  # lower case
-    name: str
-    database: str | None
-    aliased: bool
-    table: int | None
-
-
-@dataclass(slots=True)
-class Scope:
-    """The names that columns can refer to: a block's FROM, then those of the blocks around it."""
-
-    block: int
-    items: list[_Item] = field(default_factory=list)
-    parent: Scope | None = None
-    merged: dict[str, _Item | None] = field(default_factory=dict)  # columns of USING: whose they are
-    natural: bool = False
-
-
-@dataclass(slots=True)
-class _Join:
-    condition: exp.Expression | None
-    using: list[str]
-    left: list[_Item]
-    right: list[_Item]
-    side: str
-
-
-@dataclass(slots=True)
-class _Building:
-    """A Block in the making."""
-
-    index: int
-    parent: int | None
-    set_operation: bool
-    pins: list[Pin] = field(default_factory=list)
-    equalities: list[ColumnEquality] = field(default_factory=list)
-    unresolved: list[tuple[str, tuple[Value, ...]]] = field(default_factory=list)
-    unresolved_equalities: list[tuple[str | None, str, str | None, str]] = field(default_factory=list)
-    joins: list[_Join] = field(default_factory=list)
-    nullable: set[int] = field(default_factory=set)
-    flags: dict[str, bool] = field(default_factory=dict)
-
-    def done(self) -> Block:
-        return Block(
-            self.index,
-            self.parent,
-            tuple(self.pins),
-            tuple(self.equalities),
-            tuple(self.unresolved),
-            tuple(self.unresolved_equalities),
-            nullable=tuple(sorted(self.nullable)),
-            set_operation=self.set_operation,
-            **self.flags,
-        )
 
 
 _Names = frozenset[str]  # lower-case names that WITH clauses define
@@ -98,7 +38,7 @@ class Reader:
         self.subqueries = False
         self._trust = trust
         self._trust_or = trust_or
-        self._blocks: list[_Building] = []
+        self._blocks: list[Building] = []
         self._met: set[int] = set()  # ids of table nodes
 
     def blocks(self) -> tuple[Block, ...]:
@@ -114,7 +54,7 @@ class Reader:
 
     def block(self, parent: int | None, set_operation: bool = False) -> int:
         index = len(self._blocks)
-        self._blocks.append(_Building(index, parent, set_operation))
+        self._blocks.append(Building(index, parent, set_operation))
         return index
 
     def query(
@@ -218,11 +158,11 @@ class Reader:
 
     # FROM
 
-    def sources(self, node: exp.Expression, scope: Scope, ctes: _Names) -> list[_Item]:
+    def sources(self, node: exp.Expression, scope: Scope, ctes: _Names) -> list[Item]:
         """A table with the joins that hang on it, as UPDATE and DELETE have it."""
         return self._source(node, scope, ctes)
 
-    def _source(self, node: exp.Expression, scope: Scope, ctes: _Names) -> list[_Item]:
+    def _source(self, node: exp.Expression, scope: Scope, ctes: _Names) -> list[Item]:
         if isinstance(node, exp.Table):
             items = [self._table(node, scope, ctes)]
         elif isinstance(node, exp.Subquery):
@@ -250,7 +190,7 @@ class Reader:
             items = self._joins(items, joins, scope, ctes)
         return items
 
-    def _table(self, node: exp.Table, scope: Scope, ctes: _Names) -> _Item:
+    def _table(self, node: exp.Table, scope: Scope, ctes: _Names) -> Item:
         self._only(node, "this db alias joins hints partition")
         self._met.add(id(node))
         alias = node.args.get("alias")
@@ -271,16 +211,16 @@ class Reader:
             return self._derived(node, shown, scope)
         table = len(self.tables)
         self.tables.append(TableRef(table, database, name, shown, scope.block, Access.READ))
-        item = _Item(shown.lower(), name, database, alias is not None, table)
+        item = Item(shown.lower(), name, database, alias is not None, table)
         scope.items.append(item)
         return item
 
-    def _derived(self, node: exp.Expression, alias: str, scope: Scope) -> _Item:
-        item = _Item(alias.lower(), alias, None, True, None)
+    def _derived(self, node: exp.Expression, alias: str, scope: Scope) -> Item:
+        item = Item(alias.lower(), alias, None, True, None)
         scope.items.append(item)
         return item
 
-    def _joins(self, left: list[_Item], joins: list[exp.Expression], scope: Scope, ctes: _Names) -> list[_Item]:
+    def _joins(self, left: list[Item], joins: list[exp.Expression], scope: Scope, ctes: _Names) -> list[Item]:
         building = self._blocks[scope.block]
         for join in joins:
             self._only(join, "this method side kind on using")
@@ -293,7 +233,7 @@ class Reader:
             right = self._source(join.this, scope, ctes)
             using = [self.tree.name(column.name).lower() for column in join.args.get("using") or []]
             condition = join.args.get("on")
-            building.joins.append(_Join(condition, using, list(left), list(right), side))
+            building.joins.append(Join(condition, using, list(left), list(right), side))
             if side:
                 inner = right if side == "LEFT" else left
                 building.nullable.update(item.table for item in inner if item.table is not None)
@@ -307,7 +247,7 @@ class Reader:
         return left
 
     def _merge(
-        self, scope: Scope, building: _Building, column: str, left: list[_Item], right: list[_Item], side: str
+        self, scope: Scope, building: Building, column: str, left: list[Item], right: list[Item], side: str
     ) -> None:
         """USING (column): the column is one of the left side's and one of the right side's, and they are equal."""
         one = left[0] if len(left) == 1 else scope.merged.get(column)
@@ -338,10 +278,10 @@ class Reader:
             for fact in facts(join.condition, self.tree, self._trust_or):
                 self._use(fact, scope, building, tables)
 
-    def _use(self, fact: Constants | Same, scope: Scope, building: _Building, restricted: set[int] | None) -> None:
+    def _use(self, fact: Constants | Same, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """Record what a condition says; `restricted` are the tables for which an outer join's ON may be used."""
         if isinstance(fact, Constants):
-            place = self._find(fact.column, scope)
+            place = find(fact.column, scope)
             if place is None:
                 if fact.column.table is None and restricted is None and not _may_be_null(fact):
                     if self._may_be_a_table_here(scope):
@@ -354,7 +294,7 @@ class Reader:
                 return
             building.pins.append(Pin(item.table, fact.column.column, fact.values))
             return
-        left, right = self._find(fact.left, scope), self._find(fact.right, scope)
+        left, right = find(fact.left, scope), find(fact.right, scope)
         if left is None or right is None:
             if restricted is None and self._may_be_a_table_here(scope):
                 self._unresolved_equality(fact, left, right, building)
@@ -383,7 +323,7 @@ class Reader:
         )
 
     def _unresolved_equality(
-        self, fact: Same, left: tuple[_Item, bool] | None, right: tuple[_Item, bool] | None, building: _Building
+        self, fact: Same, left: tuple[Item, bool] | None, right: tuple[Item, bool] | None, building: Building
     ) -> None:
         for column, place in ((fact.left, left), (fact.right, right)):
             if place is None and column.table is not None:
@@ -398,34 +338,6 @@ class Reader:
 
     def _may_be_a_table_here(self, scope: Scope) -> bool:
         return any(item.table is not None for item in scope.items)
-
-    def _find(self, column: ColumnName, scope: Scope) -> tuple[_Item, bool] | None:
-        """What a column belongs to, and whether that is in this very block. None where it cannot be told."""
-        if column.table is None:
-            return self._find_unqualified(column.column, scope)
-        own = True
-        at: Scope | None = scope
-        while at is not None:
-            found = [item for item in at.items if _is_meant(item, column)]
-            if len(found) > 1:
-                return None
-            if found:
-                return found[0], own
-            if any(item.alias == column.table.lower() for item in at.items):
-                return None
-            own = False
-            at = at.parent
-        return None
-
-    def _find_unqualified(self, column: str, scope: Scope) -> tuple[_Item, bool] | None:
-        if scope.natural:
-            return None
-        if column in scope.merged:
-            item = scope.merged[column]
-            return None if item is None else (item, True)
-        if len(scope.items) == 1 and scope.parent is None:
-            return scope.items[0], True
-        return None
 
     # Everything else
 
@@ -473,7 +385,7 @@ class Reader:
 
     def find(self, column: ColumnName, scope: Scope) -> int | None:
         """The table of this block that a column surely belongs to."""
-        place = self._find(column, scope)
+        place = find(column, scope)
         return place[0].table if place is not None and place[1] else None
 
     @staticmethod
@@ -504,15 +416,6 @@ def _is_query(node: exp.Expression) -> bool:
 def _derived_alias(node: exp.Expression, tree: Tree) -> str:
     alias = node.args.get("alias")
     return tree.name(alias.this.name) if alias is not None and alias.this is not None else ""
-
-
-def _is_meant(item: _Item, column: ColumnName) -> bool:
-    assert column.table is not None
-    if item.alias != column.table.lower():
-        return False
-    if column.database is None:
-        return True
-    return not item.aliased and item.database is not None and item.database.lower() == column.database.lower()
 
 
 def _may_be_null(fact: Constants) -> bool:

@@ -1,7 +1,9 @@
 """A statement's meaning, as far as routing needs it: kind, tables, key constraints, effects.
 
-The values here are what the planner sees; it never looks at SQL text again. `parse` is the only place that calls
-sqlglot's parser, and runs once per shape (see `parser.shape`).
+The values here are what the planner sees; it never looks at SQL text again. `parser.analyse.parse` makes them, once
+per shape (see `parser.shape`), so nothing here depends on the contents of literals. What is not understood has
+Kind.UNKNOWN and no tables; of what is understood every mention of a table is in `tables`, and a pin or equality is
+there only if it surely holds.
 
 Words: a *hole* is a place in a shape where a literal stood, numbered from 0 in order of appearance; a *param* is a
 `?` of a prepared statement, numbered likewise; a *block* is one SELECT (or UPDATE/DELETE) with its own FROM and WHERE;
@@ -63,7 +65,7 @@ class Effect(enum.IntFlag):
     READS_USER_VARIABLE = 1 << 3  # @x
     SETS_USER_VARIABLE = 1 << 4  # @x := .., SELECT .. INTO @x, SET @x
     TEMPORARY_TABLE = 1 << 5  # CREATE TEMPORARY TABLE
-    SESSION_LOCK = 1 << 6  # GET_LOCK, RELEASE_LOCK, IS_USED_LOCK ..., LOCK TABLES, FLUSH TABLES WITH READ LOCK
+    SESSION_LOCK = 1 << 6  # GET_LOCK, LOCK TABLES, FLUSH TABLES WITH READ LOCK
     USES_LAST_INSERT_ID = 1 << 7  # LAST_INSERT_ID(), @@last_insert_id, @@identity
     SETS_LAST_INSERT_ID = 1 << 8  # LAST_INSERT_ID(expr)
     USES_FOUND_ROWS = 1 << 9
@@ -75,7 +77,7 @@ class Effect(enum.IntFlag):
     UNKNOWN_FUNCTION = 1 << 15  # a function that is not a known built-in: may be a stored function, may write
     INTO_FILE = 1 << 16  # SELECT .. INTO OUTFILE / DUMPFILE
     LOCAL_INFILE = 1 << 17  # LOAD DATA LOCAL
-    READS_SYSTEM_VARIABLE = 1 << 18  # @@x
+    READS_SYSTEM_VARIABLE = 1 << 18  # @@x, and functions that ask about the server itself
     SEQUENCE = 1 << 19  # NEXTVAL, NEXT VALUE FOR, SETVAL
     RETURNING = 1 << 20  # INSERT/DELETE .. RETURNING
     SLEEPS = 1 << 21  # SLEEP, BENCHMARK, MASTER_GTID_WAIT ...
@@ -179,7 +181,7 @@ class Block:
     having: bool = False
     aggregates: bool = False
     windows: bool = False
-    ordered: bool = False
+    ordered: bool = False  # a UNION's ORDER BY and LIMIT count as those of each of its branches
     limited: bool = False
     set_operation: bool = False  # a branch of UNION / INTERSECT / EXCEPT
 
@@ -191,7 +193,7 @@ class Insert:
     table: int
     columns: tuple[str, ...] | None  # lower case
     rows: tuple[tuple[Value, ...], ...]  # empty for INSERT .. SELECT
-    row_spans: tuple[tuple[int, int], ...]  # [start, end) of each row's "( .. )" in the shape's bytes
+    row_spans: tuple[tuple[int, int], ...]  # [start, end) of each row's "( .. )" in the shape's bytes; none for SET
     from_select: bool = False
     ignore: bool = False
     on_duplicate: tuple[str, ...] = ()  # lower-case columns that ON DUPLICATE KEY UPDATE assigns
@@ -212,7 +214,9 @@ class Scope(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """One item of SET. `name` is lower case without @ signs; `constant` says that the value is a literal or a word
-    (ON, DEFAULT, utf8mb4, ..) and not an expression; `value` is it where constant."""
+    (ON, DEFAULT, utf8mb4, ..) and not an expression; `value` is it where constant, None for a word that is no `Word`:
+    the shape has it at `value_span`. `SET NAMES x COLLATE y` is "names" and "collate", `SET CHARACTER SET x` is
+    "character set", `SET TRANSACTION ..` is "transaction_isolation" and "transaction_read_only"."""
 
     scope: Scope
     name: str

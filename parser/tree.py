@@ -41,6 +41,12 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PREFIX_WORDS = vocabulary("""
     NOT BINARY CASE EXISTS WHEN THEN ELSE INTERVAL SELECT ALL DISTINCT PRIOR LATERAL WITH
 """)
+# Words that other dialects give a meaning to, in MySQL names like any other: `t FULL JOIN u` joins t, called FULL.
+_NAMES_HERE = frozenset(["ANTI", "ASOF", "FULL", "ILIKE", "OVERLAPS", "QUALIFY", "ROLLBACK", "SEMI", "TABLESAMPLE"])
+_SELECT_MODIFIERS = vocabulary("""
+    HIGH_PRIORITY STRAIGHT_JOIN SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT SQL_CACHE SQL_NO_CACHE
+    SQL_CALC_FOUND_ROWS
+""")
 _PREFIX_MARKS = frozenset("-+!~({[")
 
 
@@ -153,8 +159,14 @@ def render(tokens: Sequence[Token]) -> Rendered:
     depth = chain = 0
     open_joins = [0]  # joins whose ON or USING is still to come, for every parenthesis that is open
     end: int | None = None
+    selecting = False  # between SELECT and its first item
     for t in tokens:
         of = t.of
+        if selecting:
+            upper = t.word
+            if upper in _SELECT_MODIFIERS:
+                continue
+            selecting = upper in ("ALL", "DISTINCT", "DISTINCTROW")
         if of is Of.MARK:
             if t.text == "(":
                 depth += 1
@@ -183,8 +195,12 @@ def render(tokens: Sequence[Token]) -> Rendered:
                 open_joins[-1] -= 1
             elif upper == "SELECT":
                 open_joins[-1] = 0
+                selecting = True
             chain = chain + 1 if upper in _PREFIX_WORDS else 0
-            piece = t.text if _PLAIN_NAME.fullmatch(t.text) else _stand_in(t.text, names)
+            if upper in _NAMES_HERE or not _PLAIN_NAME.fullmatch(t.text):
+                piece = _stand_in(t.text, names)
+            else:
+                piece = t.text
         else:
             chain = 0
             if of is Of.NUMBER:

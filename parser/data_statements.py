@@ -1,0 +1,133 @@
+"""SELECT and its relatives, INSERT, UPDATE, DELETE, LOAD DATA, CALL and DO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from parser.changes import read_delete, read_expressions, read_insert, read_name, read_query, read_update
+from parser.effects import of_tokens
+from parser.rows import closing
+from parser.select_items import read_items
+from parser.source import Recurse, Source, built, table_list, trust, word_at
+from parser.statement import Access, Effect, Kind, Statement, TableRef
+from parser.tokens import Of, Token, same_offset
+from parser.tree import NotUnderstood
+
+
+def _query(tokens: Sequence[Token], source: Source) -> Statement:
+    effects = of_tokens(tokens)
+    plain = _without_into(tokens)
+    statement = built(Kind.SELECT, read_query(plain, trust(tokens)), effects)
+    items, names, value = read_items(tokens, source.text)
+    return replace(statement, items=items, item_names=names, value=value)
+
+
+def select_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    return _query(tokens, source)
+
+
+def _without_into(tokens: Sequence[Token]) -> Sequence[Token]:
+    """The query without INTO @a, @b, INTO OUTFILE .. or INTO DUMPFILE .., which sqlglot does not know."""
+    begin = depth = 0
+    for i, t in enumerate(tokens):
+        if t.of is Of.MARK:
+            depth += (t.text == "(") - (t.text == ")")
+        elif depth == 0 and t.word == "INTO":
+            begin = i
+            break
+    else:
+        return tokens
+    end = begin + 1
+    if word_at(tokens, end) in ("OUTFILE", "DUMPFILE"):
+        end += 2
+        while end < len(tokens) and word_at(tokens, end) not in (
+            "FROM",
+            "WHERE",
+            "GROUP",
+            "ORDER",
+            "LIMIT",
+            "FOR",
+            "LOCK",
+        ):
+            end += 1
+    else:
+        while end < len(tokens) and tokens[end].of is Of.VARIABLE and not tokens[end].text.startswith("@@"):
+            end += 1
+            if end < len(tokens) and tokens[end].is_mark(","):
+                end += 1
+    if end == begin + 1:
+        raise NotUnderstood("INTO something unknown")
+    return [*tokens[:begin], *tokens[end:]]
+
+
+def with_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    """WITH .. leads SELECT, UPDATE or DELETE: whichever stands first outside of its parentheses."""
+    depth = 0
+    for t in tokens:
+        if t.of is Of.MARK:
+            depth += (t.text == "(") - (t.text == ")")
+        elif depth == 0 and t.word in ("UPDATE", "DELETE", "SELECT", "INSERT", "REPLACE"):
+            if t.word == "UPDATE":
+                return update_statement(tokens, source, recurse)
+            if t.word == "DELETE":
+                return delete_statement(tokens, source, recurse)
+            if t.word != "SELECT":
+                raise NotUnderstood("WITH before INSERT")
+            break
+    return _query(tokens, source)
+
+
+def insert_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    kind = Kind.REPLACE if tokens[0].word == "REPLACE" else Kind.INSERT
+    statement = built(kind, read_insert(tokens, source.rows, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    if source.offset is same_offset or statement.insert is None:
+        return statement
+    spans = tuple((source.offset(start), source.offset(end)) for start, end in statement.insert.row_spans)
+    return replace(statement, insert=replace(statement.insert, row_spans=spans))
+
+
+def update_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    return built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+
+
+def delete_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    return built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+
+
+def load_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    if word_at(tokens, 1) == "INDEX":
+        return table_list(tokens, 4, Access.WRITE)
+    if word_at(tokens, 1) not in ("DATA", "XML"):
+        raise NotUnderstood("LOAD of something unknown")
+    if any(t.word == "SELECT" for t in tokens):
+        raise NotUnderstood("LOAD DATA with a subquery")
+    effects = of_tokens(tokens) | Effect.WRITES
+    if any(t.word == "LOCAL" for t in tokens[2:5]):
+        effects |= Effect.LOCAL_INFILE
+    into = next((i for i, t in enumerate(tokens) if t.word == "INTO" and word_at(tokens, i + 1) == "TABLE"), None)
+    if into is None:
+        raise NotUnderstood("LOAD DATA into no table")
+    database, name, _ = read_name(tokens, into + 2)
+    # Fields may be loaded into variables: (a, @b) SET c = @b
+    variables = Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE
+    if any(t.of is Of.VARIABLE for t in tokens):
+        effects |= variables
+    return Statement(Kind.LOAD_DATA, tables=(TableRef(0, database, name, name, 0, Access.WRITE),), effects=effects)
+
+
+def call_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    database, name, at = read_name(tokens, 1)
+    inside: Sequence[Token] = ()
+    if at < len(tokens):
+        end = closing(tokens, at) if tokens[at].is_mark("(") else None
+        if end is None or end != len(tokens) - 1:
+            raise NotUnderstood("CALL of another form")
+        inside = tokens[at + 1 : end]
+    effects = of_tokens(tokens) | Effect.WRITES | Effect.UNKNOWN_FUNCTION
+    statement = built(Kind.CALL, read_expressions(inside, trust(tokens)), effects)
+    return replace(statement, name=name, detail=database or "")
+
+
+def do_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
+    return built(Kind.DO, read_expressions(tokens[1:], trust(tokens)), of_tokens(tokens))
