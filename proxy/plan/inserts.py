@@ -18,7 +18,7 @@ from proxy.plan.pins import conditions
 from proxy.plan.places import Place
 from proxy.plan.plan import Plan, Reply, Route, Send, ValueOf
 from proxy.plan.rows import beside, fixed_cluster, key_pins, key_placement, plan_rows
-from proxy.plan.scatter import one_server_reason
+from proxy.plan.scatter import apart, one_server_reason
 from proxy.plan.shard_routes import KeyPin, constant, route_to, values_text
 from proxy.plan.sharding import Placement
 from proxy.plan.write_all import plan_write_all
@@ -189,10 +189,7 @@ def _others(asked: Case, target: Place) -> tuple[KeyPin, ...]:
     placements = {table.ref.index: key_placement(asked, table) for table in others}
     pins = key_pins(asked, others, placements, conditions(asked.statement, asked.schema))
     if pins is None:
-        raise refusals.SHARDS_APART.error(
-            tables=" and ".join(dict.fromkeys(table.label for table in asked.sharded)),
-            conditions=", ".join(f"{table.ref.alias}.{table.key} = ..." for table in others),
-        )
+        raise apart(asked.sharded, others)
     return tuple(pins)
 
 

@@ -6,6 +6,8 @@ depends on has to be on the driver's shard: copies of `everywhere` tables, and s
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 
 from parser.statement import Block, Effect, Kind
@@ -43,8 +45,13 @@ _BREAKS: tuple[tuple[Callable[[Block], bool], str], ...] = (
 )
 
 
+_ANY_ONE_SERVER = functools.reduce(operator.or_, (int(effect) for effect, _ in _ONE_SERVER))
+
+
 def one_server_reason(effects: Effect) -> str:
     """What ties a statement with these effects to one server, as a clause; "" if nothing does."""
+    if not int(effects) & _ANY_ONE_SERVER:
+        return ""
     return next((why for effect, why in _ONE_SERVER if effects & effect), "")
 
 
@@ -60,7 +67,7 @@ def scatter_problem(asked: Case, found: Conditions) -> StatementRefused | None:
     if statement.kind not in (Kind.SELECT, Kind.UPDATE, Kind.DELETE):
         return not_one_shard(f"is a {statement.kind.value.upper()}, which cannot be spread")
     if any(table.entry.sharding is not first.entry.sharding for table in tables if table.entry and first.entry):
-        return _apart(tables)
+        return apart(tables, tables)
     tied = one_server_reason(statement.effects)
     if tied or pin_reason(statement):
         return not_one_shard(tied or "keeps state on one connection")
@@ -81,7 +88,7 @@ def scatter_problem(asked: Case, found: Conditions) -> StatementRefused | None:
         together = found.reachable((driver.ref.index, driver.key))
         if all((table.ref.index, table.key) in together for table in tables):
             return None
-    return _apart(tables)
+    return apart(tables, tables)
 
 
 def _always_there(table: Place, root: Block, asked: Case) -> bool:
@@ -95,9 +102,10 @@ def _always_there(table: Place, root: Block, asked: Case) -> bool:
     return not asked.statement.subqueries and all(each.sharded for each in asked.places if each.ref.block == root.index)
 
 
-def _apart(tables: list[Place]) -> StatementRefused:
+def apart(tables: list[Place], unpinned: list[Place]) -> StatementRefused:
+    """The refusal of sharded tables whose rows need not be on one shard; `unpinned` could have conditions."""
     labels = list(dict.fromkeys(table.label for table in tables))
     return refusals.SHARDS_APART.error(
         tables=" and ".join(labels) if len(labels) > 1 else f"Several mentions of {labels[0]}",
-        conditions=", ".join(dict.fromkeys(f"{table.ref.alias}.{table.key} = ..." for table in tables)),
+        conditions=", ".join(dict.fromkeys(f"{table.ref.alias}.{table.key} = ..." for table in unpinned)),
     )

@@ -56,9 +56,19 @@ def route_to(cluster: str) -> Route:
     return Route((Send(cluster),))
 
 
-@functools.lru_cache(maxsize=64)
+_ROUTES_BY_SLOT: dict[int, tuple[tuple[str, ...], tuple[Route, ...]]] = {}
+
+
 def _routes_by_slot(slots: tuple[str, ...]) -> tuple[Route, ...]:
-    return tuple(route_to(cluster) for cluster in slots)
+    """A route for each slot, made once for each rules file (by identity: hashing 4096 names takes too long)."""
+    kept = _ROUTES_BY_SLOT.get(id(slots))
+    if kept is not None and kept[0] is slots:
+        return kept[1]
+    if len(_ROUTES_BY_SLOT) >= 64:
+        _ROUTES_BY_SLOT.clear()
+    routes = tuple(route_to(cluster) for cluster in slots)
+    _ROUTES_BY_SLOT[id(slots)] = (slots, routes)
+    return routes
 
 
 _REPLIES = {
