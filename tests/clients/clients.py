@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.clients import programs, scenario, shell, sqlalchemy_client
 from tests.clients.dbapi import Driver
 from tests.clients.drivers import Asyncmy, Connector, MySQLClient, PyMySQL
-from tests.clients.programs import Unavailable
 from tests.clients.scenario import KINDS, Seen, shown
 from tests.clients.target import Target
 
@@ -25,6 +24,7 @@ class Client:
     differs: Mapping[str, object] = field(default_factory=dict)  # what it sees otherwise by its own nature
     sqlstates: bool = True  # it tells them
     tls_by_itself: bool = False  # it uses TLS wherever that is offered
+    asks_for_key: bool = True  # of caching_sha2_password, to encrypt a password with when there is no TLS
 
     def expected(self, user: str, other: str) -> Seen:
         steps = {**scenario.expected(user, other), **self.differs}
@@ -58,13 +58,15 @@ def _mysqlclient(workshop: Workshop) -> Client:
     return _of(MySQLClient(), "reset", differs=differs, sqlstates=False)
 
 
-def _connector(workshop: Workshop, pure: bool) -> Client:
-    import mysql.connector
+def _connector_pure(workshop: Workshop) -> Client:
+    # It reads negative binary times without their sign.
+    return _of(Connector(pure=True), differs=_kinds_with_time("12:34:56.500000"))
 
-    if not pure and not mysql.connector.HAVE_CEXT:
-        raise Unavailable("this wheel of mysql-connector-python has no C extension")
-    # In Python it reads negative binary times without their sign.
-    return _of(Connector(pure), differs=_kinds_with_time("12:34:56.500000") if pure else {})
+
+def _connector_c(workshop: Workshop) -> Client:
+    argv = programs.find_connector_c()
+    play, log_in = partial(programs.play, argv, ""), partial(programs.log_in, argv, "")
+    return Client(play, log_in, tls_by_itself=True, asks_for_key=False)
 
 
 def _kinds_with_time(text: str) -> dict[str, object]:
@@ -110,8 +112,8 @@ CLIENTS: dict[str, Callable[[Workshop], Client]] = {
     "shell": _shell,
     "pymysql": _pymysql,
     "mysqlclient": _mysqlclient,
-    "connector-pure": partial(_connector, pure=True),
-    "connector-c": partial(_connector, pure=False),
+    "connector-pure": _connector_pure,
+    "connector-c": _connector_c,
     "asyncmy": partial(_asyncmy, caching=False),
     "asyncmy-prepared": partial(_asyncmy, caching=True),
     "sqlalchemy-pymysql": partial(_sqlalchemy, driver="pymysql"),

@@ -70,7 +70,7 @@ databases: {{{DATABASE}: {{home: main}}, {SECOND_DATABASE}: {{home: main}}}}
 
 @pytest.fixture(scope="session")
 def clients(run: Run) -> Iterator[Callable[[str], Client]]:
-    """`clients(name)`: the client of that name, made when it is first asked for; the test is skipped if it cannot be."""
+    """`clients(name)`: the client of that name, made when first asked for. Skips when it cannot be had."""
     made: dict[str, Client | str] = {}
     loop = asyncio.new_event_loop()
     workshop = Workshop(run.place("clients"), loop)

@@ -42,6 +42,10 @@ class Driver(ABC):
         """A cursor that prepares statements on the server, where the driver can."""
         return self.cursor(connection)
 
+    def typed(self, connection: Any) -> Any:
+        """A cursor that prepares statements, if the driver gets every type right with those."""
+        return self.prepared(connection)
+
     def streaming(self, connection: Any) -> Any:
         """A cursor that does not read the whole result first, where the driver can."""
         return self.cursor(connection)
@@ -158,9 +162,9 @@ class Driver(ABC):
 
     def _kinds(self, connection: Any, seen: Seen) -> None:
         holes = ", ".join(["%s"] * len(KINDS))
-        with closing(Closing(self, self.prepared(connection), is_cursor=True)) as held:
+        with closing(Closing(self, self.typed(connection), is_cursor=True)) as held:
             held.value.execute(f"INSERT INTO kinds (id, {KIND_COLUMNS}) VALUES (1, {holes})", self.kinds())
-        with closing(Closing(self, self.prepared(connection), is_cursor=True)) as held:
+        with closing(Closing(self, self.typed(connection), is_cursor=True)) as held:
             held.value.execute(f"SELECT {KIND_COLUMNS} FROM kinds WHERE id = %s", (1,))
             (row,) = held.value.fetchall()
             seen["kinds"] = [shown(value) for value in row]

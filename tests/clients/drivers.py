@@ -95,12 +95,17 @@ class Connector(Driver):
     def streaming(self, connection: Any) -> Any:
         return connection.cursor()
 
+    def typed(self, connection: Any) -> Any:
+        # In C it takes no 64-bit integers without sign, reads them with one, and sends doubles as floats.
+        return self.prepared(connection) if self._pure else self.cursor(connection)
+
     def kinds(self) -> tuple[object, ...]:
-        # It reads negative times, but encodes them wrongly (as the positive time of day of their normal form).
+        # In Python it encodes negative times wrongly (as the positive time of day of their normal form).
         return tuple(shown(value) if isinstance(value, datetime.timedelta) else value for value in KINDS)
 
     def big(self, content: bytes) -> Any:
-        return io.BytesIO(content)  # goes out as COM_STMT_SEND_LONG_DATA
+        # In Python it sends a file as COM_STMT_SEND_LONG_DATA.
+        return io.BytesIO(content) if self._pure else content
 
     def thread_id(self, connection: Any) -> int:
         return int(connection.connection_id)

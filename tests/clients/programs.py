@@ -1,4 +1,4 @@
-"""node's and Go's clients: installed from their lock files, built, and run with JSON in and out."""
+"""Clients that are programs of their own: installed from their lock files, built, and run with JSON in and out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.clients import scenario
 from tests.clients.scenario import Seen
 from tests.clients.target import Target
 
+ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(__file__).with_name("node")
 GO = Path(__file__).with_name("go")
 INSTALL_S = 100
@@ -55,6 +57,16 @@ def build_go(folder: Path) -> list[str]:
     return [str(program)]
 
 
+def find_connector_c() -> list[str]:
+    """The command line of MySQL Connector/Python with its C extension. Raises Unavailable."""
+    probe = "import _mysql_connector, mysql.connector, sys; sys.exit(not mysql.connector.HAVE_CEXT)"
+    tried = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        why = tried.stderr.strip().splitlines()[-1:] or ["the connector does without it"]
+        raise Unavailable(f"the C extension of mysql-connector-python cannot be used: {why[0]}")
+    return [sys.executable, "-m", "tests.clients.connector_c"]
+
+
 def play(argv: Sequence[str], mode: str, target: Target, other: Target) -> Seen:
     return _run(argv, {"action": "play", "mode": mode, "target": target.as_json(), "other": other.as_json()})
 
@@ -65,7 +77,7 @@ def log_in(argv: Sequence[str], mode: str, target: Target) -> Seen:
 
 def _run(argv: Sequence[str], work: dict[str, object]) -> Seen:
     given = json.dumps({**work, "scenario": scenario.as_json()})
-    done = subprocess.run(argv, input=given, capture_output=True, text=True, timeout=RUN_S, check=False)
+    done = subprocess.run(argv, input=given, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)
     assert done.returncode == 0, done.stderr
     seen: Seen = json.loads(done.stdout)
     return seen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
 
@@ -19,6 +21,11 @@ class Target:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+
+    @staticmethod
+    def of_json(work: Mapping[str, Any]) -> Target:
+        paths = {name: Path(work[name]) if work[name] else None for name in ("ca", "cert", "key")}
+        return Target(work["port"], work["user"], work["password"], work["database"], **paths)
 
     def as_json(self) -> dict[str, str | int]:
         """For clients in other languages; what is absent is empty."""
