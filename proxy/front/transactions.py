@@ -160,7 +160,7 @@ async def savepoint(session: Session, statement: Statement, sql: bytes) -> None:
     if statement.kind is not Kind.SAVEPOINT and name not in known:
         raise StatementRefused(f"SAVEPOINT {statement.name} does not exist", 1305, "42000", reason="unknown-savepoint")
     for cluster, connection in list(session.held.items()):
-        if cluster in session.pinned and not connection.scanner.status & IN_TRANS:
+        if cluster in session.pinned and not active and not connection.scanner.status & IN_TRANS:
             continue
         await session.dress(connection)
         await checked(connection, bytes((com.COM_QUERY,)) + sql)

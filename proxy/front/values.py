@@ -11,6 +11,9 @@ from proxy.wire.charsets import codec
 _WORDS: dict[Word, KeyValue] = {Word.NULL: None, Word.TRUE: 1, Word.FALSE: 0}
 
 
+_MAX_DIGITS = 40  # no integer column holds more; Python refuses to convert thousands of them
+
+
 class TextValues:
     """Values of a text statement: literals as the client wrote them."""
 
@@ -24,7 +27,7 @@ class TextValues:
         if isinstance(value, Hole):
             raw = self._literals[value.index]
             if not value.is_string:
-                if raw.isdigit():
+                if raw.isdigit() and len(raw) <= _MAX_DIGITS:
                     return -int(raw) if value.negative else int(raw)
                 return Unknown.UNKNOWN
             if value.negative:
