@@ -1,0 +1,248 @@
+"""One session, run twice: through Turnout, and on a connection of its own to a server of its own. Both must agree."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.front import raw
+from tests.front.raw import Answer, Client, Disconnected, LoginFailed, Param, Statement
+from tests.front.statements import FOUND, PREPARED, THEMES, fill
+from tests.servers import MariaDB
+from tests.servers.process import wait_until
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+
+# Flags that a driver acts on. The others (no index used, ...) describe how a server went about it.
+STATUS = raw.IN_TRANS | raw.AUTOCOMMIT | raw.MORE_RESULTS | raw.NO_BACKSLASH_ESCAPES | raw.IN_TRANS_READONLY
+REFUSED = 1235
+PARAMS: tuple[Param, ...] = (1, 2, 5, -1, "x", "it's", b"\xe9", None, 2.5, "")
+
+
+# What all sessions did lately: whose state it is that one of them sees can often be read here.
+_journal: deque[str] = deque(maxlen=30)
+
+
+class Mismatch(AssertionError):
+    """The two answers differ; the message has the session's last steps."""
+
+
+class PairedSession:
+    """See the module. `client` is the session through Turnout, `mirror` the one on a server of its own."""
+
+    def __init__(self, prefix: str, seed: str, port: int, mirror: MariaDB, behind: MariaDB, flags: int) -> None:
+        self.prefix = prefix
+        self.rng = random.Random(f"{seed}-{prefix}")
+        self.flags = flags
+        self._port = port
+        self._server = mirror
+        self._behind = behind
+        self._history: deque[str] = deque(maxlen=25)
+        self._statements: list[tuple[str, Statement, Statement]] = []
+        self.pinned = False
+        self._status = raw.AUTOCOMMIT
+        self.steps = 0
+        self._counted = False  # FOUND_ROWS() is asked next
+        self.refused = 0
+        self.client, self.mirror = self._connect()
+
+    def _connect(self) -> tuple[Client, Client]:
+        account = (APP, APP_PASSWORD, DATABASE)
+        return (
+            Client(self._port, *account, flags=self.flags),
+            Client(self._server.port, *account, flags=self.flags),
+        )
+
+    def close(self) -> None:
+        self.client.close()
+        self.mirror.close()
+
+    @property
+    def holding(self) -> bool:
+        """Whether the session may be keeping a server connection to itself."""
+        return self.pinned or self._status & (raw.IN_TRANS | raw.AUTOCOMMIT) != raw.AUTOCOMMIT
+
+    # -- choosing
+
+    def step(self, may_hold: bool = True) -> None:
+        """Do one thing on both sides. Raises Mismatch."""
+        self.steps += 1
+        if self._counted:
+            self._counted = False
+            self.query(self.rng.choice(FOUND), may_refuse=True)
+            return
+        if self.rng.random() < 0.16:
+            self._other_than_text()
+            return
+        names = [name for name in THEMES if may_hold or not THEMES[name].holds]
+        name = self.rng.choices(names, [THEMES[name].weight for name in names])[0]
+        theme = THEMES[name]
+        sql = fill(self.rng.choice(theme.templates), self.prefix, self.rng)
+        if self.flags & raw.MULTI_STATEMENTS and may_hold and self.rng.random() < 0.05:
+            sql += "; SELECT 'second', @a"
+            self.query(sql, may_refuse=True)
+            self.pinned = True
+        else:
+            self.query(sql, theme.may_refuse)
+            if theme.holds and name != "transactions":
+                self.pinned = True
+            self._counted = name == "found"
+
+    def _other_than_text(self) -> None:
+        weights: dict[Callable[[], None], int] = {
+            self.prepare: 5,
+            self.execute: 12,
+            self.close_statement: 2,
+            self.ping: 2,
+            self.init_db: 2,
+            self.field_list: 1,
+            self.reset: 6 if self.holding else 2,
+            self.change_user: 2,
+            self.reconnect: 2,
+            self.release: 1,
+        }
+        self.rng.choices(list(weights), list(weights.values()))[0]()
+
+    # -- doing
+
+    def query(self, sql: str, may_refuse: bool = False) -> None:
+        text = sql.encode()
+        ours = _try(lambda: self.client.query(text))
+        if may_refuse and ours.errno == REFUSED:
+            self.refused += 1
+            self.query("SELECT 'after a refusal'")
+            return
+        self._compare(sql, ours, _try(lambda: self.mirror.query(text)))
+
+    def ping(self) -> None:
+        self._both("COM_PING", lambda c: c.command(raw.COM_PING))
+
+    def init_db(self) -> None:
+        name = self.rng.choice(("shop", "attic", "nosuch_db"))
+        self._both(f"COM_INIT_DB {name}", lambda c: c.command(raw.COM_INIT_DB, name.encode()))
+
+    def field_list(self) -> None:
+        name = f"{self.prefix}_{self.rng.choice(('a', 'b', 'nosuch'))}"
+
+        def listed(client: Client) -> Answer:
+            found = client.field_list(name)
+            return found if isinstance(found, Answer) else Answer(columns=found)
+
+        self._both(f"COM_FIELD_LIST {name}", listed)
+
+    def prepare(self) -> None:
+        sql = fill(self.rng.choice(PREPARED), self.prefix, self.rng)
+        ours, theirs = self.client.prepare(sql), self.mirror.prepare(sql)
+        self._compare(f"COM_STMT_PREPARE {sql}", _described(ours), _described(theirs))
+        if isinstance(ours, Statement) and isinstance(theirs, Statement):
+            self._statements.append((sql, ours, theirs))
+
+    def execute(self) -> None:
+        if not self._statements:
+            self.prepare()
+        if not self._statements:
+            return
+        sql, ours, theirs = self.rng.choice(self._statements)
+        params = [self.rng.choice(PARAMS) for _ in range(ours.params)]
+        self._compare(
+            f"COM_STMT_EXECUTE {sql} {params}",
+            _try(lambda: self.client.execute(ours, *params)),
+            _try(lambda: self.mirror.execute(theirs, *params)),
+        )
+
+    def close_statement(self) -> None:
+        if self._statements:
+            sql, ours, theirs = self._statements.pop(self.rng.randrange(len(self._statements)))
+            self._history.append(f"COM_STMT_CLOSE {sql}")
+            self.client.close_statement(ours)
+            self.mirror.close_statement(theirs)
+
+    def reset(self) -> None:
+        self._statements.clear()
+        self._both("COM_RESET_CONNECTION", lambda c: c.command(raw.COM_RESET_CONNECTION))
+        self.pinned = False
+
+    def change_user(self) -> None:
+        self._statements.clear()
+        database = self.rng.choice(("shop", "attic"))
+        self._history.append(f"COM_CHANGE_USER {database}")
+        for client in (self.client, self.mirror):
+            client.change_user(APP, APP_PASSWORD, database)
+        self._started_anew()
+        self.ping()
+
+    def reconnect(self) -> None:
+        self._history.append("reconnect")
+        self.close()
+        self._come_back()
+
+    def release(self) -> None:
+        """A COMMIT or ROLLBACK that ends the connection, too."""
+        sql = self.rng.choice(("COMMIT RELEASE", "ROLLBACK WORK AND NO CHAIN RELEASE"))
+        self._both(sql, lambda c: c.query(sql))
+        self._both("a statement after RELEASE", lambda c: c.query("SELECT 1"))
+        self.client.abort()
+        self.mirror.abort()
+        self._come_back()
+
+    def _come_back(self) -> None:
+        """Servers let go of an ended session's lock, and of its transaction, a moment after its end."""
+        for server in (self._behind, self._server):
+            wait_until(lambda s=server: bool(s.execute(f"SELECT IS_FREE_LOCK('{self.prefix}')")[0][0]), 10)  # type: ignore[misc]
+        self._statements.clear()
+        self.client, self.mirror = self._connect()
+        self._started_anew()
+
+    def _started_anew(self) -> None:
+        self.pinned = False
+        self._status = raw.AUTOCOMMIT
+
+    # -- comparing
+
+    def _both(self, what: str, action: Callable[[Client], Answer]) -> None:
+        self._compare(what, _try(lambda: action(self.client)), _try(lambda: action(self.mirror)))
+
+    def _compare(self, what: str, ours: Answer, theirs: Answer) -> None:
+        if theirs.ok:
+            last = theirs.more[-1] if theirs.more else theirs
+            self._status = last.status
+        self._history.append(f"{what}\n      = {theirs}")
+        _journal.append(f"{self.prefix} {what}")
+        if _plain(ours) != _plain(theirs):
+            history = "\n  ".join(self._history)
+            raise Mismatch(
+                f"session {self.prefix} (flags {self.flags:#x}), step {self.steps}:\n  {history}\n"
+                f"  but through Turnout\n      = {ours}\n{_difference(ours, theirs)}\n"
+                f"lately, all sessions together:\n  " + "\n  ".join(_journal)
+            )
+
+
+def _try(action: Callable[[], Answer]) -> Answer:
+    try:
+        return action()
+    except (Disconnected, BrokenPipeError, ConnectionResetError):
+        return Answer(errno=-1, message="the connection ended")
+
+
+def _described(statement: Statement | Answer) -> Answer:
+    if isinstance(statement, Answer):
+        return statement
+    return Answer(columns=statement.columns, affected_rows=statement.params)
+
+
+def _plain(answer: Answer) -> Answer:
+    return replace(answer, status=answer.status & STATUS, more=tuple(_plain(a) for a in answer.more))
+
+
+def _difference(ours: Answer, theirs: Answer) -> str:
+    ours, theirs = _plain(ours), _plain(theirs)
+    found = []
+    for name in Answer.__slots__:
+        one, other = getattr(ours, name), getattr(theirs, name)
+        if one != other:
+            found.append(f"  {name}: {one!r}\n  instead of {other!r}")
+    return "\n".join(found)
+
+
+__all__ = ["LoginFailed", "Mismatch", "PairedSession"]
