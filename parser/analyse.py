@@ -22,6 +22,8 @@ from parser.statement import Effect, Kind, Statement
 from parser.tokens import Token, Tokens
 from parser.tree import NotUnderstood
 
+_LONGEST = 1_000_000  # characters of a shape, but for INSERTs of plain rows: what takes about a second
+
 
 def parse(shape: bytes, literals: list[bytes], *, lexer: Lexer, prepared: bool = False) -> Statement:
     """The meaning of a statement. Never raises: what is not understood has Kind.UNKNOWN, `words` and `error`."""
@@ -33,6 +35,8 @@ def parse(shape: bytes, literals: list[bytes], *, lexer: Lexer, prepared: bool =
         return _unread(tk.words_of_text(shape, lexer), f"the text is not valid {lexer.charset}")
     offset = tk.to_bytes_offsets(text, shape, lexer)
     long = bulk(text, lexer.ansi_quotes)
+    if long is None and len(text) > _LONGEST:
+        return _unread(tk.words_of_text(shape, lexer), "the statement is too long to be read")
     read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None))
     if statement.insert is not None:
@@ -52,11 +56,11 @@ def _statement(read: Tokens, source: Source) -> Statement:
     except NotUnderstood as error:
         return _unknown(tokens, str(error))
     parts = [part for part in parts if part]
-    if not parts:
+    if not parts and not read.doubt:
         return Statement(Kind.EMPTY)
     if len(parts) > 1:
         return Statement(Kind.MULTI, effects=of_tokens(tokens), words=tk.words(tokens), digest=digest(tokens))
-    if read.doubt:
+    if read.doubt or not parts:
         return _unknown(tokens, read.doubt)
     return one_statement(parts[0], source)
 

@@ -124,6 +124,7 @@ def rows_of_tokens(tokens: Sequence[Token], first: int) -> Rows | None:
             return Rows(tuple(values), tuple(spans), tokens[end].end)
 
 
+_MOST_RUNS = 200_000  # of equal rows: what takes about a second
 _BULK = 2000  # characters; shorter shapes are read token by token
 _HEAD = re.compile(
     r"\s*(?:/\*\0\*/\s*)*(?:INSERT|REPLACE)\b(?:[^()'\"/#;\0-]|\([^()'\"/#;\0-]*\))*?\bVALUES?\s*(?=\()", re.IGNORECASE
@@ -157,7 +158,7 @@ def bulk(text: str, ansi_quotes: bool) -> Bulk | None:
     spans: list[tuple[int, int]] = []
     kinds: dict[str, tuple[tuple[Value, ...], int, int]] = {}
     at = head.end()
-    while True:
+    for _ in range(_MOST_RUNS):
         row = _ROW.match(text, at)
         if row is None:
             return None
@@ -186,6 +187,8 @@ def bulk(text: str, ansi_quotes: bool) -> Bulk | None:
         if comma is None:
             break
         at = comma.end()
+    else:
+        return None
     after = read(text, ansi_quotes, end, None, holes, params)
     whole = Tokens(tokens + after.tokens, before.hints + after.hints, after.holes, after.params, after.doubt)
     return Bulk(whole, Rows(tuple(values), tuple(spans), end))

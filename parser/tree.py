@@ -36,6 +36,7 @@ _STRING = "$.h"  # also a JSON path, which `->` wants
 _DOUBLE_QUOTED = "$.d"
 _MAX_DEPTH = 60  # the compiled parser recurses on the C stack, which cannot raise RecursionError
 _MAX_CHAIN = 60
+_MAX_TOKENS = 30_000  # what takes sqlglot about a second
 _MAX_OPEN_JOINS = 8  # sqlglot tries twice to find the ON of each join that has none: the time doubles with each
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PREFIX_WORDS = vocabulary("""
@@ -154,6 +155,8 @@ def render(tokens: Sequence[Token]) -> Rendered:
     """The text for sqlglot. Raises NotUnderstood if it is nested too deeply."""
     rendered = Rendered()
     tokens = _without_long_lists(tokens, rendered.lists)
+    if len(tokens) > _MAX_TOKENS:
+        raise NotUnderstood("too long")
     parts: list[str] = []
     names = rendered.names
     depth = chain = 0

@@ -505,6 +505,15 @@ def test_nesting_and_length_are_no_danger() -> None:
         "SELECT * FROM " + "(SELECT * FROM " * 200 + "t" + ") d" * 200,
     ):
         assert read(sql).kind is Kind.UNKNOWN
+    for sql in (
+        "SELECT " + "a+" * 600_000 + "1",
+        "SELECT " + "a+" * 20_000 + "1",
+        "INSERT INTO t VALUES " + "(1, 2), (f(), 1), " * 110_000 + "(1, 2)",
+    ):
+        statement = read(sql)
+        assert "too long" in statement.error
+        assert statement.words & {"a", "t"}
+    assert read("/*!40000").kind is Kind.UNKNOWN
     long = read("SELECT * FROM t WHERE " + " OR ".join(["x = 1"] * 3000) + " AND y = 1")
     assert long.kind is Kind.SELECT
 
