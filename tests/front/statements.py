@@ -125,7 +125,6 @@ SELECT SQL_CALC_FOUND_ROWS id FROM {p}_a ORDER BY id LIMIT 1, 1
 SELECT id FROM {p}_a ORDER BY id LIMIT {i}
 SELECT id FROM {p}_a ORDER BY id LIMIT 1, {i}
 SELECT id FROM {p}_a ORDER BY id LIMIT {i} OFFSET 1
-SELECT id FROM {p}_a UNION ALL SELECT id FROM {p}_b ORDER BY 1
 SELECT COUNT(*) FROM {p}_b
 """)
 FOUND = ("SELECT FOUND_ROWS()", "SELECT FOUND_ROWS() AS n", "SELECT FOUND_ROWS(), LAST_INSERT_ID()")
@@ -134,6 +133,8 @@ IN_EXPRESSION = _lines("""\
 SELECT ROW_COUNT() * 2, @a
 INSERT INTO {p}_b (id, v) VALUES (200 + ROW_COUNT(), 'rc')
 """)
+
+DIAGNOSTICS = ("GET DIAGNOSTICS @d = NUMBER", "GET DIAGNOSTICS CONDITION 1 @d = RETURNED_SQLSTATE")
 
 WRITES = _lines("""\
 INSERT INTO {p}_a (v) VALUES ({s})
@@ -261,7 +262,6 @@ SELECT {p}_leak({i})
 CALL {p}_rows({i})
 INSERT INTO {p}_t (v) VALUES ('again')
 SET @b = CONCAT('a', {i})
-GET DIAGNOSTICS @d = NUMBER
 SET timestamp = 1000000000
 SELECT NOW(), UNIX_TIMESTAMP()
 SET timestamp = DEFAULT
@@ -386,6 +386,7 @@ THEMES = {
     "state": Theme(24, STATE),
     "found": Theme(6, COUNTED),
     "expression": Theme(2, IN_EXPRESSION, may_refuse=True),
+    "diagnostics": Theme(1, DIAGNOSTICS, holds=True, may_refuse=True),
     "writes": Theme(22, WRITES),
     "sets": Theme(16, SETS),
     "variables": Theme(6, VARIABLES, holds=True),
