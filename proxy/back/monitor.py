@@ -20,6 +20,10 @@ from proxy.wire.login import Secret
 
 log = logging.getLogger("turnout.health")
 
+# Too many connections, to the server or of one account (MySQL: ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS,
+# ER_USER_LIMIT_REACHED). Such a server serves the connections that it has.
+FULL = frozenset({1040, 1203, 1226})
+
 _BASELINE_EVERY_S = 30.0
 _REPLICA_EVERY_S = 0.1  # while sessions wait to see their own writes on a replica, a stale position costs primary reads
 
@@ -50,16 +54,22 @@ class Monitor:
                     # A server that hangs is noticed within the time limit as a whole, not per step.
                     left = rules.timeout_s - (started - fails_since if fails_since is not None else 0.0)
                     async with asyncio.timeout(max(left, 0.5)):
-                        await self._probe(started)
+                        await self._probe_again_if_lost(started)
                 except (TurnoutError, TimeoutError, OSError, ValueError) as error:
                     self._drop()
                     now = time.monotonic()
-                    fails_since = started if fails_since is None else fails_since
-                    reason = error.message if isinstance(error, TurnoutError) else str(error) or "no answer to a probe"
-                    refused = isinstance(error, TurnoutError) and error.errno != 1159
-                    if refused or now - fails_since >= rules.timeout_s or isinstance(error, TimeoutError):
-                        if self.server.mark_down(reason):
-                            log.error("server down", extra={"server": self.server.where, "reason": reason})
+                    reason = _reason(error, self.server.where)
+                    if isinstance(error, TurnoutError) and error.errno in FULL:
+                        # Who is turned away at the door knows that somebody is in.
+                        fails_since = None
+                        if self.server.mark_unknown(reason):
+                            log.warning("server full", extra={"server": self.server.where, "reason": reason})
+                    else:
+                        fails_since = started if fails_since is None else fails_since
+                        refused = isinstance(error, TurnoutError) and error.errno != 1159
+                        if refused or now - fails_since >= rules.timeout_s or isinstance(error, TimeoutError):
+                            if self.server.mark_down(reason):
+                                log.error("server down", extra={"server": self.server.where, "reason": reason})
                 else:
                     fails_since = None
                     if self.server.mark_up():
@@ -76,6 +86,17 @@ class Monitor:
         if self._connection is not None:
             self._connection.abort(ServerFailed(f"{self.server.where}: probe ended"))
             self._connection = None
+
+    async def _probe_again_if_lost(self, now: float) -> None:
+        """A probe whose own connection was closed (a KILL, `wait_timeout`) says nothing about the server: a new one."""
+        known = self._connection is not None
+        try:
+            await self._probe(now)
+        except TurnoutError:
+            lost = known and self._connection is not None and self._connection.aborted is not None
+            if not lost:
+                raise
+            await self._probe(now)
 
     async def _probe(self, now: float) -> None:
         connection = self._connection
@@ -159,6 +180,14 @@ def read_lag(response: bytes) -> float | None:
             return None
         worst = max(worst or 0.0, float(lag))
     return worst
+
+
+def _reason(error: BaseException, where: str) -> str:
+    """Why the server is down, without the place, which whoever tells of it names itself."""
+    text = error.message if isinstance(error, TurnoutError) else str(error)
+    for start in (f"Unable to connect to {where}: ", f"{where}: ", f"{where} "):
+        text = text.removeprefix(start)
+    return text or "no answer to a probe"
 
 
 def _text(value: bytes | None) -> str:

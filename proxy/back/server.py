@@ -228,6 +228,15 @@ class Server:
             self.health.since = time.monotonic()
         return news
 
+    def mark_unknown(self, reason: str) -> bool:
+        """The server is there but cannot be probed: statements may try. Returns whether this is news."""
+        news = self.health.state is not State.UNKNOWN or not self.health.reason
+        if self.health.state is not State.UNKNOWN:
+            self.health.state = State.UNKNOWN
+            self.health.since = time.monotonic()
+        self.health.reason = reason
+        return news
+
     def mark_down(self, reason: str) -> bool:
         """Fail whatever runs on the server; returns whether this is news."""
         news = self.health.state is not State.DOWN
