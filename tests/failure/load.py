@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -102,17 +101,15 @@ class Load:
                     if client is None:
                         client = Client(self._proxy.port, APP, APP_PASSWORD, DATABASE, timeout_s=self._limit_s)
                     answer = self._ask(worker, client, rng)
-                except (TimeoutError, socket.timeout):
+                except TimeoutError:
                     worker.wrong.append(f"{worker.target.name}: no answer for {self._limit_s:g} s")
                     return
                 except (Disconnected, ConnectionError, LoginFailed) as error:
-                    answer = Answer(errno=getattr(error, "errno", 0) or 0, message=str(error))
                     if client is not None:
                         client.abort()
                         client = None
-                    worker.failures.append(
-                        Failure(began, time.monotonic() - began, answer.errno if answer.errno > 999 else 0, str(error))
-                    )
+                    errno = error.errno if isinstance(error, LoginFailed) else 0
+                    worker.failures.append(Failure(began, time.monotonic() - began, errno, str(error)))
                     continue
                 took = time.monotonic() - began
                 if answer.errno:
