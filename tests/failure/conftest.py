@@ -41,12 +41,14 @@ class Farm:
         for table, servers in places.items():
             for server in servers:
                 server.execute(f"CREATE TABLE {table} {TABLE}", database=DATABASE)
+        shop.media.execute("CREATE TABLE photos_log (token INT NOT NULL)", database=DATABASE)
         proxy = run.turnout(self.rules, "loader")
         client = proxy.connect("app", "app-secret", DATABASE)
         with client.cursor() as cursor:
             for table in places:
-                for key in range(ROWS):
-                    cursor.execute(f"INSERT INTO {table} (id, v) VALUES ({key}, '{value(key).decode()}')")
+                rows = [f"({key}, '{value(key).decode()}')" for key in range(ROWS)]
+                for values in rows if table == "customers" else [", ".join(rows)]:
+                    cursor.execute(f"INSERT INTO {table} (id, v) VALUES {values}")
         client.close()
         end(proxy)
         shop.replica.catch_up()
