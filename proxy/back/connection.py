@@ -125,6 +125,7 @@ class ServerConnection(asyncio.Protocol):
         "aborted",
         "born",
         "busy_since",
+        "commands",
         "database",
         "dirty",
         "flags",
@@ -133,6 +134,7 @@ class ServerConnection(asyncio.Protocol):
         "idle_since",
         "lost",
         "pool",
+        "role",
         "scanner",
         "server_version",
         "settings",
@@ -162,6 +164,7 @@ class ServerConnection(asyncio.Protocol):
         self.where = where  # "cluster main, primary 127.0.0.1:3306": how errors name it
         self.pool: Pool | None = None
         self.holder: Holder | None = None
+        self.role: object = None  # its server's (proxy.back.server.Role)
         self.taker: object = None  # who took it from the pool and has not given it back
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None]
@@ -179,6 +182,7 @@ class ServerConnection(asyncio.Protocol):
         self.busy_since = 0.0
         self.dirty = ""  # why the connection cannot be used by another session without a reset
         self.generation = 0
+        self.commands = 0  # of our own, sent by `command`: they change what ROW_COUNT() and the like say
         self.aborted: TurnoutError | None = None
         self.lost = False  # closed by the other side, or by us because of an error
         self.write_paused = False
@@ -281,6 +285,7 @@ class ServerConnection(asyncio.Protocol):
         """
         if self.aborted is not None:
             raise self.aborted
+        self.commands += 1
         sink = Collected()
         self.send(encode(payload, 0), sink, mode)
         return await sink.future

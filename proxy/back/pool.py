@@ -54,6 +54,8 @@ class Pool:
         idle = self.idle
         if not idle or self.waiters:
             return None
+        if database is None:
+            return self._without_database()
         connection = idle[-1]
         if connection.aborted is not None:  # about to be told
             return None
@@ -70,6 +72,17 @@ class Pool:
             if connection.settings is not settings and self._opening == 0:
                 self._open_more()
         return idle.pop()
+
+    def _without_database(self) -> ServerConnection | None:
+        """An idle connection that has no default database: nothing takes one away again. Where the server is full of
+        others, one of them goes to make room."""
+        idle = self.idle
+        for i in range(len(idle) - 1, -1, -1):
+            if idle[i].database is None and idle[i].aborted is None:
+                return idle.pop(i)
+        if self.server.size >= self.server.limit:
+            idle.pop(0).close()
+        return None
 
     async def take(self, settings: Settings, database: str | None) -> ServerConnection:
         """An idle or new connection; waits its turn. Raises PoolExhausted, ServerFailed."""
@@ -91,7 +104,13 @@ class Pool:
         began = time.monotonic_ns()
         try:
             async with asyncio.timeout(limits.wait_s):
-                return await future
+                connection = await future
+                while database is None and connection.database is not None:
+                    connection.close()  # that makes room for one without a database
+                    future = asyncio.get_running_loop().create_future()
+                    self.waiters.append(future)
+                    connection = await future
+                return connection
         except BaseException as error:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.release(future.result())  # it came at the very moment that the waiting ended
@@ -128,6 +147,9 @@ class Pool:
             self._discard(connection)
             return
         waiters = self.waiters
+        if waiters and self.server.starved and self.server.turn():
+            self._discard(connection)  # another account's statements wait for a place on this server, too
+            return
         while waiters:
             future = waiters.popleft()
             if not future.done():
@@ -150,10 +172,10 @@ class Pool:
             self.idle.remove(connection)
         self.size -= 1
         self.server.forget(connection)
+        if self.server.starved:
+            self.server.feed_starved()
         if self.waiters:
             self._open_more()
-        elif self.server.starved:
-            self.server.feed_starved()
 
     # -- opening ---------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,7 @@ class Server:
         self.connections: set[ServerConnection] = set()
         self.size = 0
         self.starved: set[Pool] = set()
+        self._turn = False
         self.generation = 0  # raised when connections made before must not be used again
         self.health = Health()
         self.counters = counters
@@ -149,6 +150,11 @@ class Server:
         victim.on_closed(connection)
         connection.close()
         return True
+
+    def turn(self) -> bool:
+        """Every other time: whether a pool with waiters of its own is to leave a connection to those that have none."""
+        self._turn = not self._turn
+        return self._turn
 
     def feed_starved(self) -> None:
         """A connection came free or was closed: pools that could not open one for their waiters may try again."""
@@ -177,6 +183,7 @@ class Server:
             attributes={b"program_name": b"turnout", b"_pid": str(os.getpid()).encode()},
         )
         connection.generation = self.generation
+        connection.role = self.role
         try:
             async with asyncio.timeout(self.health_rules.connect_timeout_s):
                 if self.address.path:

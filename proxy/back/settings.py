@@ -29,6 +29,7 @@ UNCARRIED = frozenset(
         "gtid_domain_id",
         "server_id",
         "skip_replication",
+        "sql_auto_is_null",
         "sql_log_bin",
         "debug",
         "debug_dbug",

@@ -29,6 +29,7 @@ from proxy.rules.model import Rules
 _SPECIAL = (
     Effect.IMPLICIT_COMMIT
     | Effect.SETS_USER_VARIABLE
+    | Effect.READS_USER_VARIABLE
     | Effect.TEMPORARY_TABLE
     | Effect.SESSION_LOCK
     | Effect.USES_LAST_INSERT_ID
@@ -38,6 +39,7 @@ _SPECIAL = (
     | Effect.USES_ROW_COUNT
     | Effect.USES_CONNECTION_ID
     | Effect.USES_DIAGNOSTICS
+    | Effect.RETURNING
 )
 _TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO})
 _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
@@ -182,7 +184,7 @@ class Environment:
             clusters_of(plan),
         )
         entry = Entry(plan, stats, shape, self.mariadb)
-        if len(shape) <= MAX_CACHED_SHAPE:
+        if len(shape) <= MAX_CACHED_SHAPE and statement.kind is not Kind.TURNOUT:  # its words are not all in the shape
             if self._entries >= self.rules.limits.shapes:
                 self._evict()
             cache[shape] = entry

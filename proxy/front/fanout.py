@@ -64,6 +64,12 @@ class RowStream:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
+    async def drain(self) -> None:
+        """Wait for the end of an answer that nobody wants any more."""
+        self._limit = 1 << 62
+        while not self.ended:
+            await self.more()
+
     async def more(self) -> bytes:
         """The next bytes; b"" at the end. Raises the error by which the connection was lost."""
         while not self.pieces:
@@ -109,8 +115,8 @@ async def _connections(
             taken.append((send, connection))
             if fresh:
                 await join_transaction(session, connection, send.cluster)
-                if always_transaction and connection.holder is not session:
-                    await checked(connection, b"\x03BEGIN")
+            if always_transaction and not connection.scanner.status & IN_TRANS:
+                await checked(connection, b"\x03BEGIN")  # also on one that is held because of other state
     except BaseException:
         for _, connection in taken:
             if connection.holder is not session:
@@ -127,7 +133,6 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
     pairs = await _connections(session, entry, route, always_transaction=False)
     session.spread = [connection for _, connection in pairs]
     streams: list[RowStream] = []
-    finished = False
     merge = _Merge(session, entry, pairs, streams)
     try:
         for send, connection in pairs:
@@ -136,15 +141,17 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
             streams.append(stream)
             connection.send(encode(_payload(send, sql), 0), stream, QUERY)
         await merge.run()
-        finished = True
     except TurnoutError as error:
         if not merge.started:
             raise
         session.fail(error, broken=True)
     finally:
         session.spread = []
+        for (_, connection), stream in zip(pairs, streams):
+            if connection.holder is session and connection.sink is not None and not session.closed:
+                await stream.drain()  # it has the session's transaction
         for _, connection in pairs:
-            if not finished and connection.sink is not None:
+            if connection.sink is not None:
                 connection.abort(ServerFailed("A statement over several clusters was given up"))
             elif connection.holder is session:
                 session._settle_held(connection)
@@ -334,8 +341,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
     own = not session.transaction.explicit and session.autocommit
     pairs = await _connections(session, entry, route, always_transaction=own)
     for send, connection in pairs:
-        if own:
-            session.hold(connection)
+        session.hold(connection)  # its part has to be committed or rolled back, also where autocommit is off
         session.transaction.writers.add(send.cluster)
     if not own and len(pairs) > 1:
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))

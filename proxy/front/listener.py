@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from parser.statement import Statement
+from proxy.back.connection import ServerConnection
+from proxy.back.server import Server
 from proxy.back.settings import NONE, Settings, for_charset
 from proxy.errors import Defect, ProtocolError, StatementRefused, TurnoutError
 from proxy.front import commands
@@ -20,7 +22,7 @@ from proxy.front.accounts import AccountBook
 from proxy.front.answers import table_response
 from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
-from proxy.front.session import Session
+from proxy.front.session import Session, checked
 from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
@@ -326,7 +328,7 @@ class Listener:
             session.interrupt()
         for connection in running:
             if connection.pool is not None:
-                self.spawn(_kill_on_server(connection.pool.server, session, connection.thread_id), "KILL")
+                self.spawn(_kill_on_server(connection.pool.server, session, connection), "KILL")
         if not query_only:
             session.doomed_by_kill()
         return ""
@@ -368,15 +370,14 @@ class Listener:
                 self.dismiss(client)
 
 
-async def _kill_on_server(server: object, session: Session, thread_id: int) -> None:
+async def _kill_on_server(server: Server, session: Session, victim: ServerConnection) -> None:
     """KILL QUERY on the server, with the session's own account (an account may kill its own threads)."""
-    from proxy.back.server import Server
-    from proxy.front.session import checked
-
-    assert isinstance(server, Server)
     connection = await server.connect(session.user, session.secret, 0)
     try:
-        await checked(connection, b"\x03KILL QUERY %d" % thread_id)
+        if victim.taker is not session or victim.sink is None:
+            return  # it ended meanwhile, and the connection may serve somebody else
+        victim.dirty = victim.dirty or "killed"  # whenever the KILL arrives, it must not find another session there
+        await checked(connection, b"\x03KILL QUERY %d" % victim.thread_id)
     except TurnoutError as error:
         if error.errno != 1094:  # it ended by itself
             raise

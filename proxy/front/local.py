@@ -88,6 +88,7 @@ def diagnostics(session: Session, statement: Statement, sql: bytes) -> None:
             start, number = (first, second) if second is not None else (offset or 0, first)
             rows = rows[start or 0 :][:number]
     session.client.write(answers.response(columns, rows, session.status, binary=session.binary))
+    session.row_count = -1
 
 
 def diagnostics_columns(statement: Statement, sql: bytes) -> list[ColumnDefinition]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from parser.shape import Lexer
 from proxy.back.connection import ServerConnection, ServerStatement
-from proxy.errors import ServerFailed, StatementRefused
+from proxy.back.settings import CHARSET_VARIABLES, Settings
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, local
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.session import Session
@@ -42,6 +43,7 @@ class Prepared:
     lexer: Lexer
     environment: Environment
     entry: Entry
+    settings: Settings  # at PREPARE, when the text was read
     params: int = 0
     columns: int = 0
     types: bytes | None = None
@@ -49,10 +51,14 @@ class Prepared:
     long_error: StatementRefused | None = None
 
     @property
-    def key(self) -> tuple[bytes, str | None, str, bool, bool]:
+    def key(self) -> tuple[bytes, str | None, tuple[bytes | None, ...]]:
         """What makes two server-side statements the same: the text, and what changes how a server reads it."""
-        lexer = self.lexer
-        return self.sql, self.database, lexer.charset, lexer.ansi_quotes, lexer.no_backslash_escapes
+        return self.sql, self.database, reading(self.settings)
+
+
+def reading(settings: Settings) -> tuple[bytes | None, ...]:
+    """The settings that decide what a text means when it is read."""
+    return tuple(settings.get(name) for name in ("sql_mode", *CHARSET_VARIABLES))
 
 
 async def prepare(session: Session, sql: bytes) -> None:
@@ -69,7 +75,15 @@ async def prepare(session: Session, sql: bytes) -> None:
     entry = _entry(session.environment, cache, shape, literals)
     session.running = entry
     prepared = Prepared(
-        session.next_statement_id, sql, shape, literals, session.database, session.lexer, session.environment, entry
+        session.next_statement_id,
+        sql,
+        shape,
+        literals,
+        session.database,
+        session.lexer,
+        session.environment,
+        entry,
+        session.settings,
     )
     session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
     plan = entry.plan
@@ -158,7 +172,7 @@ def _remember(session: Session, connection: ServerConnection, prepared: Prepared
     """Keep a statement that was prepared on a connection; close the least recently used beyond the limit."""
     statements = connection.statements
     old = statements.pop(prepared.key, None)
-    if old is not None:
+    if old is not None and old.id != made.id:
         _close_on(connection, old)
     statements[prepared.key] = made
     limit = session.environment.rules.pool.max_statements
@@ -233,6 +247,9 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     if entry.by_key or entry.asks_id:
         values = BoundValues(list(decode_params(bound, set())), prepared.literals, prepared.lexer)
         session.generated = entry.plan.generates_id(values)
+        if session.generated is None:  # the server will have to be asked
+            session.run(execute(session, prepared, payload))
+            return
         sends = entry.plan.route(values, prepared.sql).sends
         if len(sends) != 1:
             raise _several_targets()
@@ -252,7 +269,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         session.send_prelude(connection)
         session.run(_execute_on(session, prepared, bound.types, payload, connection, cluster))
         return
-    session.send_now(connection, encode(rebuild_execute(payload, made.id, bound.types), 0))
+    packet = encode(rebuild_execute(payload, made.id, bound.types), 0)
+    session.execute_now(connection, packet, prepared, payload)
 
 
 def _several_targets() -> StatementRefused:
@@ -263,8 +281,8 @@ def _several_targets() -> StatementRefused:
     )
 
 
-async def execute(session: Session, prepared: Prepared, payload: bytes) -> None:
-    """COM_STMT_EXECUTE, all the way. Raises TurnoutError."""
+async def execute(session: Session, prepared: Prepared, payload: bytes, primary: bool = False) -> None:
+    """COM_STMT_EXECUTE, all the way. `primary`: not on a replica (again). Raises TurnoutError."""
     entry = prepared.entry
     plan = entry.plan
     if prepared.long_error is not None:
@@ -289,7 +307,7 @@ async def execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     sends = plan.route(values, prepared.sql).sends
     if len(sends) != 1:
         raise _several_targets()
-    connection, fresh = await obtain(session, entry, sends[0], primary=False, database=prepared.database)
+    connection, fresh = await obtain(session, entry, sends[0], primary, prepared.database)
     if fresh:
         from proxy.front.statements import join_transaction
 
@@ -306,7 +324,7 @@ async def _execute_on(
     session: Session, prepared: Prepared, types: bytes, payload: bytes, connection: ServerConnection, cluster: str
 ) -> None:
     """Execute on `connection`, which has the session's state; prepare there first if need be."""
-    from proxy.front.statements import finish_statement, pin, prelude
+    from proxy.front.statements import finish_statement, may_retry, pin, prelude
 
     entry = prepared.entry
     relay: Relay | None = None
@@ -314,16 +332,19 @@ async def _execute_on(
         await session.dress(connection, prepared.database)
         made = connection.statements.pop(prepared.key, None)
         if made is None:
+            if reading(session.settings) != reading(prepared.settings):
+                await session.dress(connection, prepared.database, prepared.settings)
             await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
             if connection.scanner.errno:
                 error = parse_err(connection.scanner.error)
                 raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
-            if (connection.scanner.params, connection.scanner.columns) != (prepared.params, prepared.columns):
-                _remember(session, connection, prepared, ServerStatement(connection.scanner.statement_id))
-                if connection.scanner.params != prepared.params:
-                    raise ServerFailed("Prepared statement needs to be re-prepared", 1615, "HY000")
             made = ServerStatement(connection.scanner.statement_id)
+            prepared.columns = connection.scanner.columns  # the table may have got one since
+            if connection.scanner.params != prepared.params:
+                _close_on(connection, made)
+                raise ServerFailed("Prepared statement needs to be re-prepared", 1615, "HY000")
         _remember(session, connection, prepared, made)
+        await session.dress(connection, prepared.database)
         await prelude(session, entry, connection, cluster)
         for number, data in prepared.long_data.items():
             head = bytes((com.COM_STMT_SEND_LONG_DATA,)) + made.id.to_bytes(4, "little") + number.to_bytes(2, "little")
@@ -337,6 +358,9 @@ async def _execute_on(
         await relay.done
     except BaseException as error:
         finish_statement(session, connection)
+        if isinstance(error, TurnoutError) and may_retry(session, entry, connection, relay) and not prepared.long_data:
+            await execute(session, prepared, payload, primary=True)
+            return
         if relay is not None and relay.relayed and isinstance(error, ServerFailed):
             session.fail(error, broken=True)
             return

@@ -50,12 +50,13 @@ _LAST_GTID = b"\x09last_gtid"
 class Transaction:
     """What the session knows of its transaction besides what servers know."""
 
-    __slots__ = ("begin", "explicit", "savepoints", "status", "writers")
+    __slots__ = ("begin", "explicit", "once", "savepoints", "status", "writers")
 
     def __init__(self) -> None:
         self.explicit = False  # BEGIN was answered; servers hear of it with their first statement
         self.begin = b"BEGIN"  # how it began (START TRANSACTION READ ONLY, ...)
         self.status = 0  # flags that the server added to its answer to that
+        self.once: list[bytes] = []  # SET TRANSACTION .. before it: for every cluster that joins
         self.savepoints: list[tuple[str, bytes]] = []  # name, statement: repeated on clusters that join later
         self.writers: set[str] = set()  # clusters that were written to
 
@@ -63,6 +64,7 @@ class Transaction:
         self.explicit = False
         self.begin = b"BEGIN"
         self.status = 0
+        self.once = []
         self.savepoints.clear()
         self.writers.clear()
 
@@ -116,13 +118,16 @@ class Session:
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
         self.closed = False
         self.killed = False  # KILL CONNECTION: the client goes when the answer to its statement is out
+        self.waiting = False  # the task waits for a connection
         self.interrupted = False  # KILL QUERY before the statement reached a server
+        self.last_on: ServerConnection | None = None  # where the last statement ran, if nothing of ours came after it
         self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
         self._pools: dict[Server, Pool] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
         self._on_replica = False
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
-        self._retry: bytes | None = None  # the packet of a read on a replica that may be sent elsewhere
+        # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
+        self._retry: bytes | tuple[Prepared, bytes] | None = None
         self._began = 0
         self._sent = 0
         self._bytes = 0
@@ -194,6 +199,9 @@ class Session:
         self.generated = entry.plan.generated_id
         if entry.asks_id:
             self.generated = entry.plan.generates_id(TextValues(literals, self.lexer))
+            if self.generated is None:  # the server will have to be asked
+                self._spawn_statement(entry, sql, shape, literals)
+                return
         if entry.fixed is not None:
             cluster = entry.cluster
         else:
@@ -230,7 +238,7 @@ class Session:
             transaction = self.transaction
             if self.next_transaction or (entry.writes and transaction.writers and not self._may_write(cluster)):
                 return None
-            if transaction.savepoints or (transaction.explicit and transaction.begin != b"BEGIN"):
+            if transaction.savepoints or transaction.once or (transaction.explicit and transaction.begin != b"BEGIN"):
                 return None
             server = self._server_for(entry, cluster)
             if server is None:
@@ -285,6 +293,12 @@ class Session:
         self._sent = _now()
         connection.write(packet)
 
+    def execute_now(self, connection: ServerConnection, packet: bytes, prepared: Prepared, payload: bytes) -> None:
+        """The same for a prepared statement."""
+        if self._on_replica:
+            self._retry = (prepared, payload)
+        self.send_now(connection, packet)
+
     def send_prelude(self, connection: ServerConnection) -> None:
         """What `acquire_now` left to be written, when the statement itself has to wait after all."""
         if self._prelude:
@@ -299,7 +313,7 @@ class Session:
     def _quick(self, what: Quick) -> bool:
         """BEGIN, COMMIT and ROLLBACK where nothing has to be waited for; False when it does."""
         if what is Quick.BEGIN:
-            if self.held or self.transaction.explicit:
+            if self.held or self.transaction.explicit or self.transaction.savepoints:
                 return False
             self.transaction.explicit = True
             self.answered()
@@ -407,6 +421,7 @@ class Session:
         if not entry.keeps_diagnostics:
             self.diagnostics = None
             self.warning_count = 0
+        self.last_on = connection
         held = self.held
         if held:
             self._settle_held(connection)
@@ -425,6 +440,11 @@ class Session:
             # A read on a replica: nothing was changed and nothing was answered, so the primary may be asked instead.
             entry = self.running
             assert entry is not None
+            if isinstance(retry, tuple):
+                from proxy.front.prepared import execute
+
+                self.run(execute(self, *retry, primary=True))
+                return
             shape, literals = self.lexer.shape(retry[5:])
             self._spawn_statement(entry, retry[5:], shape, literals, primary=True)
             return
@@ -603,7 +623,11 @@ class Session:
         pool = self._pools.get(server)
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
-        connection = await pool.take(self.settings, database if database is not None else self.database)
+        self.waiting = True
+        try:
+            connection = await pool.take(self.settings, database if database is not None else self.database)
+        finally:
+            self.waiting = False
         connection.taker = self
         try:
             await self.dress(connection, database)
@@ -618,14 +642,17 @@ class Session:
         elif connection.pool is not None:
             connection.pool.release(connection)
 
-    async def dress(self, connection: ServerConnection, database: str | None = None) -> None:
-        """Give a connection this session's settings and database (or another `database`), and wait until it has them.
-        Raises ServerFailed with the server's own error when it refuses."""
+    async def dress(
+        self, connection: ServerConnection, database: str | None = None, settings: Settings | None = None
+    ) -> None:
+        """Give a connection this session's settings and database (or others), and wait until it has them. Raises
+        ServerFailed with the server's own error when it refuses."""
+        settings = settings if settings is not None else self.settings
         database = database if database is not None else self.database
         if connection.aborted is not None:
             raise connection.aborted
-        if connection.settings is not self.settings:
-            text = delta(connection.settings, self.settings)
+        if connection.settings is not settings:
+            text = delta(connection.settings, settings)
             if text:
                 await checked(connection, bytes((com.COM_QUERY,)) + text)
                 if connection.pool is not None:
@@ -634,7 +661,7 @@ class Session:
                         validated.clear()
                     validated.add((text, self.user))
                     connection.pool.server.counters.preludes += 1
-            connection.settings = self.settings
+            connection.settings = settings
         if connection.database != database and database is not None:
             name = database.encode("utf-8", "surrogateescape")
             await checked(connection, bytes((com.COM_INIT_DB,)) + name)
@@ -663,7 +690,7 @@ class Session:
 
     def interrupt(self) -> None:
         """KILL of a statement that is not on a server yet (it waits for a connection): give it up."""
-        if self.task is not None and self.running_on is None and not self.spread:
+        if self.task is not None and self.waiting:
             self.interrupted = True
             self.task.cancel()
 

@@ -14,20 +14,22 @@ from collections.abc import Iterable, Sequence
 from parser.statement import Assignment, Effect, Hole, Scope, Statement, Word
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
-from proxy.errors import StatementRefused, TurnoutError
+from proxy.errors import StatementRefused
 from proxy.front.session import Session
-from proxy.front.statements import Relay, finish_statement, pin, settle
+from proxy.front.statements import finish_statement, join_transaction, pin, settle
 from proxy.front.transactions import finish
 from proxy.plan.plan import Plan
 from proxy.wire import command as com
-from proxy.wire.frames import encode
+from proxy.wire.packets import encode_ok
 
+_ON = re.compile(rb"=\s*(1|on|true|'on')\s*;?\s*\Z", re.IGNORECASE)
 _INTEGER = re.compile(rb"-?\d{1,18}\Z")
 
 # (home cluster, SET text, lexer's modes) -> what it changed. Only SETs whose result depends on nothing else.
 _known: dict[tuple[str, bytes], dict[str, bytes | None]] = {}
 _KNOWN_LIMIT = 2000
 
+_INSERT_IDS = frozenset({"last_insert_id", "identity"})  # what the session itself keeps of it goes where it is needed
 _OF_CONNECTION = frozenset({"character_set_connection", "collation_connection"})
 # Two names each, depending on the server; the tracker always reports them, under the name that the server knows.
 _OF_TRANSACTIONS = frozenset({"transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"})
@@ -103,8 +105,14 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: t
     statement = plan.statement
     assignments = statement.assignments
     touches_autocommit = any(a.scope is Scope.SESSION and a.name == "autocommit" for a in assignments)
-    if touches_autocommit and len(session.held) > 1:
-        await finish(session, b"COMMIT", list(session.held))  # turning autocommit on commits; off finds nothing open
+    if touches_autocommit and len(session.held) > 1 and not session.autocommit:
+        # A server commits when autocommit is turned on (and only then); here the transaction is on several.
+        if len(assignments) > 1 or not _ON.search(sql):
+            raise StatementRefused(
+                "In a transaction over several clusters autocommit can only be turned on by itself: SET autocommit = 1",
+                reason="autocommit-in-transaction",
+            )
+        await finish(session, b"COMMIT", list(session.held))
         session.transaction.clear()
     held = session.held.get(home) or next(iter(session.held.values()), None)
     if held is not None:
@@ -114,31 +122,27 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: t
         servers = session.environment.cluster(home)
         servers.primary.check_up()
         connection = await session.take(servers.primary)
-    relay = Relay(session)
-    session.running_on = connection
+    session.sending(connection)
     try:
-        connection.send(encode(bytes((com.COM_QUERY,)) + sql, 0), relay)
-        await relay.done
-    except BaseException:
-        if connection.holder is not session:
-            session.give_back(connection)
-        raise
-    entry = session.running
-    assert entry is not None
-    if connection.scanner.errno:
-        await settle(session, connection, entry)
-        return
-    found_rows = session.found_rows
-    try:
+        if held is None and session.transaction.explicit:
+            await join_transaction(session, connection, home)
+        answer = await connection.command(bytes((com.COM_QUERY,)) + sql)
+        entry = session.running
+        assert entry is not None
+        if connection.scanner.errno:
+            session.client.write(answer)
+            await settle(session, connection, entry)
+            return
+        found_rows = session.found_rows
         warnings, diagnostics = await _take_over(session, connection, assignments, key)
-    except TurnoutError as error:  # the client has its answer: the next command is told
+    except BaseException:
         finish_statement(session, connection)
-        session.doom = error
-        return
+        raise
     await settle(session, connection, entry)
-    session.found_rows, session.row_count = found_rows, 0
+    session.found_rows, session.row_count, session.last_on = found_rows, 0, None
     if warnings or not session.environment.mariadb:
         session.warning_count, session.diagnostics = warnings, diagnostics
+    session.client.send(encode_ok(0, 0, session.status, warnings, b""))
 
 
 async def _take_over(
@@ -152,6 +156,8 @@ async def _take_over(
         session.observe(connection, scanner.session_state)
         scanner.session_state = []
     diagnostics = await connection.command(b"\x03SHOW WARNINGS") if warnings else None
+    if any(item.name in _INSERT_IDS for item in assignments):
+        session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
     await _read_back(session, connection, assignments)
     reason = _pin_reason(assignments)
     if reason:
@@ -207,6 +213,6 @@ def _pin_reason(assignments: Iterable[Assignment]) -> str:
             return "role"
         if item.scope is Scope.NEXT_TRANSACTION:
             return ""
-        if item.scope is Scope.SESSION and item.name in UNCARRIED:
+        if item.scope is Scope.SESSION and item.name in UNCARRIED and item.name not in _INSERT_IDS:
             return "session variable"
     return ""

@@ -13,11 +13,12 @@ import time
 from parser.shape import Lexer
 from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
-from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.back.server import Role
+from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.environment import Entry
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
-from proxy.plan.plan import Local, Route, Send
+from proxy.plan.plan import Local, Plan, Route, Send
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -27,6 +28,7 @@ _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
+_OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 _CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
@@ -93,8 +95,11 @@ async def run_text(
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:
-    """Values about the statement before are on the connection that it ran on. Raises StatementRefused."""
-    if effects & _AFTERTHOUGHTS and not session.held:
+    """Values about the statement before are on the connection that it ran on, if that is held and nothing of ours came
+    between. Raises StatementRefused."""
+    if not effects & _AFTERTHOUGHTS:
+        return
+    if session.last_on not in session.held.values() or effects & Effect.USES_LAST_INSERT_ID:
         raise StatementRefused(
             "FOUND_ROWS(), ROW_COUNT(), @@warning_count and @@error_count inside a larger statement need the "
             "connection that the statement before ran on; select them alone, or inside a transaction",
@@ -118,14 +123,23 @@ async def forward(
         if fresh:
             await join_transaction(session, connection, send.cluster)
         await prelude(session, entry, connection, send.cluster)
+        pinned_before = send.cluster in session.pinned
         if plan.pins:
             pin(session, connection, plan.pins)
         relay = Relay(session)
         session.sending(connection)
         connection.send(encode(payload, 0), relay, mode)
         await relay.done
+        if (
+            plan.pins
+            and not pinned_before
+            and connection.scanner.errno == 1064
+            and plan.statement.kind is not Kind.MULTI
+        ):
+            session.pinned.pop(send.cluster, None)  # it was not even read: nothing was left behind
+            connection.dirty = ""
     except BaseException as error:
-        if isinstance(error, TurnoutError) and _may_retry(session, entry, connection, primary, relay):
+        if isinstance(error, TurnoutError) and may_retry(session, entry, connection, relay):
             await forward(session, entry, send, payload, True, mode)
             return
         finish_statement(session, connection)
@@ -142,7 +156,8 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     plan = entry.plan
     if plan.effects & Effect.IMPLICIT_COMMIT:
         await _end_elsewhere(session, cluster)
-    if plan.effects & Effect.USES_LAST_INSERT_ID:
+    if plan.effects & Effect.USES_LAST_INSERT_ID or _may_ask_last_insert_id(session, plan):
+        # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
         connection.send(encode(text, 0), Discarded("SET last_insert_id"))
     if plan.writes and (session.transaction.explicit or not session.autocommit):
@@ -157,13 +172,11 @@ def finish_statement(session: Session, connection: ServerConnection) -> None:
         connection.abort(ServerFailed("The statement was given up"))
 
 
-def _may_retry(
-    session: Session, entry: Entry, connection: ServerConnection, primary: bool, relay: Relay | None
-) -> bool:
+def may_retry(session: Session, entry: Entry, connection: ServerConnection, relay: Relay | None) -> bool:
     """A plain read that was lost on a replica before any of it reached the client may be asked of the primary."""
     return (
         entry.replica_ok
-        and not primary
+        and connection.role is Role.REPLICA
         and not session.closed
         and connection.holder is not session
         and not (relay is not None and relay.relayed)
@@ -179,11 +192,25 @@ async def obtain(
     plan = entry.plan
     if plan.writes:
         check_writer(session, send.cluster)
+    if plan.effects & Effect.READS_USER_VARIABLE and session.pinned and send.cluster not in session.pinned:
+        raise StatementRefused(
+            f"This statement is for cluster {send.cluster} and reads a user variable, but the session's user variables "
+            f"may have changed on cluster {', '.join(sorted(session.pinned))}, where it is pinned "
+            f"({', '.join(sorted(set(session.pinned.values())))}). Put the value into the statement instead",
+            reason="user-variable-elsewhere",
+        )
     held = session.held.get(send.cluster)
     if held is not None:
         await session.dress(held, database)
         return held, False
-    return await session.take(session.target(send, entry, primary), database), True
+    server = session.target(send, entry, primary)
+    try:
+        return await session.take(server, database), True
+    except (ServerFailed, PoolExhausted):
+        if server.role is not Role.REPLICA:
+            raise
+        # Nothing was sent yet: a replica that cannot be had is no reason for the read to fail.
+        return await session.take(session.target(send, entry, True), database), True
 
 
 def check_writer(session: Session, cluster: str) -> None:
@@ -204,11 +231,13 @@ def check_writer(session: Session, cluster: str) -> None:
 async def join_transaction(session: Session, connection: ServerConnection, cluster: str) -> None:
     """Make a fresh connection part of the session's transaction, if it has one."""
     transaction = session.transaction
-    for text in session.next_transaction:
+    once, session.next_transaction = [*transaction.once, *session.next_transaction], []
+    if transaction.explicit:
+        transaction.once = once
+    else:
+        session.one_shot = once
+    for text in once:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
-    if not transaction.explicit:
-        session.one_shot = session.next_transaction
-    session.next_transaction = []
     if transaction.explicit:
         if transaction.begin == b"BEGIN":
             connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
@@ -262,20 +291,23 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         if plan.statement.kind is Kind.DO:
             session.found_rows = 1
     insert_id, status = scanner.insert_id, scanner.status
-    wants_warnings = failed or scanner.warnings
+    # A procedure's last OK does not count the warnings of the statements in it.
+    wants_warnings = failed or scanner.warnings or plan.statement.kind is Kind.CALL
     if connection.aborted is not None:
         raise connection.aborted
     explicit = session.transaction.explicit or not session.autocommit
     errno = scanner.errno
     kept = held and (status & IN_TRANS or (connection.pool and connection.pool.server.cluster in session.pinned))
     warnings = scanner.warnings
+    commands = connection.commands
     if wants_warnings:
         session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
-        session.warning_count = _row_count(session.diagnostics) if failed else warnings
+        session.warning_count = warnings or _row_count(session.diagnostics)
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
         session.warning_count = 0
-    if failed and explicit and held and (len(session.held) > 1 or errno in _MAY_ROLL_BACK):
+    may_have_ended = len(session.held) > 1 or errno in _MAY_ROLL_BACK or plan.effects & Effect.IMPLICIT_COMMIT
+    if failed and explicit and held and may_have_ended:
         if not await _still_in_transaction(session, connection):
             return
     if not failed:
@@ -283,12 +315,13 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             session.found_rows = int((await connection.query("SELECT FOUND_ROWS()"))[0][0] or 0)
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id
-        elif _asks_last_insert_id(session.generated, plan.effects, insert_id, plan.statement.kind):
+        elif _may_ask_last_insert_id(session, plan):
             session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
     if session.one_shot:
         await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:
         session.client.listener.schemas_changed()
+    session.last_on = connection if connection.commands == commands else None
     if plan.statement.kind is Kind.UNLOCK_TABLES:
         _unlock(session, connection)
     if connection.aborted is not None:
@@ -317,10 +350,13 @@ async def _end_one_shot(session: Session, connection: ServerConnection, consumed
     await checked(connection, b"\x03COMMIT")
 
 
-def _asks_last_insert_id(generated: bool | None, effects: Effect, insert_id: int, kind: Kind) -> bool:
-    if effects & Effect.SETS_LAST_INSERT_ID or kind is Kind.CALL:
+def _may_ask_last_insert_id(session: Session, plan: Plan) -> bool:
+    """Whether LAST_INSERT_ID() may have to be asked of the server after the statement."""
+    if plan.effects & Effect.SETS_LAST_INSERT_ID or plan.statement.kind in _OPAQUE_KINDS:
         return True
-    return generated is None and insert_id != 0
+    if plan.effects & Effect.RETURNING:  # the answer is rows, and has no insert id
+        return session.generated is not False
+    return plan.writes and session.generated is None
 
 
 def _row_count(response: bytes) -> int:

@@ -45,9 +45,9 @@ async def begin(session: Session, sql: bytes) -> None:
                 session.transaction.clear()
                 raise
         try:
-            for text in session.next_transaction:
+            session.transaction.once, session.next_transaction = session.next_transaction, []
+            for text in session.transaction.once:
                 await checked(connection, bytes((com.COM_QUERY,)) + text)
-            session.next_transaction = []
             await checked(connection, bytes((com.COM_QUERY,)) + sql)
         except TurnoutError:
             session.transaction.clear()

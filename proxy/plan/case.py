@@ -119,6 +119,8 @@ _PIN_BY_KIND = {
     Kind.LOCK_TABLES: "lock tables",
     Kind.HANDLER: "handler",
     Kind.XA: "xa",
+    Kind.UNKNOWN: "not understood",  # it may do any of these things
+    Kind.MULTI: "multi statements",
     Kind.CALL: "stored procedure",  # it may set variables, make temporary tables, take locks
     Kind.PREPARE: "sql prepare",
     Kind.EXECUTE: "sql prepare",
