@@ -9,7 +9,7 @@ import pytest
 from tests.failure.load import Target, value
 from tests.front.conftest import end
 from tests.servers import MariaDB, Run, Shop, Turnout
-from tests.servers.shop import DATABASE
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE
 
 ROWS = 120
 HEALTH = "health: {every: 0.5s, timeout: 2s, connect_timeout: 1s}\n"
@@ -41,9 +41,11 @@ class Farm:
         for table, servers in places.items():
             for server in servers:
                 server.execute(f"CREATE TABLE {table} {TABLE}", database=DATABASE)
+        # Whoever has all privileges may write on a read-only server.
+        shop.media.create_account(APP, APP_PASSWORD, f"ALL PRIVILEGES ON {DATABASE}.*")
         shop.media.execute("CREATE TABLE photos_log (token INT NOT NULL)", database=DATABASE)
         proxy = run.turnout(self.rules, "loader")
-        client = proxy.connect("app", "app-secret", DATABASE)
+        client = proxy.connect(APP, APP_PASSWORD, DATABASE)
         with client.cursor() as cursor:
             for table in places:
                 rows = [f"({key}, '{value(key).decode()}')" for key in range(ROWS)]

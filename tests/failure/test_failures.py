@@ -101,12 +101,18 @@ def test_a_primary_fails_under_load(farm: Farm, shared: Turnout, name: str, how:
         load.progress(load.workers, 40, 15)
     assert not load.wrong(), f"seed {SEED}"
     assert not load.failures(others), f"seed {SEED}: other clusters go on"
-    for failure in load.failures(victims) + load.failures(related):
-        assert failure.errno in (UNREACHABLE, LOST, NOT_ANSWERING), failure
-        assert f"cluster {name}, primary" in failure.message, failure
-        assert failure.message.count(server.address) == 1, failure
-        assert fell - NOTICED_S - MARGIN_S < failure.sent < recovered, f"{failure}, {recovered}"
-        assert failure.took_s < NOTICED_S + MARGIN_S, failure
+    for worker in victims + related:
+        named = False  # the failure before said which server it was
+        for failure in worker.failures:
+            assert fell - NOTICED_S - MARGIN_S < failure.sent < recovered, f"{failure}, {recovered}"
+            assert failure.took_s < NOTICED_S + MARGIN_S, failure
+            if failure.errno == 0 and named:  # lost right after its answer: the error, then the end of the connection
+                named = False
+                continue
+            named = True
+            assert failure.errno in (UNREACHABLE, LOST, NOT_ANSWERING), failure
+            assert f"cluster {name}, primary" in failure.message, failure
+            assert failure.message.count(server.address) == 1, failure
     _writes_happened_once(farm, target.name, before, victims)
 
 
@@ -293,11 +299,9 @@ def test_a_write_is_never_repeated(farm: Farm, shared: Turnout) -> None:
 
 
 def test_a_read_only_primary(farm: Farm, shared: Turnout) -> None:
-    """Its own error reaches the client; reads and other clusters go on. (SUPER and its like are exempt, so the account
-    of this test has less.)"""
+    """Its own error reaches the client; reads and other clusters go on."""
     media = farm.server("media")
     all_up(shared, farm)
-    media.create_account(APP, APP_PASSWORD, f"SELECT, INSERT, UPDATE, DELETE ON {DATABASE}.*")
     update = "UPDATE photos SET hits = hits + 0 WHERE id = 1"
     try:
         media.execute("SET GLOBAL read_only = 1")
@@ -315,7 +319,6 @@ def test_a_read_only_primary(farm: Farm, shared: Turnout) -> None:
             assert client.run(update).ok
     finally:
         media.execute("SET GLOBAL read_only = 0")
-        media.create_account(APP, APP_PASSWORD)
 
 
 def test_a_server_out_of_connections(turnout: Start, run: Run) -> None:
@@ -414,13 +417,15 @@ def test_a_worker_is_killed_under_load(farm: Farm, shared: Turnout) -> None:
         load.progress(load.workers, 20, 10)
         victim = rng.choice(workers(shared))
         os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
         wait_until(lambda: shared.metric("turnout_worker_restarts_total") == restarts + 1, 10)
         wait_until(lambda: len(workers(shared)) == 2, 10)
         wait_until(shared.ready, 10)
         load.progress(load.workers, 40, 15)
     assert not load.wrong(), f"seed {SEED}"
     for worker in load.workers:
-        assert len(worker.failures) <= 1, f"seed {SEED}: one lost connection at most: {worker.failures}"
+        # The end of its connection; a new one may be dealt to the dying process, too, until its sockets are gone.
+        assert all(f.errno == 0 and f.sent < killed + 1 for f in worker.failures), f"seed {SEED}: {worker.failures}"
     assert any(worker.failures for worker in load.workers)
     for name, count in before.items():
         if name in ("main", "media"):
