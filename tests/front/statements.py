@@ -34,13 +34,10 @@ CREATE FUNCTION {p}_leak(x INT) RETURNS INT NO SQL BEGIN SET @leaked = x; RETURN
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """`holds`: a session that does one of these keeps its connection until it resets. `may_refuse`: the proxy may say
-    (1235) that it cannot answer; never that the answer is another."""
+    """How often, and what."""
 
     weight: int
     templates: tuple[str, ...]
-    holds: bool = False
-    may_refuse: bool = False
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -64,7 +61,6 @@ SELECT 1/3, 7 DIV 2, -1
 SELECT MONTHNAME('2024-03-01'), WEEK('2024-01-03')
 SELECT FROM_UNIXTIME(86400)
 SELECT DATABASE(), SCHEMA(), USER(), CURRENT_USER()
-SELECT v FROM {p}_a WHERE id IS NULL
 SELECT CHARSET('x'), COLLATION('x'), CHARSET(v) FROM {p}_a LIMIT 1
 SELECT * FROM shop.{p}_b ORDER BY id
 SELECT * FROM attic.{p}_a ORDER BY id
@@ -89,20 +85,11 @@ VALUES (1, 2), (3, 4)
 
 STATE = _lines("""\
 SELECT LAST_INSERT_ID()
-SELECT ROW_COUNT()
 SELECT @@last_insert_id
 SELECT @@identity
-SELECT last_insert_id() AS id, row_count()
+SELECT last_insert_id() AS id FROM dual
 SELECT LAST_INSERT_ID() + 0
 SELECT * FROM {p}_a WHERE id = LAST_INSERT_ID()
-SHOW WARNINGS
-SHOW ERRORS
-SHOW WARNINGS LIMIT 1
-SHOW COUNT(*) WARNINGS
-SHOW COUNT(*) ERRORS
-SELECT @@warning_count
-SELECT @@error_count
-SELECT @@session.warning_count
 SELECT @@sql_mode, @@time_zone, @@autocommit
 SELECT @@session.sql_select_limit, @@group_concat_max_len, @@sql_safe_updates
 SELECT @@character_set_client, @@character_set_connection, @@character_set_results, @@collation_connection
@@ -129,12 +116,38 @@ SELECT COUNT(*) FROM {p}_b
 """)
 FOUND = ("SELECT FOUND_ROWS()", "SELECT FOUND_ROWS() AS n", "SELECT FOUND_ROWS(), LAST_INSERT_ID()")
 
-IN_EXPRESSION = _lines("""\
-SELECT ROW_COUNT() * 2, @a
-INSERT INTO {p}_b (id, v) VALUES (200 + ROW_COUNT(), 'rc')
-""")
+# Asked right after statements that change rows; what others leave of ROW_COUNT() differs, too.
+AFFECTED = (
+    "SELECT ROW_COUNT()",
+    "SELECT last_insert_id() AS id, row_count()",
+    "SELECT ROW_COUNT() * 2, @a",
+    "INSERT INTO {p}_b (id, v) VALUES (200 + ROW_COUNT(), 'rc')",
+)
 
-DIAGNOSTICS = ("GET DIAGNOSTICS @d = NUMBER", "GET DIAGNOSTICS CONDITION 1 @d = RETURNED_SQLSTATE")
+# Asked right after a statement with a warning or an error. Which other statements leave the list alone differs from
+# version to version; GET DIAGNOSTICS and max_error_count are left out for that reason, too.
+DIAGNOSTICS = _lines("""\
+SHOW WARNINGS
+SHOW ERRORS
+SHOW WARNINGS LIMIT 1
+SHOW COUNT(*) WARNINGS
+SHOW COUNT(*) ERRORS
+SELECT @@warning_count
+SELECT @@error_count
+SELECT @@session.warning_count
+""")
+CONDITIONS = _lines("""\
+SELECT CAST('12abc' AS SIGNED), 1/0
+SELECT nosuch FROM {p}_a
+SELECT * FROM {p}_nosuch
+SELEC 1
+INSERT INTO {p}_b (id, v) VALUES (1, 'dup'), (1, 'dup')
+INSERT IGNORE INTO {p}_b (id, v) VALUES (1, NULL), (2, 'a string that is much too long for its column')
+UPDATE {p}_a SET v = 5 WHERE v = 0
+SELECT COUNT(*) FROM {p}_b
+DROP TABLE IF EXISTS {p}_nosuch
+SET sql_mode = 'NOSUCH'
+""")
 
 WRITES = _lines("""\
 INSERT INTO {p}_a (v) VALUES ({s})
@@ -203,8 +216,6 @@ SET group_concat_max_len = DEFAULT, sql_select_limit = DEFAULT
 SET SESSION group_concat_max_len := 4
 SET sql_safe_updates = 1
 SET sql_safe_updates = OFF
-SET sql_auto_is_null = 1
-SET sql_auto_is_null = DEFAULT
 SET auto_increment_increment = 5, auto_increment_offset = 2
 SET auto_increment_increment = DEFAULT, auto_increment_offset = DEFAULT
 SET div_precision_increment = 8
@@ -220,7 +231,6 @@ SET tx_isolation = 'SERIALIZABLE'
 SET @@session.tx_isolation = 'READ-UNCOMMITTED'
 SET tx_isolation = DEFAULT
 SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
-SET TRANSACTION READ ONLY
 SET SESSION TRANSACTION READ ONLY
 SET SESSION TRANSACTION READ WRITE
 SET character_set_results = NULL
@@ -228,13 +238,10 @@ SET character_set_results = utf8mb4
 SET character_set_client = latin1
 SET character_set_connection = utf8mb3
 SET collation_connection = 'latin1_german1_ci'
-SET max_error_count = 0
-SET max_error_count = DEFAULT
 SET sql_notes = 0
 SET sql_notes = 1
 SET @a = {i}
 SET @a = -7, @b = NULL
-SET @a = {i}, time_zone = '+01:00', @b = 2
 SET nosuch_variable = 1
 SET sql_mode = 'NOSUCH_MODE'
 SET time_zone = 'Nowhere/Land'
@@ -246,6 +253,7 @@ SET STATEMENT max_statement_time = 20 FOR SELECT 1
 
 VARIABLES = _lines("""\
 SET @a = {s}
+SET @a = {i}, time_zone = '+01:00', @b = 2
 SET @b := 'text', @c = @a + 1
 SET @d = (SELECT MAX(id) FROM {p}_a)
 SET @a = 1.5
@@ -263,7 +271,7 @@ CALL {p}_rows({i})
 INSERT INTO {p}_t (v) VALUES ('again')
 SET @b = CONCAT('a', {i})
 SET timestamp = 1000000000
-SELECT NOW(), UNIX_TIMESTAMP()
+SELECT UNIX_TIMESTAMP() = 1000000000, YEAR(NOW())
 SET timestamp = DEFAULT
 SET insert_id = 77
 SET last_insert_id = 7
@@ -300,7 +308,6 @@ BEGIN
 BEGIN WORK
 START TRANSACTION
 START TRANSACTION READ ONLY
-START TRANSACTION WITH CONSISTENT SNAPSHOT
 START TRANSACTION READ WRITE
 COMMIT
 COMMIT
@@ -348,17 +355,17 @@ ANALYZE TABLE {p}_b
 
 ERRORS = _lines("""\
 SELEC 1
+SELECT 'unterminated
+SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'mine', MYSQL_ERRNO = 4567
 SELECT * FROM {p}_nosuch
 SELECT nosuch FROM {p}_a
 INSERT INTO {p}_b VALUES (1)
 INSERT INTO {p}_b (id, v) VALUES (1, 'dup'), (1, 'dup')
 INSERT INTO {p}_a (id, k) VALUES (1, 1)
 SELECT * FROM nosuch_db.t
-SELECT 'unterminated
 SELECT CAST('12abc' AS SIGNED), 1/0
 SELECT CAST('x' AS DATE), INET_ATON('bad')
 INSERT INTO {p}_a (n) VALUES (1/0)
-SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'mine', MYSQL_ERRNO = 4567
 SELECT (SELECT id FROM {p}_a)
 UPDATE {p}_b SET v = NULL
 USE nosuch_db
@@ -385,17 +392,19 @@ THEMES = {
     "reads": Theme(26, READS),
     "state": Theme(24, STATE),
     "found": Theme(6, COUNTED),
-    "expression": Theme(2, IN_EXPRESSION, may_refuse=True),
-    "diagnostics": Theme(1, DIAGNOSTICS, holds=True, may_refuse=True),
+    "affected": Theme(6, WRITES),
+    "conditions": Theme(6, CONDITIONS),
     "writes": Theme(22, WRITES),
     "sets": Theme(16, SETS),
-    "variables": Theme(6, VARIABLES, holds=True),
-    "temporary": Theme(8, TEMPORARY, holds=True),
-    "transactions": Theme(16, TRANSACTIONS, holds=True),
+    "variables": Theme(6, VARIABLES),
+    "temporary": Theme(8, TEMPORARY),
+    "transactions": Theme(16, TRANSACTIONS),
     "ddl": Theme(4, DDL),
     "errors": Theme(7, ERRORS),
     "uses": Theme(5, USES),
 }
+# What is asked right after a statement of these themes.
+FOLLOW_UPS = {"found": FOUND, "conditions": DIAGNOSTICS, "affected": AFFECTED}
 
 
 def fill(template: str, prefix: str, rng: random.Random) -> str:

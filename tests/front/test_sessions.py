@@ -439,3 +439,56 @@ def test_a_client_that_goes_away_while_preparing_or_executing(
                 time.sleep(moment_s)
             client.abort()
             assert log_in(proxy).query("SELECT @a").rows == ((None,),), (sql, "execute", moment_s)
+
+
+FIRST = (
+    "SET @a = 'x'",
+    "SET @a = 5",
+    "SET timestamp = 5",
+    "SET nosuch = 1",
+    "SET @c = (SELECT MAX(id) FROM items)",
+    "SET sql_mode = CONCAT(@@sql_mode, '')",
+    "SET NAMES latin1",
+    "SET TRANSACTION READ ONLY",
+    "SELECT GET_LOCK('first', 0)",
+    "SELECT nosuch",
+    "SELECT nosuch FROM items",
+    "SELECT @b := 5",
+    "SELECT LAST_INSERT_ID()",
+    "CREATE TEMPORARY TABLE passing (id INT)",
+    "PREPARE s FROM 'SELECT 1'",
+    "SET STATEMENT max_statement_time = 5 FOR SELECT 1",
+    "HANDLER items OPEN",
+    "SAVEPOINT here",
+    "ROLLBACK TO nowhere",
+    "SHOW WARNINGS",
+    "SHOW TABLES",
+    f"USE {DATABASE}",
+    "USE nosuch",
+    "DO 1",
+    "KILL 7",
+)
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN; COMMIT AND CHAIN", "SET autocommit = 0", "START TRANSACTION"])
+def test_whatever_comes_first_in_a_transaction_what_follows_can_be_undone(
+    log_in: LogIn, shop_servers: Shop, begin: str
+) -> None:
+    for first in FIRST:
+        if first == "SET TRANSACTION READ ONLY" and begin == "SET autocommit = 0":
+            continue  # the next statement is the read-only transaction's, on a server too
+        client = log_in()
+        for sql in begin.split("; "):
+            client.run(sql)
+        client.query(first)
+        written = client.run("INSERT INTO items (name) VALUES ('undone')")
+        assert written.status & IN_TRANS, first
+        client.run("ROLLBACK")
+        left = shop_servers.main.execute("SELECT COUNT(*) FROM items WHERE name = 'undone'", database=DATABASE)
+        assert left == ((0,),), f"after {first}"
+        client.close()
+    client = log_in()
+    client.run(*begin.split("; "))
+    assert isinstance(client.prepare("SELECT nosuch FROM items"), Answer)
+    client.run("INSERT INTO items (name) VALUES ('undone')", "ROLLBACK")
+    assert "undone" not in names(client)
