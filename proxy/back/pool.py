@@ -1,7 +1,7 @@
 """Pools: the connections to one server with one account and one set of capability flags.
 
-Reuse is last in, first out, so that surplus connections grow old and go. A connection that another session left with
-state on it is reset before it is given out again. Who cannot be served at once waits in a bounded queue, in order,
+Reuse is last in, first out, so that surplus connections grow old and go. A connection on which a session left
+state is closed instead of being given out again. Who cannot be served at once waits in a bounded queue, in order,
 with a time limit.
 """
 
@@ -17,12 +17,12 @@ from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
 from proxy.errors import PoolExhausted, ServerFailed, TurnoutError
 from proxy.wire.login import Secret
+from proxy.wire.status import IN_TRANS
 
 if TYPE_CHECKING:
     from proxy.back.server import Server
 
 _LOOK_FOR_MATCH = 8  # how many idle connections are compared with a session's settings before any is taken
-_CONNECT_RETRY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class Pool:
             return self._without_database()
         connection = idle[-1]
         if connection.aborted is not None:  # about to be told
-            return None
+            idle[:] = [c for c in idle if c.aborted is None]
+            return self.take_now(settings, database)
         if connection.settings is settings and connection.database == database:
             idle.pop()
             return connection
@@ -74,14 +75,11 @@ class Pool:
         return idle.pop()
 
     def _without_database(self) -> ServerConnection | None:
-        """An idle connection that has no default database: nothing takes one away again. Where the server is full of
-        others, one of them goes to make room."""
+        """An idle connection that has no default database: nothing takes one away again."""
         idle = self.idle
         for i in range(len(idle) - 1, -1, -1):
             if idle[i].database is None and idle[i].aborted is None:
                 return idle.pop(i)
-        if self.server.size >= self.server.limit:
-            idle.pop(0).close()
         return None
 
     async def take(self, settings: Settings, database: str | None) -> ServerConnection:
@@ -97,6 +95,8 @@ class Pool:
                 f"Turnout: {len(self.waiters)} statements already wait for a connection to {self.server.where}; "
                 "raise max_connections of the cluster, or pool.max_waiters"
             )
+        if database is None and self.idle and self.server.size >= self.server.limit:
+            self.idle.pop(0).close()  # one with a database makes room for one without
         future: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
         self.waiters.append(future)
         self._open_more()
@@ -108,7 +108,8 @@ class Pool:
                 while database is None and connection.database is not None:
                     connection.close()  # that makes room for one without a database
                     future = asyncio.get_running_loop().create_future()
-                    self.waiters.append(future)
+                    self.waiters.appendleft(future)
+                    self._open_more()
                     connection = await future
                 return connection
         except BaseException as error:
@@ -140,16 +141,21 @@ class Pool:
         if (
             connection.sink is not None
             or connection.dirty
+            or connection.scanner.status & IN_TRANS
             or connection.generation != self.server.generation
             or now - connection.born > rules.max_age_s
             or "wait_timeout" in connection.settings.items
         ):
             self._discard(connection)
             return
-        waiters = self.waiters
-        if waiters and self.server.starved and self.server.turn():
+        if self.waiters and self.server.starved and self.server.others_wait(self) and self.server.turn():
             self._discard(connection)  # another account's statements wait for a place on this server, too
             return
+        self._hand_out(connection, now)
+
+    def _hand_out(self, connection: ServerConnection, now: float) -> None:
+        """To the next waiter, or among the idle ones."""
+        waiters = self.waiters
         while waiters:
             future = waiters.popleft()
             if not future.done():
@@ -173,7 +179,7 @@ class Pool:
         self.size -= 1
         self.server.forget(connection)
         if self.server.starved:
-            self.server.feed_starved()
+            self.server.feed_starved(last=self)
         if self.waiters:
             self._open_more()
 
@@ -197,19 +203,26 @@ class Pool:
         connection: ServerConnection | None = None
         try:
             connection = await self.server.connect(self.key.user, self.secret, self.key.capabilities)
-        except TurnoutError as error:
+        except BaseException as error:
             self.size -= 1
             self.server.size -= 1
             self._opening -= 1
-            self._failed(error)
-            return
+            self._failed(error if isinstance(error, TurnoutError) else ServerFailed(f"{self.server.where}: {error}"))
+            if self.server.starved:
+                self.server.feed_starved()
+            if isinstance(error, TurnoutError):
+                return
+            raise
         self._opening -= 1
         connection.pool = self
         self.server.connections.add(connection)
         if connection.aborted is not None:  # lost between login and here
             self.on_closed(connection)
             return
-        self.release(connection)
+        if connection.generation != self.server.generation:  # the server went down or was retired meanwhile
+            self._discard(connection)
+            return
+        self._hand_out(connection, time.monotonic())
 
     def _failed(self, error: TurnoutError) -> None:
         """Nobody is left waiting for a connection that cannot be made."""

@@ -151,15 +151,19 @@ class Server:
         connection.close()
         return True
 
+    def others_wait(self, pool: Pool) -> bool:
+        """Whether another pool has waiters that it could not open a connection for."""
+        return any(other is not pool and other.waiters for other in self.starved)
+
     def turn(self) -> bool:
         """Every other time: whether a pool with waiters of its own is to leave a connection to those that have none."""
         self._turn = not self._turn
         return self._turn
 
-    def feed_starved(self) -> None:
+    def feed_starved(self, last: Pool | None = None) -> None:
         """A connection came free or was closed: pools that could not open one for their waiters may try again."""
         starved, self.starved = self.starved, set()
-        for pool in starved:
+        for pool in sorted(starved, key=lambda p: p is last):
             if pool.waiters:
                 pool._open_more()
 

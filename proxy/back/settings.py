@@ -151,7 +151,7 @@ def _set_names(want: Settings) -> bytes:
 
 
 def _rank(name: str) -> int:
-    return 1 if name.startswith("character_set") else 2 if name == "collation_connection" else 0
+    return 1 if name.startswith("character_set") else 2 if name.startswith("collation") else 0
 
 
 def _target(name: str) -> bytes:

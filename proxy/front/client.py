@@ -35,6 +35,7 @@ class Client(asyncio.Protocol):
 
     __slots__ = (
         "_commands",
+        "_dispatching",
         "_drain",
         "_early",
         "_feeder",
@@ -78,6 +79,7 @@ class Client(asyncio.Protocol):
         self._feeder: ServerConnection | None = None
         self._drain: asyncio.Future[None] | None = None  # somebody waits for the client to read
         self._early = b""  # commands that came before the login's OK went out
+        self._dispatching = False
         self._reading = True
         self._login: ClientLogin | None = None
         self._login_timer: asyncio.TimerHandle | None = None
@@ -260,9 +262,18 @@ class Client(asyncio.Protocol):
 
     def next_command(self) -> None:
         """The session is free: carry out what waits."""
+        if self._dispatching:
+            return  # called by a command that was answered at once: the loop below goes on
+        self._dispatching = True
+        try:
+            self._dispatch()
+        finally:
+            self._dispatching = False
+
+    def _dispatch(self) -> None:
         session = self.session
         commands = self._commands
-        while commands and session is not None and not session.busy and not session.closed:
+        while commands and session is not None and not (session.busy or session.closed or session.killed):
             payload, sequence = commands.popleft()
             if not self._reading and len(commands) < _MAX_QUEUED // 2:
                 self._reading = True

@@ -15,7 +15,7 @@ from proxy.plan.planner import plan as make_plan
 from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.packets import encode_eof, encode_err, encode_ok
-from proxy.wire.response import FIELDS
+from proxy.wire.response import FIELDS, SINGLE
 
 
 def carry_out(session: Session, payload: bytes) -> None:
@@ -59,12 +59,14 @@ def _set_option(session: Session, payload: bytes) -> None:
     option = int.from_bytes(payload[1:3], "little") if len(payload) >= 3 else 2
     if option > 1:
         raise ProtocolError("Unknown command", 1047, "08S01")
-    if session.held:
-        raise StatementRefused(
-            "Multi-statements cannot be switched inside a transaction, or while the session is pinned",
-            reason="set-option-held",
-        )
-    session.set_capability(cap.MULTI_STATEMENTS, option == 0)
+    session.run(_switch_option(session, payload, option == 0))
+
+
+async def _switch_option(session: Session, payload: bytes, on: bool) -> None:
+    for connection in session.held.values():
+        connection.dirty = connection.dirty or "option"  # it no longer is what its pool holds
+        await connection.command(payload, SINGLE)
+    session.set_capability(cap.MULTI_STATEMENTS, on)
     session.client.send(encode_eof(0, session.status))
 
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parser.shape import Lexer
+from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, local
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.session import Session
-from proxy.front.statements import Relay, check_afterthoughts, obtain, run_text, settle
+from proxy.front.statements import CONNECTION_ID, Relay, check_afterthoughts, obtain, run_text, settle
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
 from proxy.plan.plan import Do, Local, Send
@@ -85,6 +86,8 @@ async def prepare(session: Session, sql: bytes) -> None:
         entry,
         session.settings,
     )
+    if entry.plan.effects & Effect.USES_CONNECTION_ID:  # the id that this client knows, not the server's
+        prepared.sql = Lexer.restore(CONNECTION_ID.sub(b"%d" % session.connection_id, shape), literals)
     session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
     plan = entry.plan
     if isinstance(plan, Local):
@@ -95,7 +98,7 @@ async def prepare(session: Session, sql: bytes) -> None:
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
-        response = await connection.command(bytes((com.COM_STMT_PREPARE,)) + sql, PREPARE)
+        response = await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
     except BaseException:
         if fresh:
             session.give_back(connection)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from parser.shape import Lexer
 from parser.statement import Assignment, Effect, Hole, Scope, Statement, Word
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
@@ -25,14 +26,17 @@ from proxy.wire.packets import encode_ok
 _ON = re.compile(rb"=\s*(1|on|true|'on')\s*;?\s*\Z", re.IGNORECASE)
 _INTEGER = re.compile(rb"-?\d{1,18}\Z")
 
+Known = tuple[str, str, bytes, Lexer]  # home cluster, account, text, how it is read
+
 # (home cluster, SET text, lexer's modes) -> what it changed. Only SETs whose result depends on nothing else.
-_known: dict[tuple[str, bytes], dict[str, bytes | None]] = {}
+_known: dict[Known, dict[str, bytes | None]] = {}
 _KNOWN_LIMIT = 2000
 
 _INSERT_IDS = frozenset({"last_insert_id", "identity"})  # what the session itself keeps of it goes where it is needed
 _OF_CONNECTION = frozenset({"character_set_connection", "collation_connection"})
 # Two names each, depending on the server; the tracker always reports them, under the name that the server knows.
-_OF_TRANSACTIONS = frozenset({"transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"})
+_ISOLATION = frozenset({"transaction_isolation", "tx_isolation"})
+_ACCESS_MODE = frozenset({"transaction_read_only", "tx_read_only"})
 
 
 async def run_set(session: Session, plan: Plan, sql: bytes, shape: bytes, literals: list[bytes]) -> None:
@@ -58,7 +62,7 @@ async def run_set(session: Session, plan: Plan, sql: bytes, shape: bytes, litera
         session.ok()
         return
     home = session.environment.rules.home(session.database)
-    key = (home, sql)
+    key = (home, session.user, sql, session.lexer)
     if _repeatable(statement) and not session.held:
         known = _known.get(key)
         if known is not None:
@@ -72,6 +76,8 @@ def _carried_variables(assignments: Iterable[Assignment], literals: list[bytes])
     """User variables set to integers (or NULL) as settings; None when one of them is something else."""
     changes: dict[str, bytes | None] = {}
     for item in assignments:
+        if not item.name.isascii():
+            return None  # how the name is sent depends on the charset of the moment
         value = item.value
         if value is Word.NULL:
             changes["@" + item.name] = None
@@ -100,7 +106,7 @@ def _apply(session: Session, changes: dict[str, bytes | None]) -> None:
     session.refresh()
 
 
-async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: tuple[str, bytes] | None) -> None:
+async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: Known | None) -> None:
     """Run the SET on the connection that the session holds, or on home's primary, and read what it changed."""
     statement = plan.statement
     assignments = statement.assignments
@@ -146,7 +152,10 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: t
 
 
 async def _take_over(
-    session: Session, connection: ServerConnection, assignments: Sequence[Assignment], key: tuple[str, bytes] | None
+    session: Session,
+    connection: ServerConnection,
+    assignments: Sequence[Assignment],
+    key: Known | None,
 ) -> tuple[int, bytes | None]:
     """After a SET that a server accepted: make what it changed the session's. Returns the number of its warnings, and
     what SHOW WARNINGS says, which our own queries would take away."""
@@ -179,7 +188,9 @@ def _is_assigned(name: str, assignments: Sequence[Assignment]) -> bool:
             return True
         if item.name in _OF_CONNECTION and name in _OF_CONNECTION:
             return True
-        if item.name in _OF_TRANSACTIONS and name in _OF_TRANSACTIONS:
+        if item.name in _ISOLATION and name in _ISOLATION:
+            return True
+        if item.name in _ACCESS_MODE and name in _ACCESS_MODE:
             return True
     return False
 
@@ -191,7 +202,7 @@ async def _read_back(session: Session, connection: ServerConnection, assignments
     for item in assignments:
         if item.scope is Scope.NAMES or item.name in CHARSET_VARIABLES:
             names.update(dict.fromkeys(CHARSET_VARIABLES))
-        elif item.scope is Scope.SESSION and item.name not in UNCARRIED and item.name not in _OF_TRANSACTIONS:
+        elif item.scope is Scope.SESSION and item.name not in UNCARRIED and item.name not in _ISOLATION | _ACCESS_MODE:
             names[item.name] = None
     if not names:
         return

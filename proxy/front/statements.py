@@ -29,7 +29,7 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
-_CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
+CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
 class Relay:
@@ -293,6 +293,10 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     insert_id, status = scanner.insert_id, scanner.status
     # A procedure's last OK does not count the warnings of the statements in it.
     wants_warnings = failed or scanner.warnings or plan.statement.kind is Kind.CALL
+    if connection.aborted is not None and not (not failed and _may_ask_last_insert_id(session, plan)):
+        # The answer was complete. What was held is told to the session by itself; SHOW WARNINGS is all that is lost.
+        session.diagnostics, session.warning_count = None, scanner.warnings
+        return
     if connection.aborted is not None:
         raise connection.aborted
     explicit = session.transaction.explicit or not session.autocommit
@@ -412,7 +416,7 @@ def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes
             "CONNECTION_ID() in a statement that is split over shards is not supported; select it first",
             reason="connection-id-in-split",
         )
-    replaced = _CONNECTION_ID.sub(b"%d" % session.connection_id, shape)
+    replaced = CONNECTION_ID.sub(b"%d" % session.connection_id, shape)
     return Lexer.restore(replaced, literals)
 
 

@@ -145,6 +145,11 @@ def pin_reason(statement: Statement) -> str:
     return next((reason for effect, reason in _PIN_BY_EFFECT if statement.effects & effect), "")
 
 
+def _is_view(schema: TableSchema | None) -> bool:
+    """A view may call a function that writes, which a replica must not be asked to do."""
+    return schema is not None and schema.is_view
+
+
 def with_traits(plan: Plan, asked: Case) -> Plan:
     """The plan with everything that does not depend on its rung."""
     statement = asked.statement
@@ -157,6 +162,7 @@ def with_traits(plan: Plan, asked: Case) -> Plan:
         and not statement.effects & _PRIMARY_EFFECTS
         and not (hint is not None and hint.primary)
         and bool(asked.places)
+        and not any(_is_view(asked.schema(table)) for table in range(len(asked.places)))
         and all(each.reads.source is ReadFrom.REPLICAS for each in asked.places)
     )
     return dataclasses.replace(
