@@ -207,8 +207,10 @@ class Pool:
             self.size -= 1
             self.server.size -= 1
             self._opening -= 1
-            self._failed(error if isinstance(error, TurnoutError) else ServerFailed(f"{self.server.where}: {error}"))
-            if self.server.starved:
+            told = self._failed(
+                error if isinstance(error, TurnoutError) else ServerFailed(f"{self.server.where}: {error}")
+            )
+            if told and self.server.starved:  # a server that is full would turn the others away as well
                 self.server.feed_starved()
             if isinstance(error, TurnoutError):
                 return
@@ -224,16 +226,17 @@ class Pool:
             return
         self._hand_out(connection, time.monotonic())
 
-    def _failed(self, error: TurnoutError) -> None:
-        """Nobody is left waiting for a connection that cannot be made."""
+    def _failed(self, error: TurnoutError) -> bool:
+        """Nobody is left waiting for a connection that cannot be made; False where they wait for those there are."""
         full = error.errno in (1040, 1203, 1226)
         if full and self.size > 0:
             # The server itself is out of connections: those that we have will serve the waiters in turn.
-            return
+            return False
         while self.waiters:
             future = self.waiters.popleft()
             if not future.done():
                 future.set_exception(_for_client(error, self.server.where))
+        return True
 
     def trim(self, now: float) -> None:
         """Close connections that were idle for too long or are too old (called every second)."""

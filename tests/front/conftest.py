@@ -43,6 +43,7 @@ def home(run: Run, shop_servers: Shop) -> Iterator[Turnout]:
     """Everything on main, four connections, two workers."""
     shop_servers.recreate()
     shop_servers.main.execute(*TABLES.splitlines(), database=DATABASE)
+    shop_servers.main.execute("SET GLOBAL max_allowed_packet = 67108864")  # for connections opened from now on
     rules = shop_servers.rules().replace("{primary:", "{max_connections: 4, primary:")
     proxy = run.turnout(f"workers: 2\n{rules}databases:\n  {DATABASE}: {{home: main}}\n")
     yield proxy

@@ -29,6 +29,7 @@ FLAGS = (0, raw.FOUND_ROWS, raw.MULTI_STATEMENTS, 0)
 
 RULES = """\
 pool: {{wait: 60s}}
+health: {{timeout: 30s, connect_timeout: 30s}}
 {servers}
 databases:
   shop:

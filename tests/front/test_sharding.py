@@ -39,6 +39,7 @@ databases:
       stores: {{sharding: by_region, key: region}}
       countries: {{everywhere: true}}
 transactions: {transactions}
+health: {{timeout: 30s, connect_timeout: 30s}}
 """
 SCHEMA = """\
 CREATE TABLE customers (id INT PRIMARY KEY, name VARCHAR(40) NOT NULL, country CHAR(2))

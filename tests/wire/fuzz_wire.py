@@ -455,6 +455,7 @@ def fuzz_responses(rng: random.Random) -> str:
         out: list[bytes] = []
         taken = 0
         try:
+            end = -1
             for part in parts:
                 end = scanner.feed(part, 0, out)
                 taken += len(part) if end < 0 else end
