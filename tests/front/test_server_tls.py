@@ -38,5 +38,5 @@ def test_connections_to_a_server_are_encrypted_and_its_certificate_is_checked(
 
     stranger = Authority(run.place("stranger")).issue("stranger")
     distrustful = turnout(rules(server.port, f"{{ca: {stranger.ca}}}"))
-    with pytest.raises(pymysql.MySQLError, match="cluster main.*CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(pymysql.MySQLError, match=r"cluster main.*CERTIFICATE_VERIFY_FAILED"):
         distrustful.connect("app", "app-secret")  # its first statement, SET autocommit, needs the server
