@@ -44,6 +44,7 @@ class PairedSession:
         self._history: deque[str] = deque(maxlen=25)
         self._statements: list[tuple[str, Statement, Statement]] = []
         self.steps = 0
+        self._failed = False
         self._next: tuple[str, ...] = ()  # one of these is asked next, because of what was asked last
         self.refused = 0
         self.client, self.mirror = self._connect()
@@ -75,7 +76,8 @@ class PairedSession:
             sql = fill(self.rng.choice(theme.templates), self.prefix, self.rng)
             several = self.flags & raw.MULTI_STATEMENTS and self.rng.random() < 0.05
             self.query(f"{sql}; SELECT 'second', @a" if several else sql)
-            self._next = FOLLOW_UPS.get(name, ()) if not several else ()
+            if not several and not (self._failed and name != "conditions"):
+                self._next = FOLLOW_UPS.get(name, ())
 
     def _other_than_text(self) -> None:
         weights: dict[Callable[[], None], int] = {
@@ -105,9 +107,10 @@ class PairedSession:
             return
         theirs = _try(lambda: self.mirror.query(text))
         self._compare(sql, ours, theirs)
+        self._failed = bool(theirs.errno)
         if theirs.errno and "INSERT" in sql:  # after an error, LAST_INSERT_ID() is undefined (manual): define it
             self.query("SELECT LAST_INSERT_ID(99)")
-            self._next = ()
+            self._failed = True
 
     def ping(self) -> None:
         self._both("COM_PING", lambda c: c.command(raw.COM_PING))

@@ -489,3 +489,22 @@ def test_whatever_comes_first_in_a_transaction_what_follows_can_be_undone(
     assert isinstance(client.prepare("SELECT nosuch FROM items"), Answer)
     client.run("INSERT INTO items (name) VALUES ('undone')", "ROLLBACK")
     assert "undone" not in names(client)
+
+
+@pytest.mark.parametrize("begin", ["SET autocommit = 0", "BEGIN"])
+def test_executing_a_statement_prepared_under_other_settings_keeps_the_transaction(
+    turnout: Callable[..., Turnout], shop_servers: Shop, log_in: LogIn, begin: str
+) -> None:
+    """The transaction's connection has to prepare it again, as it was read then; nothing is committed by that."""
+    proxy = turnout(f"{shop_servers.rules()}databases:\n  {DATABASE}: {{home: main}}\n")
+    client, other = log_in(proxy), log_in(proxy)
+    made = client.prepare("SELECT COUNT(*), ? FROM items")
+    assert isinstance(made, Statement)
+    other.run("BEGIN", "SELECT n FROM items")  # has the connection that knows the statement from now on
+    client.run("SET sql_mode = 'ANSI_QUOTES'", "SET time_zone = '+07:00'", begin)
+    client.run("INSERT INTO items (name) VALUES ('pending')")
+    assert client.execute(made, 1).checked().status & IN_TRANS
+    assert "pending" not in names(other)
+    client.run("ROLLBACK")
+    assert "pending" not in names(client)
+    assert client.run("SELECT @@time_zone, @@sql_mode").rows == ((b"+07:00", b"ANSI_QUOTES"),)
