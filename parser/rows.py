@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 
+from parser.atomic import atomic
 from parser.statement import Hole, Opaque, Param, Value, Word
 from parser.tokens import Of, Token, Tokens, read
 
@@ -129,7 +130,9 @@ _BULK = 2000  # characters; shorter shapes are read token by token
 _HEAD = re.compile(
     r"\s*(?:/\*\0\*/\s*)*(?:INSERT|REPLACE)\b(?:[^()'\"/#;\0-]|\([^()'\"/#;\0-]*\))*?\bVALUES?\s*(?=\()", re.IGNORECASE
 )
-_ROW = re.compile(r"\((?:[^()'\"`/#\0@;-]|'\0'|\"\0\"|-?\0|[A-Za-z_]+\(\))*+\)")  # no comment, no name, nothing nested
+_ROW = re.compile(
+    atomic(r"\((?:[^()'\"`/#\0@;-]|'\0'|\"\0\"|-?\0|[A-Za-z_]+\(\))*+\)")
+)  # no comment, no name, nothing nested
 _UNCLOSED = ("`", '"')
 _NEXT = re.compile(r"\s*,\s*")
 
@@ -197,7 +200,7 @@ def bulk(text: str, ansi_quotes: bool) -> Bulk | None:
 def _count(text: str, at: int, stride: int, length: int) -> int:
     """How many times the row at `at` (with the comma behind it, `stride` characters) stands there in a row."""
     unit = text[at : at + stride]
-    run = re.compile("(?:" + re.escape(unit) + ")*+").match(text, at)
+    run = re.compile("(?>(?:" + re.escape(unit) + ")*)").match(text, at)
     assert run is not None
     count = (run.end() - at) // stride
     return count + 1 if text.startswith(unit[:length], run.end()) else count

@@ -24,6 +24,8 @@ import enum
 import functools
 import re
 
+from parser.atomic import atomic
+
 HOLE = b"\0"
 OPAQUE = b"\0\0"  # two holes never touch: numbers may not be glued to numbers, other holes have marks around them
 
@@ -157,7 +159,7 @@ class Lexer:
         self.ansi_quotes = ansi_quotes
         self.no_backslash_escapes = no_backslash_escapes
         self.charset = charset
-        self._split = re.compile(_grammar(ansi_quotes, no_backslash_escapes, charset), re.DOTALL).split
+        self._split = re.compile(atomic(_grammar(ansi_quotes, no_backslash_escapes, charset)), re.DOTALL).split
 
     def shape(self, sql: bytes) -> tuple[bytes, list[bytes]]:
         """(shape, contents of its holes in order)."""

@@ -25,7 +25,7 @@ from proxy.plan.write_all import plan_write_all
 from proxy.rules.model import Transactions
 
 # Shapes have a NUL where a comment's text was; `/*! code */` between rows would be torn apart.
-_BETWEEN_ROWS = re.compile(rb"(?:[\s,]|/\*\0\*/|(?:--[\x01-\x20\x7f]|#)\0?\n)*+")
+_BETWEEN_ROWS = re.compile(rb"(?>(?:[\s,]|/\*\0\*/|(?:--[\x01-\x20\x7f]|#)\0?\n)*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
