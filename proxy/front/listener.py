@@ -38,7 +38,7 @@ from proxy.wire.packets import encode_err
 log = logging.getLogger("turnout.front")
 
 # What clients may use. Not offered: COMPRESS, LOCAL_FILES, SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see
-# docs/PROTOCOL.md. SSL is added where a certificate is configured.
+# docs/LIMITS.md. SSL is added where a certificate is configured.
 OFFERED = (
     cap.LONG_PASSWORD
     | cap.FOUND_ROWS
