@@ -57,9 +57,12 @@ class Prepared:
         return self.sql, self.database, reading(self.settings)
 
 
+READING = ("sql_mode", *CHARSET_VARIABLES)
+
+
 def reading(settings: Settings) -> tuple[bytes | None, ...]:
     """The settings that decide what a text means when it is read."""
-    return tuple(settings.get(name) for name in ("sql_mode", *CHARSET_VARIABLES))
+    return tuple(settings.get(name) for name in READING)
 
 
 async def prepare(session: Session, sql: bytes) -> None:
@@ -336,7 +339,9 @@ async def _execute_on(
         made = connection.statements.pop(prepared.key, None)
         if made is None:
             if reading(session.settings) != reading(prepared.settings):
-                await session.dress(connection, prepared.database, prepared.settings)
+                # Only what matters for reading: another autocommit, say, would end the transaction.
+                changes = dict(zip(READING, reading(prepared.settings)))
+                await session.dress(connection, prepared.database, session.settings.with_changes(changes))
             await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
             if connection.scanner.errno:
                 error = parse_err(connection.scanner.error)

@@ -124,7 +124,6 @@ def test_2000_clients_share_64_connections(
     rules = shop_servers.rules().replace("{primary:", f"{{max_connections: {each}, primary:")
     rules += f"workers: {workers}\npool: {{wait: 60s}}\nhealth: {{timeout: 30s, connect_timeout: 30s}}\n"
     rules += f"databases:\n  {DATABASE}: {{home: main}}\n"
-    rules += f"databases:\n  {DATABASE}: {{home: main}}\n"
     proxy = turnout(rules)
     before = proxy.metric("turnout_statements_total")
     peak_before = _status(main, "Threads_connected")
