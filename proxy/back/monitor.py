@@ -116,20 +116,8 @@ class Monitor:
             self.server.health.baseline.read_only = _text(rows[0][0]) not in ("0", "OFF")
 
     async def _connect(self) -> ServerConnection:
-        was_down = not self.server.usable
-        health = self.server.health
-        if was_down:  # `connect` refuses servers that are down; the probe is what finds out that they are not
-            state, health.state = health.state, type(health.state).UNKNOWN
-            try:
-                return await self._open()
-            except BaseException:
-                health.state = state
-                raise
-        return await self._open()
-
-    async def _open(self) -> ServerConnection:
         secret = Secret(password=self.account.password.encode(), native_stage1=None)
-        return await self.server.connect(self.account.user, secret, 0)
+        return await self.server.connect(self.account.user, secret, 0, probe=True)
 
     async def _read_baseline(self, connection: ServerConnection) -> None:
         rows = await connection.query(_BASELINE)

@@ -172,9 +172,11 @@ class Server:
         self.counters.closed.add("lost" if connection.lost else "closed")
         self.connections.discard(connection)
 
-    async def connect(self, user: str, secret: Secret, capabilities: int) -> ServerConnection:
-        """A new connection, logged in and tracking its session's state. Raises ServerFailed."""
-        self.check_up()
+    async def connect(self, user: str, secret: Secret, capabilities: int, *, probe: bool = False) -> ServerConnection:
+        """A new connection, logged in and tracking its session's state. Raises ServerFailed; at once where it is
+        known to be down, except for a `probe`, which is what finds out that it no longer is."""
+        if not probe:
+            self.check_up()
         loop = asyncio.get_running_loop()
         connection = ServerConnection(
             self.where,
