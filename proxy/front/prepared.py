@@ -50,13 +50,17 @@ class Prepared:
     types: bytes | None = None
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_error: StatementRefused | None = None
+    key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
+    # What makes two server-side statements the same: the text, and what changes how a server reads it.
 
-    @property
-    def key(self) -> tuple[bytes, str | None, tuple[bytes | None, ...]]:
-        """What makes two server-side statements the same: the text, and what changes how a server reads it."""
+    def __post_init__(self) -> None:
+        self.key = self.make_key()
+
+    def make_key(self) -> tuple[bytes, str | None, tuple[bytes | None, ...]]:
         return self.sql, self.database, reading(self.settings)
 
 
+_NONE: frozenset[int] = frozenset()
 READING = ("sql_mode", *CHARSET_VARIABLES)
 
 
@@ -91,6 +95,7 @@ async def prepare(session: Session, sql: bytes) -> None:
     )
     if entry.plan.effects & Effect.USES_CONNECTION_ID:  # the id that this client knows, not the server's
         prepared.sql = Lexer.restore(CONNECTION_ID.sub(b"%d" % session.connection_id, shape), literals)
+        prepared.key = prepared.make_key()
     session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
     plan = entry.plan
     if isinstance(plan, Local):
@@ -250,18 +255,19 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         return
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
+    session.generated = entry.plan.generated_id
     if entry.by_key or entry.asks_id:
-        values = BoundValues(list(decode_params(bound, set())), prepared.literals, prepared.lexer)
-        session.generated = entry.plan.generates_id(values)
-        if session.generated is None:  # the server will have to be asked
-            session.run(execute(session, prepared, payload))
-            return
+        values = BoundValues(list(decode_params(bound, _NONE)), prepared.literals, prepared.lexer)
+        if entry.asks_id:
+            session.generated = entry.plan.generates_id(values)
+            if session.generated is None:  # the server will have to be asked
+                session.run(execute(session, prepared, payload))
+                return
         sends = entry.plan.route(values, prepared.sql).sends
         if len(sends) != 1:
             raise _several_targets()
         cluster = sends[0].cluster
     else:
-        session.generated = entry.plan.generated_id
         cluster = entry.cluster
     if prepared.database != session.database:
         session.run(execute(session, prepared, payload))
@@ -275,7 +281,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         session.send_prelude(connection)
         session.run(_execute_on(session, prepared, bound.types, payload, connection, cluster))
         return
-    packet = encode(rebuild_execute(payload, made.id, bound.types), 0)
+    packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
 
 
@@ -362,7 +368,9 @@ async def _execute_on(
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
         session.sending(connection)
-        connection.send(encode(rebuild_execute(payload, made.id, types), 0), relay, QUERY)
+        connection.send(
+            encode(rebuild_execute(parse_execute(payload, prepared.params, types), made.id), 0), relay, QUERY
+        )
         await relay.done
     except BaseException as error:
         finish_statement(session, connection)

@@ -51,6 +51,9 @@ def _plan(asked: Case) -> Plan:
     if statement.insert is not None:
         known, explicit = generated_id(statement, asked.schema(statement.insert.table))
         plan = dataclasses.replace(plan, generated_id=known, explicit_ids=explicit)
+    elif statement.kind in (Kind.UPDATE, Kind.DELETE):
+        # LAST_INSERT_ID(expr) is an effect of its own, and what a trigger or a function inserts does not count.
+        plan = dataclasses.replace(plan, generated_id=False)
     return plan
 
 

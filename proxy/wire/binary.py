@@ -57,8 +57,7 @@ def encode_prepare_ok(ok: PrepareOk) -> bytes:
     return struct.pack("<BIHHBH", 0, ok.statement_id, ok.columns, ok.params, 0, min(ok.warnings, 0xFFFF))
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(NamedTuple):
     """COM_STMT_EXECUTE, its values not yet read. `types`: two bytes a parameter, its own or those of an earlier one."""
 
     statement_id: int
@@ -68,11 +67,14 @@ class Execute:
     types: bytes
     values_offset: int
     new_params_bound: bool
-    payload: bytes = field(repr=False)
+    payload: bytes
 
     @property
     def param_count(self) -> int:
         return len(self.types) // 2
+
+
+_HEAD = struct.Struct("<BIBI")
 
 
 def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -> Execute:
@@ -81,18 +83,27 @@ def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -
     `known_types` are those of the last execute of this statement, which the client need not repeat. Raises
     ProtocolError 1210 when there are none either.
     """
-    cursor = Cursor(payload)
-    if cursor.uint(1) != COM_STMT_EXECUTE:
+    if len(payload) < _HEADER:
+        raise ProtocolError("Malformed packet: an execute is cut short")
+    command, statement_id, flags, iterations = _HEAD.unpack_from(payload)
+    if command != COM_STMT_EXECUTE:
         raise ProtocolError("Malformed packet: an execute expected")
-    statement_id, flags, iterations = cursor.uint(4), cursor.uint(1), cursor.uint(4)
     if not param_count:
-        return Execute(statement_id, flags, iterations, b"", b"", cursor.pos, False, payload)
-    null_bitmap = cursor.take((param_count + 7) // 8)
-    bound = cursor.uint(1) == 1
-    types = cursor.take(2 * param_count) if bound else known_types
+        return Execute(statement_id, flags, iterations, b"", b"", _HEADER, False, payload)
+    nulls_end = _HEADER + ((param_count + 7) >> 3)
+    if len(payload) <= nulls_end:
+        raise ProtocolError("Malformed packet: an execute is cut short")
+    bound = payload[nulls_end] == 1
+    at = nulls_end + 1
+    types = known_types
+    if bound:
+        types = payload[at : at + 2 * param_count]
+        at += 2 * param_count
+        if len(payload) < at:
+            raise ProtocolError("Malformed packet: an execute is cut short")
     if types is None or len(types) != 2 * param_count:
         raise ProtocolError("Incorrect arguments to mysqld_stmt_execute", *_WRONG_ARGUMENTS)
-    return Execute(statement_id, flags, iterations, null_bitmap, types, cursor.pos, bound, payload)
+    return Execute(statement_id, flags, iterations, payload[_HEADER:nulls_end], types, at, bound, payload)
 
 
 def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
@@ -114,13 +125,12 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
     return values
 
 
-def rebuild_execute(payload: bytes, statement_id: int, types: bytes) -> bytes:
+def rebuild_execute(execute: Execute, statement_id: int) -> bytes:
     """The same execute for a server's statement: its id, no cursor, and always the types."""
-    execute = parse_execute(payload, len(types) // 2, types)
-    head = struct.pack("<BIBI", COM_STMT_EXECUTE, statement_id, 0, execute.iterations)
-    if not types:
-        return head
-    return b"".join((head, execute.null_bitmap, b"\x01", types, payload[execute.values_offset :]))
+    head = _HEAD.pack(COM_STMT_EXECUTE, statement_id, 0, execute.iterations)
+    if not execute.types or execute.new_params_bound:
+        return head + execute.payload[_HEADER:] if execute.types else head
+    return b"".join((head, execute.null_bitmap, b"\x01", execute.types, execute.payload[execute.values_offset :]))
 
 
 def parse_long_data(payload: bytes) -> tuple[int, int, bytes]:

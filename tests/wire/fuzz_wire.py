@@ -483,7 +483,7 @@ def fuzz_binary(rng: random.Random) -> str:
     long_data = {rng.randrange(10) for _ in range(rng.randrange(3))}
     with contextlib.suppress(ProtocolError):
         execute = binary.parse_execute(payload, params, known)
-        rebuilt = binary.rebuild_execute(payload, 7, execute.types)
+        rebuilt = binary.rebuild_execute(execute, 7)
         again = binary.parse_execute(rebuilt, params, None)
         if (again.statement_id, again.flags, again.types) != (7, 0, execute.types):
             raise Finding(f"{payload!r} is rebuilt as something else")

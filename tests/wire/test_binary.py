@@ -127,14 +127,15 @@ def test_types_are_remembered_when_they_are_not_sent_again() -> None:
 def test_an_execute_without_parameters() -> None:
     parsed = parse_execute(execute([], b""), 0, None)
     assert decode_params(parsed, set()) == []
-    assert rebuild_execute(execute([], b"", flags=1), 5, b"") == b"\x17\x05\0\0\0\0\x01\0\0\0"
+    assert rebuild_execute(parse_execute(execute([], b"", flags=1), 0, None), 5) == b"\x17\x05\0\0\0\0\x01\0\0\0"
 
 
 @pytest.mark.parametrize("bound", [False, True])
 def test_an_execute_for_another_server(bound: bool) -> None:
     types = [(column.LONG, UNSIGNED), (column.VAR_STRING, 0), (column.DATE, 0)]
     values = b"\x07\x00\x00\x00" + b"\x03abc"
-    rebuilt = rebuild_execute(execute(types, values, b"\x04", bound, flags=1), 0x01020304, type_bytes(types))
+    parsed = parse_execute(execute(types, values, b"\x04", bound, flags=1), 3, type_bytes(types))
+    rebuilt = rebuild_execute(parsed, 0x01020304)
     assert rebuilt == b"\x17\x04\x03\x02\x01\0\x01\0\0\0" + b"\x04\x01" + type_bytes(types) + values
     again = parse_execute(rebuilt, 3, None)
     assert (again.statement_id, again.flags) == (0x01020304, 0)
@@ -147,7 +148,7 @@ def test_garbage_is_read_or_refused(params: int, garbage: bytes, long_data: set[
     with contextlib.suppress(ProtocolError):
         assert len(decode_params(parse_execute(payload, params, known), long_data)) == params
     with contextlib.suppress(ProtocolError):
-        rebuild_execute(payload, 1, (known or b"")[: 2 * params])
+        rebuild_execute(parse_execute(payload, params, known), 1)
 
 
 def test_an_execute_is_what_its_command_byte_says() -> None:
