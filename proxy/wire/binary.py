@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.errors import ProtocolError
