@@ -13,17 +13,24 @@ from parser.statement import Effect
 from parser.tokens import Of, Token
 from parser.vocabulary import vocabulary
 
+_NONE = Effect.NONE
+
 
 def of_tokens(tokens: Sequence[Token]) -> Effect:
     """Effects of functions, variables, locking and INTO clauses. Writing and committing are the statement kind's."""
-    effects = Effect.NONE
+    effects = _NONE
     last = len(tokens) - 1
     for i, t in enumerate(tokens):
         if t.of is Of.WORD:
             if i < last and tokens[i + 1].text == "(" and tokens[i + 1].of is Of.MARK:
-                effects |= _call(tokens, i)
+                found = _call(tokens, i)
             else:
-                effects |= _word(tokens, i)
+                word = t.text.upper()
+                if word not in _TELLING:
+                    continue
+                found = _word(tokens, i, word)
+            if found is not _NONE:
+                effects |= found
         elif t.of is Of.QUOTED:
             if i < last and tokens[i + 1].is_mark("(") and not _names_columns(tokens, i):
                 effects |= Effect.UNKNOWN_FUNCTION
@@ -64,8 +71,14 @@ _BEFORE_NAMES = vocabulary("""
 """)
 
 
-def _word(tokens: Sequence[Token], i: int) -> Effect:
-    word = tokens[i].text.upper()
+_TELLING = frozenset(
+    {"FOR", "LOCK", "SQL_CALC_FOUND_ROWS", "INTO", "VALUE", "RETURNING"}
+    | {name.upper() for name in functions.WITHOUT_PARENTHESES}
+)
+
+
+def _word(tokens: Sequence[Token], i: int, word: str) -> Effect:
+    """The effects of a word of `_TELLING`."""
     if word == "FOR":
         return Effect.LOCKS_ROWS if _word_at(tokens, i + 1) in ("UPDATE", "SHARE") else Effect.NONE
     if word == "LOCK":

@@ -13,7 +13,9 @@ When a condition may be used for a table (its rows that fail it may be left out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import enum
+import functools
+from typing import Any
 
 from sqlglot import exp
 
@@ -344,22 +346,30 @@ class Reader:
     def _subqueries(self, part: object, block: int, scope: Scope, ctes: _Names) -> None:
         """Read the queries inside an expression, and note its aggregates and windows."""
         flags = self._blocks[block].flags
-        waiting = [part]
+        waiting: list[Any] = [part]
         while waiting:
             node = waiting.pop()
             if isinstance(node, list):
                 waiting.extend(reversed(node))
-            elif isinstance(node, (exp.Subquery, *_QUERY)):
+                continue
+            role = _role(node.__class__)
+            if role is _Role.PLAIN:
+                pass
+            elif role is _Role.LEAF:
+                continue
+            elif role is _Role.QUERY:
                 self.subqueries = True
                 self.query(node, block, scope, ctes)
-            elif isinstance(node, exp.Table):
+                continue
+            elif role is _Role.TABLE:
                 raise NotUnderstood(f"a table in an expression: {node.name}")
-            elif isinstance(node, exp.Expression):
-                if isinstance(node, exp.Window):
-                    flags["windows"] = True
-                elif _is_aggregate(node):
-                    flags["aggregates"] = True
-                waiting.extend(_children(node))
+            elif role is _Role.WINDOW:
+                flags["windows"] = True
+            elif role is _Role.AGGREGATE or str(node.this).lower() in AGGREGATES:
+                flags["aggregates"] = True
+            for value in reversed(node.args.values()):
+                if value is not None and value.__class__ not in _SCALARS:
+                    waiting.append(value)
 
     def expressions(self, part: object, scope: Scope, ctes: _Names) -> None:
         self._subqueries(part, scope.block, scope, ctes)
@@ -401,10 +411,36 @@ class Reader:
                 raise NotUnderstood(f"{type(node).__name__} with {name}")
 
 
-def _children(node: exp.Expression) -> Iterator[object]:
-    for value in reversed(list(node.args.values())):
-        if isinstance(value, (list, exp.Expression)):
-            yield value
+class _Role(enum.Enum):
+    """What a kind of node means to the search for subqueries, aggregates and windows."""
+
+    PLAIN = "plain"
+    LEAF = "leaf"
+    QUERY = "query"
+    TABLE = "table"
+    WINDOW = "window"
+    AGGREGATE = "aggregate"
+    ANONYMOUS = "anonymous"  # an aggregate by its name, or not
+
+
+_SCALARS = frozenset({str, bool, int})
+
+
+@functools.cache
+def _role(kind: type[object]) -> _Role:
+    if issubclass(kind, (exp.Subquery, *_QUERY)):
+        return _Role.QUERY
+    if issubclass(kind, exp.Table):
+        return _Role.TABLE
+    if issubclass(kind, exp.Window):
+        return _Role.WINDOW
+    if issubclass(kind, exp.AggFunc):
+        return _Role.AGGREGATE
+    if issubclass(kind, exp.Anonymous):
+        return _Role.ANONYMOUS
+    if issubclass(kind, (exp.Literal, exp.Identifier)):
+        return _Role.LEAF
+    return _Role.PLAIN if issubclass(kind, exp.Expression) else _Role.LEAF
 
 
 def _is_query(node: exp.Expression) -> bool:
@@ -421,9 +457,3 @@ def _derived_alias(node: exp.Expression, tree: Tree) -> str:
 def _may_be_null(fact: Constants) -> bool:
     """Could rows in whose place an outer join puts NULLs pass the condition?"""
     return fact.null_safe and any(value is Word.NULL or isinstance(value, (Param, Opaque)) for value in fact.values)
-
-
-def _is_aggregate(node: exp.Expression) -> bool:
-    if isinstance(node, exp.AggFunc):
-        return True
-    return isinstance(node, exp.Anonymous) and str(node.this).lower() in AGGREGATES

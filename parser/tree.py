@@ -119,12 +119,20 @@ class Rendered:
 _LONG_LIST = 8  # of more constants than these, sqlglot sees one
 
 
+_IN = frozenset({"IN", "in", "In", "iN"})
+
+
 def _without_long_lists(tokens: Sequence[Token], lists: list[list[Value]]) -> Sequence[Token]:
     """`IN (1, 2, 3, ..)` with one stand-in for all of the constants."""
     kept: list[Token] = []
     done = i = 0
     while i < len(tokens):
-        if tokens[i].word == "IN" and i + 2 * _LONG_LIST < len(tokens) and tokens[i + 1].is_mark("("):
+        if (
+            tokens[i].text in _IN
+            and tokens[i].of is Of.WORD
+            and i + 2 * _LONG_LIST < len(tokens)
+            and tokens[i + 1].is_mark("(")
+        ):
             found = _constants(tokens, i + 2)
             if len(found) > _LONG_LIST:
                 end = i + 2 + 2 * len(found) - 1
@@ -235,12 +243,19 @@ def _stand_in(name: str, names: list[str]) -> str:
     return f"`q__{len(names) - 1}`"
 
 
+_SET_WORDS = frozenset({"UNION", "INTERSECT", "EXCEPT"})
+
+
 def parse_tree(tokens: Sequence[Token]) -> Tree:
     """The tree of one statement. Raises NotUnderstood."""
     rendered = render(tokens)
-    if any(t.is_name() and t.text.startswith("q__") for t in tokens):
-        raise NotUnderstood("a name that looks like one of our stand-ins")
-    if sum(t.word in ("UNION", "INTERSECT", "EXCEPT") for t in tokens) > _MAX_DEPTH:
+    branches = 0
+    for t in tokens:
+        if t.of is Of.WORD or t.of is Of.QUOTED:
+            if t.text.startswith("q__"):
+                raise NotUnderstood("a name that looks like one of our stand-ins")
+            branches += t.of is Of.WORD and t.text.upper() in _SET_WORDS
+    if branches > _MAX_DEPTH:
         raise NotUnderstood("nested too deeply")
     try:
         trees = sqlglot.parse(rendered.text, dialect="mysql")
