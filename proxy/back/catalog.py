@@ -35,6 +35,7 @@ class TableSchema:
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()  # the primary key is one of them
     has_triggers: bool = False
+    triggers_leave_state: bool = False  # they may set user or system variables, which stay after the statement
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)

@@ -11,6 +11,10 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from parser import tokens
+from parser.effects import of_tokens
+from parser.shape import lexer
+from parser.statement import Effect
 from proxy.back.catalog import Catalog, Column, TableSchema
 
 Cell = bytes | str | None
@@ -37,7 +41,8 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
         _VIEWS: "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS"
         f" WHERE {_among('TABLE_SCHEMA', databases)}",
-        _TRIGGERS: "SELECT DISTINCT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS"
+        _TRIGGERS: "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE"
+        " FROM information_schema.TRIGGERS"
         f" WHERE {_among('EVENT_OBJECT_SCHEMA', databases)}",
     }
 
@@ -68,7 +73,12 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     for database, table, index, column, part in rows[_KEYS]:
         keys[_text(database), _text(table)][_text(index)].append(_key_part(column, part))
     views = {(_text(database), _text(view)): _text(text) for database, view, text in rows[_VIEWS]}
-    triggers = {(_text(database), _text(table)) for database, table in rows[_TRIGGERS]}
+    triggers = {(_text(database), _text(table)) for database, table, *_ in rows[_TRIGGERS]}
+    leaving = {
+        (_text(database), _text(table))
+        for database, table, body, mode in rows[_TRIGGERS]
+        if leaves_state(_text(body), _text(mode))
+    }
     found: dict[Key, TableSchema] = {}
     twice: set[Key] = set()
     for database, table, kind in rows[_TABLES]:
@@ -86,6 +96,7 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             primary_key=tuple(unique.get("PRIMARY", ())),
             unique_keys=tuple(tuple(parts) for parts in unique.values()),
             has_triggers=name in triggers,
+            triggers_leave_state=name in leaving,
         )
     return {key: schema for key, schema in found.items() if key not in twice}
 
@@ -99,6 +110,24 @@ def merge(catalog: Catalog, cluster: str, tables: Mapping[Key, TableSchema]) -> 
     return Catalog(merged, catalog.generation + 1)
 
 
+def leaves_state(body: str, sql_mode: str) -> bool:
+    """May this trigger set variables that outlast the statement? Calls may do so out of sight."""
+    read_by = lexer("ANSI_QUOTES" in sql_mode, "NO_BACKSLASH_ESCAPES" in sql_mode, "utf8mb4")
+    shape, _ = read_by.shape(body.encode())
+    found = tokens.read(shape.decode(), read_by.ansi_quotes)
+    if found.doubt or any(token.word == "CALL" for token in found.tokens):
+        return True
+    return bool(of_tokens(found.tokens) & _LEAVING)
+
+
+_LEAVING = (
+    Effect.SETS_USER_VARIABLE
+    | Effect.READS_USER_VARIABLE  # SET @x = .. looks like this
+    | Effect.READS_SYSTEM_VARIABLE
+    | Effect.UNKNOWN_FUNCTION
+    | Effect.SESSION_LOCK
+    | Effect.SETS_LAST_INSERT_ID
+)
 _CONSTANT_DEFAULT = re.compile(r"NULL|'.*'|[bx]'.*'|-?[0-9.]+(?:e[+-]?[0-9]+)?", re.IGNORECASE | re.DOTALL)
 _CLOCK = re.compile(r"current_timestamp|now|localtime|localtimestamp", re.IGNORECASE)
 

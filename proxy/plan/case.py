@@ -145,6 +145,16 @@ def pin_reason(statement: Statement) -> str:
     return next((reason for effect, reason in _PIN_BY_EFFECT if statement.effects & effect), "")
 
 
+def _trigger_pin(asked: Case) -> str:
+    """A trigger of a written table may leave variables behind that only the session on whose account it ran may see."""
+    for table, each in enumerate(asked.places):
+        if each.written:
+            schema = asked.schema(table)
+            if schema is not None and schema.triggers_leave_state:
+                return "trigger"
+    return ""
+
+
 def _is_view(schema: TableSchema | None) -> bool:
     """A view may call a function that writes, which a replica must not be asked to do."""
     return schema is not None and schema.is_view
@@ -154,7 +164,7 @@ def with_traits(plan: Plan, asked: Case) -> Plan:
     """The plan with everything that does not depend on its rung."""
     statement = asked.statement
     writing = writes(statement)
-    reason = pin_reason(statement)
+    reason = pin_reason(statement) or _trigger_pin(asked)
     hint = statement.hint
     replica_ok = (
         statement.kind is Kind.SELECT

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.back.catalog import Catalog, Column, TableSchema
-from proxy.back.catalog_loader import build, merge, queries
+from proxy.back.catalog_loader import build, leaves_state, merge, queries
 from tests.servers import Shop
 
 EMPTY_ROWS: dict[str, list[list[str | None]]] = {
@@ -132,6 +132,7 @@ def test_mariadb(shop_servers: Shop) -> None:
     assert table.primary_key == ("id",)
     assert set(table.unique_keys) == {("id",), ("c", "v"), ("s(5)",)}
     assert table.has_triggers
+    assert not table.triggers_leave_state
     assert not table.is_view
     by_name = {column.name: column for column in table.columns}
     assert by_name["id"] == Column("id", "bigint", unsigned=True, nullable=False, auto_increment=True)
@@ -146,3 +147,21 @@ def test_mariadb(shop_servers: Shop) -> None:
     view = found["main", "shop", "w"]
     assert view.is_view
     assert "`shop`.`a`" in view.view_definition
+
+
+@pytest.mark.parametrize(
+    ("body", "leaves"),
+    [
+        ("SET NEW.n = 1", False),
+        ("BEGIN INSERT INTO log (a, b) VALUES (NEW.id, 'x@y; CALL p()'); UPDATE t SET n = n + 1; END", False),
+        ("SET @x = NEW.id", True),
+        ("BEGIN DECLARE v INT; SET v = 1; SELECT id INTO @y FROM t LIMIT 1; END", True),
+        ("SET @@session.sql_mode = ''", True),
+        ("CALL p(NEW.id)", True),
+        ("SET NEW.n = my_function(NEW.id)", True),
+        ("SET NEW.n = GET_LOCK('a', 1)", True),
+        ("SET NEW.n = CONCAT(NEW.a, LOWER(NEW.b))", False),
+    ],
+)
+def test_triggers_that_leave_variables_behind(body: str, leaves: bool) -> None:
+    assert leaves_state(body, "") is leaves
