@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from proxy.admin.cache_metrics import cache
 from proxy.admin.overview import Overview, servers
 from proxy.measure.shapes import BUCKETS, Histogram, bucket_ns
 from proxy.measure.totals import Totals
@@ -71,6 +72,7 @@ class OverviewCollector(Collector):
         yield from _statements(overview.totals)
         yield from _counts(overview.totals)
         yield from _servers(overview)
+        yield from cache(overview.totals, overview.workers)
         yield from _workers(overview)
 
 

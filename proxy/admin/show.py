@@ -11,7 +11,7 @@ from proxy.admin.overview import Overview, ServerSum, WorkerView, servers
 from proxy.errors import StatementRefused
 from proxy.measure.peers import Rows
 from proxy.measure.states import SessionState
-from proxy.measure.totals import ShapeTotal
+from proxy.measure.totals import CacheTotal, ShapeTotal
 from proxy.rules.mask import masked_text
 from proxy.rules.model import Database, Rules, Table
 from proxy.rules.problem import did_you_mean
@@ -21,7 +21,6 @@ Cell = str | int | float | None
 T = TypeVar("T")
 
 _WORDS = re.compile(r"([A-Za-z_]+)(?:\s+LIMIT\s+(\d+))?\s*;?\s*\Z", re.IGNORECASE)
-LATER = {"CACHE": "Turnout does not cache yet, so there is nothing to show"}
 
 
 CLUSTERS: dict[str, Callable[[ServerSum], Cell]] = {
@@ -85,8 +84,6 @@ async def show(what: str, overview: Overview) -> Shown:
     """Columns and rows of `SHOW TURNOUT <what>`, which may end in `LIMIT n`. Raises StatementRefused."""
     words = _WORDS.match(what.strip())
     name = words[1].upper() if words else what.strip().upper()
-    if name in LATER:
-        raise StatementRefused(f"SHOW TURNOUT {name} is not supported yet: {LATER[name]}", reason="show-later")
     make = TABLES.get(name) if words else None
     if words is None or make is None:
         said = [f"No SHOW TURNOUT {what.strip()[:64]}.", did_you_mean(name, TABLES).replace("`", "")]
@@ -158,6 +155,43 @@ def placed(rules: Rules, database: str, table: str) -> tuple[str, str, str]:
     return f"cluster: {entry.cluster}", "", source
 
 
+async def cache(overview: Overview) -> Shown:
+    """One line per cache class: those of the rules, and what was served under earlier ones."""
+    columns = ["table", "by", "coherent", "hits", "from_memcached", "misses", "hit_pct", "waits", "refused", "bypassed"]
+    columns += ["not_kept", "why"]
+    known = {
+        (f"{database.name}.{table.name}", ",".join(one.by), one.ttl_s is None)
+        for database in overview.rules.databases.values()
+        for table in database.tables.values()
+        for one in table.cache
+    }
+    rows: Rows = []
+    for key in sorted(known | set(overview.totals.caches)):
+        total = overview.totals.caches.get(key, CacheTotal())
+        local, remote = total.counters.get("hits_local", 0), total.counters.get("hits_memcached", 0)
+        misses = total.counters.get("misses", 0)
+        asked = local + remote + misses
+        why = {**total.refused, **total.bypassed, **total.unfilled}
+        most = sorted(why.items(), key=lambda item: -item[1])[:3]
+        rows.append(
+            [
+                key[0],
+                key[1],
+                yes_no(key[2]),
+                local + remote,
+                remote,
+                misses,
+                round(100 * (local + remote) / asked, 1) if asked else None,
+                total.counters.get("waits", 0),
+                sum(total.refused.values()),
+                sum(total.bypassed.values()),
+                sum(total.unfilled.values()),
+                ", ".join(f"{reason}: {n}" for reason, n in most),
+            ]
+        )
+    return columns, rows
+
+
 async def rules(overview: Overview) -> Shown:
     """The file that is in force, line by line, without its passwords."""
     lines = masked_text(overview.rules).splitlines()
@@ -195,6 +229,7 @@ TABLES: dict[str, Callable[[Overview], Awaitable[Shown]]] = {
     "SHAPES": shapes,
     "SESSIONS": sessions,
     "TABLES": tables,
+    "CACHE": cache,
     "RULES": rules,
     "WORKERS": workers,
     "STATUS": status,

@@ -24,13 +24,14 @@ Key = tuple[str, str, str]  # cluster, database, table: the latter two in lower 
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 
 _VERSION, _TABLES, _COLUMNS, _KEYS, _VIEWS, _TRIGGERS = "version", "tables", "columns", "keys", "views", "triggers"
+_CASCADES = "cascades"
 
 
 def queries(databases: Collection[str] | None = None) -> dict[str, str]:
     """What to ask a server, by name. Without `databases`: about all but the system's own."""
     return {
         _VERSION: "SELECT VERSION()",
-        _TABLES: f"SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES"
+        _TABLES: "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES"
         f" WHERE {_among('TABLE_SCHEMA', databases)}",
         _COLUMNS: "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE,"
         " CHARACTER_SET_NAME, COLLATION_NAME, CHARACTER_MAXIMUM_LENGTH, COLUMN_DEFAULT, EXTRA"
@@ -44,6 +45,10 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         _TRIGGERS: "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE"
         " FROM information_schema.TRIGGERS"
         f" WHERE {_among('EVENT_OBJECT_SCHEMA', databases)}",
+        _CASCADES: "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME"
+        " FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE (UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')"
+        " OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'))"
+        f" AND {_among('UNIQUE_CONSTRAINT_SCHEMA', databases)}",
     }
 
 
@@ -79,9 +84,12 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
         for database, table, body, mode in rows[_TRIGGERS]
         if leaves_state(_text(body), _text(mode))
     }
+    cascades: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for parent_database, parent, database, child in rows[_CASCADES]:
+        cascades[_text(parent_database), _text(parent)].append((_text(database), _text(child)))
     found: dict[Key, TableSchema] = {}
     twice: set[Key] = set()
-    for database, table, kind in rows[_TABLES]:
+    for database, table, kind, engine in rows[_TABLES]:
         name = (_text(database), _text(table))
         unique = keys[name]
         key = (cluster, name[0].lower(), name[1].lower())
@@ -97,6 +105,9 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             unique_keys=tuple(tuple(parts) for parts in unique.values()),
             has_triggers=name in triggers,
             triggers_leave_state=name in leaving,
+            engine=_text(engine),
+            is_base=_text(kind).upper() == "BASE TABLE",
+            cascades=tuple(sorted(set(cascades[name]))),
         )
     return {key: schema for key, schema in found.items() if key not in twice}
 

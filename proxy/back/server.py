@@ -172,13 +172,21 @@ class Server:
         self.counters.closed.add("lost" if connection.lost else "closed")
         self.connections.discard(connection)
 
-    async def connect(self, user: str, secret: Secret, capabilities: int, *, probe: bool = False) -> ServerConnection:
+    async def connect(
+        self,
+        user: str,
+        secret: Secret,
+        capabilities: int,
+        *,
+        probe: bool = False,
+        kind: type[ServerConnection] = ServerConnection,
+    ) -> ServerConnection:
         """A new connection, logged in and tracking its session's state. Raises ServerFailed; at once where it is
         known to be down, except for a `probe`, which is what finds out that it no longer is."""
         if not probe:
             self.check_up()
         loop = asyncio.get_running_loop()
-        connection = ServerConnection(
+        connection = kind(
             self.where,
             user=user,
             secret=secret,

@@ -16,10 +16,12 @@ from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.errors import StatementRefused
+from proxy.front.caching import Caching
+from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Forward, Plan, Route
+from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
 from proxy.plan.write_all import WriteAll
@@ -91,10 +93,15 @@ class Entry:
     __slots__ = (
         "asks_id",
         "by_key",
+        "cache_shape",
+        "cache_stats",
+        "cache_words",
+        "cached",
         "cluster",
         "fixed",
         "head",
         "keeps_diagnostics",
+        "marks",
         "offset",
         "plan",
         "quick",
@@ -122,6 +129,12 @@ class Entry:
             and not plan.effects & _SPECIAL
             and plan.statement.kind in _PLAIN_KINDS
         )
+        # Set by Environment.miss where a cache is in use:
+        self.cached: CachedRead | None = None
+        self.marks: Marks | None = None
+        self.cache_shape = 0  # the same number for the same text of the same database
+        self.cache_words: tuple[bytes, ...] = ()  # the same in words that mean the same in every process
+        self.cache_stats: CacheStats
         self.asks_id = plan.writes and plan.generated_id is None
         self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
 
@@ -146,6 +159,7 @@ class Environment:
     servers: dict[str, ClusterServers]
     measures: Measures
     generation: int
+    caching: Caching | None = None  # None: the rules have no cache class
     slow_ns: int = field(init=False)  # statements that take longer are logged
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
@@ -184,6 +198,8 @@ class Environment:
             clusters_of(plan),
         )
         entry = Entry(plan, stats, shape, self.mariadb)
+        if self.caching is not None:
+            self._cache_traits(entry, shape, cache, prepared)
         if len(shape) <= MAX_CACHED_SHAPE and statement.kind is not Kind.TURNOUT:  # its words are not all in the shape
             if self._entries >= self.rules.limits.shapes:
                 self._evict()
@@ -191,6 +207,20 @@ class Environment:
             self._entries += 1
             self.measures.plans = self._entries
         return entry
+
+    def _cache_traits(self, entry: Entry, shape: bytes, cache: PlanCache, prepared: bool) -> None:
+        """What the cache has to know of a statement."""
+        assert self.caching is not None
+        plan = entry.plan
+        entry.marks = plan.marks
+        read = plan.cached
+        if read is not None and entry.simple:
+            entry.cached = read
+            by = read.cache_class
+            entry.cache_stats = self.measures.cache(f"{read.database}.{read.table}", ",".join(by.by), by.ttl_s is None)
+            database = (cache.database or "").encode("utf-8", "surrogateescape")
+            entry.cache_words = (b"prepared" if prepared else b"text", database, shape)
+            entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
 
     def cluster(self, name: str) -> ClusterServers:
         """Raises StatementRefused when the rules no longer know the cluster."""

@@ -14,6 +14,7 @@ import re
 from parser.statement import Statement
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.session import Session, checked
 from proxy.front.statements import check_writer, join_transaction, obtain, record
@@ -187,6 +188,8 @@ class _Merge:
                 return
             warnings += connection.scanner.warnings
             status |= connection.scanner.status
+        if session.pending is not None:  # INSERT .. RETURNING and the like
+            acknowledge(session, session.in_transaction)
         status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
         session.client.write(encode(encode_eof(min(warnings, 65535), status), self._sequence))
         _after_read(session, self._entry, self._rows, warnings, self._size, None)
@@ -374,6 +377,8 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
     if own:
         await finish(session, b"COMMIT", [send.cluster for send in route.sends])
         session.transaction.writers.clear()
+    if session.pending is not None:
+        acknowledge(session, session.in_transaction)
     affected, info, warnings, insert_id = answer
     session.warning_count = warnings
     session.row_count = affected

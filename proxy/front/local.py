@@ -7,6 +7,7 @@ import re
 from parser.statement import Hole, Kind, Statement, Value
 from proxy.errors import StatementRefused
 from proxy.front import answers
+from proxy.front.caching import note_everything
 from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.set_statement import run_set
@@ -190,6 +191,8 @@ async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, lite
                 reason="unknown-prepared",
             )
         cluster = known
+    if statement.kind is Kind.EXECUTE:
+        note_everything(session, (cluster,))
     pinned = Entry(_pinned(entry.plan, cluster), entry.stats, shape)
     await forward(session, pinned, Send(cluster), bytes((com.COM_QUERY,)) + sql, primary=True)
     if statement.kind is Kind.PREPARE:

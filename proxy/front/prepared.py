@@ -15,7 +15,8 @@ from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import answers, local
+from proxy.front import answers, caching, local
+from proxy.front.caching import Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.session import Session
 from proxy.front.statements import CONNECTION_ID, Relay, check_afterthoughts, obtain, run_text, settle
@@ -256,7 +257,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
     session.generated = entry.plan.generated_id
-    if entry.by_key or entry.asks_id:
+    cached = entry.cached is not None
+    if entry.by_key or entry.asks_id or cached or entry.marks is not None:
         values = BoundValues(list(decode_params(bound, _NONE)), prepared.literals, prepared.lexer)
         if entry.asks_id:
             session.generated = entry.plan.generates_id(values)
@@ -267,11 +269,26 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         if len(sends) != 1:
             raise _several_targets()
         cluster = sends[0].cluster
+        if prepared.database != session.database:
+            session.run(execute(session, prepared, payload))
+            return
+        if cached:
+            literals = (*prepared.literals, bound.null_bitmap, bound.types, payload[bound.values_offset :])
+            served = caching.serve(session, entry, cluster, values, literals)
+            if served is Served.ANSWERED:
+                session.running = None
+                session.busy = False
+                return
+            if served is Served.WAIT:
+                session.run(caching.wait(session, lambda: execute(session, prepared, payload)))
+                return
+        elif entry.marks is not None:
+            caching.note_write(session, entry, values, (cluster,))
     else:
         cluster = entry.cluster
-    if prepared.database != session.database:
-        session.run(execute(session, prepared, payload))
-        return
+        if prepared.database != session.database:
+            session.run(execute(session, prepared, payload))
+            return
     connection = session.acquire_now(entry, cluster)
     if connection is None:
         session.run(execute(session, prepared, payload))
@@ -319,6 +336,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     sends = plan.route(values, prepared.sql).sends
     if len(sends) != 1:
         raise _several_targets()
+    if entry.marks is not None:
+        caching.note_write(session, entry, values, (sends[0].cluster,))
     connection, fresh = await obtain(session, entry, sends[0], primary, prepared.database)
     if fresh:
         from proxy.front.statements import join_transaction

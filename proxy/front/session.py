@@ -23,9 +23,11 @@ from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front import caching
+from proxy.front.caching import Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.values import TextValues
-from proxy.plan.plan import Send
+from proxy.plan.plan import Marks, Send
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
@@ -35,6 +37,7 @@ from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_sessio
 from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ESCAPES
 
 if TYPE_CHECKING:
+    from proxy.cache.value import CachedValue
     from proxy.front.client import Client
     from proxy.front.prepared import Prepared
 
@@ -121,6 +124,12 @@ class Session:
         self.waiting = False  # the task waits for a connection
         self.interrupted = False  # KILL QUERY before the statement reached a server
         self.last_on: ServerConnection | None = None  # where the last statement ran, if nothing of ours came after it
+        self.fill: caching.Fill | None = None  # what the answer under way may become in the cache
+        self.pending: dict[str, set[int]] | None = None  # by cluster: what to mark when a write is acknowledged
+        self.generating: tuple[Marks, tuple[str, ...]] | None = None  # and what follows from the key that is generated
+        self._cache_identity = 0
+        self._cache_words: tuple[bytes, ...] = ()
+        self._cache_settings: Settings | None = None  # the settings that these two were made from
         self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
         self._pools: dict[Server, Pool] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
@@ -214,6 +223,19 @@ class Session:
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
+        if entry.cached is not None:
+            served = caching.serve(self, entry, cluster, TextValues(literals, self.lexer), tuple(literals))
+            if served is Served.ANSWERED:
+                self.busy = False
+                self.client.next_command()
+                return
+            if served is Served.WAIT:
+                from proxy.front.statements import run_text
+
+                self.run(caching.wait(self, lambda: run_text(self, entry, sql, shape, literals)))
+                return
+        elif entry.marks is not None:
+            caching.note_write(self, entry, TextValues(literals, self.lexer), (cluster,))
         connection = self.acquire_now(entry, cluster)
         if connection is None:
             self._spawn_statement(entry, sql, shape, literals)
@@ -351,7 +373,13 @@ class Session:
         servers = self.environment.servers.get(cluster)
         if servers is None:
             return None
-        if entry.replica_ok and servers.replicas and not self.transaction.explicit and self.autocommit:
+        if (
+            entry.replica_ok
+            and self.fill is None
+            and servers.replicas
+            and not self.transaction.explicit
+            and self.autocommit
+        ):
             plan = entry.plan
             replica = servers.replica(plan.max_lag_s, self.gtids.get(cluster) if plan.own_writes else None)
             if replica is not None:
@@ -375,20 +403,65 @@ class Session:
             return None
         return encode(bytes((com.COM_QUERY,)) + text, 0) if text else b""
 
+    # -- the cache ---------------------------------------------------------------------------------------------------
+
+    @property
+    def began(self) -> int:
+        """When the statement under way arrived (perf_counter_ns)."""
+        return self._began
+
+    def cache_identity(self) -> int:
+        """A number for what this session's answers depend on besides statement and cluster; 0: nothing of it may be
+        cached, since every statement begins a transaction."""
+        if self._cache_settings is not self.settings:
+            self._cache_settings = self.settings
+            carried = sorted(item for item in self.settings.items.items() if item[0][0] != "@")
+            self._cache_words = (
+                self.user.encode(),
+                b"%d" % self.key.capabilities,
+                *(b"%s=%s" % (name.encode(), value) for name, value in carried),
+            )
+            shared = self.environment.caching
+            self._cache_identity = shared.identities.of(self._cache_words) if shared and self.autocommit else 0
+        return self._cache_identity
+
+    def cache_words(self) -> tuple[bytes, ...]:
+        return self._cache_words
+
+    def answer_cached(self, value: CachedValue) -> None:
+        """A server's earlier answer is the answer to the statement under way."""
+        entry = self.running
+        assert entry is not None
+        self.client.write(value.response)
+        self.found_rows = None if entry.offset else value.rows
+        self.row_count = -1
+        if not entry.keeps_diagnostics:
+            self.diagnostics = None
+            self.warning_count = 0
+        self.last_on = None
+        self.running = None
+        entry.stats.record(_now() - self._began, 0, value.rows, len(value.response), False)
+
     # -- the answer (Sink) -------------------------------------------------------------------------------------------
 
     def on_data(self, connection: ServerConnection, data: bytes) -> None:
+        if self.fill is not None:
+            self.fill.add(data)
         self._relayed = True
         self._bytes += len(data)
         self.client.relay(connection, data)
 
     def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        scanner = connection.scanner
+        if self.pending is not None:
+            caching.acknowledge(self, bool(scanner.status & IN_TRANS) or self.in_transaction, scanner.insert_id)
         write = self.client.write
         size = self._bytes
         for piece in pieces:
             size += len(piece)
             write(piece)
-        scanner = connection.scanner
+        if self.fill is not None:
+            self.filled(connection, pieces)
         now = _now()
         entry = self.running
         assert entry is not None
@@ -433,6 +506,20 @@ class Session:
                 pool.release(connection)
         self.busy = False
         self.client.next_command()
+
+    def filled(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        """The answer that was to be cached is complete."""
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            for piece in pieces:
+                fill.add(piece)
+            fill.complete(connection)
+
+    def not_filled(self) -> None:
+        """The answer that was to be cached will not come."""
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            fill.landed()
 
     def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
         retry, self._retry = self._retry, None
@@ -581,6 +668,9 @@ class Session:
     def fail(self, error: TurnoutError, broken: bool = False) -> None:
         """Tell the client that its statement failed. `broken`: part of an answer is already out, so that only the end
         of the client's connection can say so."""
+        self.not_filled()
+        if self.pending is not None:
+            caching.acknowledge(self, self.in_transaction)
         entry = self.running
         if entry is not None:
             now = _now()
@@ -610,6 +700,8 @@ class Session:
 
     def ok(self, affected_rows: int = 0, insert_id: int = 0, info: bytes = b"") -> None:
         """Answer OK; a statement that the proxy carried out itself."""
+        if self.pending is not None:
+            caching.acknowledge(self, self.in_transaction)
         if not self.environment.mariadb:  # which keeps them over statements without tables
             self.diagnostics = None
             self.warning_count = 0
@@ -670,7 +762,7 @@ class Session:
     def target(self, send: Send, entry: Entry, primary: bool) -> Server:
         """The server for a statement outside held connections. Raises ServerFailed when it is down."""
         servers = self.environment.cluster(send.cluster)
-        server = None if primary else self._server_for(entry, send.cluster)
+        server = None if primary or self.fill is not None else self._server_for(entry, send.cluster)
         server = server if server is not None else servers.primary
         server.check_up()
         return server
@@ -717,6 +809,7 @@ class Session:
     def close(self) -> None:
         """The client is gone: what runs is dropped, what is held is rolled back or closed."""
         self.closed = True
+        self.not_filled()
         if self.task is not None:
             self.task.cancel()
         running = self.running_on

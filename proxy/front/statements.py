@@ -15,6 +15,7 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
+from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
@@ -46,14 +47,22 @@ class Relay:
     def on_data(self, connection: ServerConnection, data: bytes) -> None:
         self.relayed = True
         self.bytes += len(data)
+        if self._session.fill is not None:
+            self._session.fill.add(data)
         if not self._session.closed:
             self._session.client.relay(connection, data)
 
     def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        session = self._session
+        if session.pending is not None:
+            scanner = connection.scanner
+            acknowledge(session, bool(scanner.status & IN_TRANS) or session.in_transaction, scanner.insert_id)
         for piece in pieces:
             self.bytes += len(piece)
             if not self._session.closed:
                 self._session.client.write(piece)
+        if session.fill is not None:
+            session.filled(connection, pieces)
         if not self.done.done():
             self.done.set_result(None)
 
@@ -78,6 +87,8 @@ async def run_text(
         return
     values = TextValues(literals, session.lexer)
     route = plan.route(values, sql)
+    if entry.marks is not None:
+        note_write(session, entry, values, tuple(send.cluster for send in route.sends))
     session.generated = plan.generates_id(values)
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from proxy.measure.caches import CacheStats, CacheWindow
 from proxy.measure.shapes import ShapeStats, ShapeWindow
 
 OTHER = "other"  # the label of everything past a family's limit
@@ -106,6 +107,7 @@ class Window(msgspec.Struct, array_like=True):
     counters: dict[str, int]
     labelled: dict[str, dict[str, int]]
     gauges: dict[str, int]
+    caches: list[CacheWindow] = []
 
 
 class Measures:
@@ -114,6 +116,7 @@ class Measures:
     def __init__(self) -> None:
         self._shapes: list[ShapeStats] = []
         self._servers: list[ServerStats] = []
+        self._caches: dict[tuple[str, str, bool], CacheStats] = {}
         # gauges
         self.clients = 0  # connected, logged in or not
         self.plans = 0  # entries of the plan cache
@@ -147,6 +150,13 @@ class Measures:
                 return stats
         stats = ServerStats(cluster, address, role)
         self._servers.append(stats)
+        return stats
+
+    def cache(self, table: str, by: str, coherent: bool) -> CacheStats:
+        """The counters of one cache class: there are as many as the rules have named."""
+        stats = self._caches.get((table, by, coherent))
+        if stats is None:
+            stats = self._caches[(table, by, coherent)] = CacheStats(table, by, coherent)
         return stats
 
     def pinned(self, reason: str) -> None:
@@ -204,6 +214,7 @@ class Measures:
                 "kills": self._kills.take(),
             },
             {"clients": self.clients, "plans": self.plans, "shapes": len(kept)},
+            [stats.take() for stats in self._caches.values()],
         )
 
 

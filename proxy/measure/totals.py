@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from proxy.measure.caches import CacheWindow
 from proxy.measure.measures import ERRNO_LABELS, OTHER, REASON_LABELS, ServerWindow, Window
 from proxy.measure.shapes import Histogram, ShapeId, ShapeWindow, split_buckets
 
 LABEL_LIMITS = {"errors": ERRNO_LABELS}
+MAX_CLASSES = 1000  # of the cache, ever seen
 MAX_SERVERS = 2000  # ever seen: rules change, addresses come and go
 
 
@@ -79,6 +81,23 @@ class ServerTotal:
         add_labels(self.closed, window.closed, REASON_LABELS)
 
 
+@dataclass(slots=True)
+class CacheTotal:
+    """What one cache class did in all workers."""
+
+    counters: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    bypassed: dict[str, int] = field(default_factory=dict)
+    unfilled: dict[str, int] = field(default_factory=dict)
+
+    def add(self, window: CacheWindow) -> None:
+        for name, n in window.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + n
+        add_labels(self.refused, window.refused, REASON_LABELS)
+        add_labels(self.bypassed, window.bypassed, REASON_LABELS)
+        add_labels(self.unfilled, window.unfilled, REASON_LABELS)
+
+
 class Totals:
     """Everything that all workers counted since the supervisor started."""
 
@@ -87,6 +106,7 @@ class Totals:
         self.shapes: dict[ShapeId, ShapeTotal] = {}  # the least recently seen first
         self.groups: dict[tuple[str, str], GroupTotal] = {}  # by plan kind and cluster
         self.servers: dict[tuple[str, str, str], ServerTotal] = {}  # by cluster, address and role
+        self.caches: dict[tuple[str, str, bool], CacheTotal] = {}  # by table, columns, and whether coherent
         self.counters: dict[str, int] = {}
         self.labelled: dict[str, dict[str, int]] = {}
         self.shapes_forgotten = 0
@@ -100,6 +120,11 @@ class Totals:
             if key not in self.servers and len(self.servers) >= MAX_SERVERS:
                 key = (OTHER, OTHER, server.role)
             self.servers.setdefault(key, ServerTotal()).add(server)
+        for cache in window.caches:
+            where = (cache.table, cache.by, cache.coherent)
+            if where not in self.caches and len(self.caches) >= MAX_CLASSES:
+                where = (OTHER, OTHER, cache.coherent)
+            self.caches.setdefault(where, CacheTotal()).add(cache)
         for name, n in window.counters.items():
             self.counters[name] = self.counters.get(name, 0) + n
         for family, labels in window.labelled.items():

@@ -10,9 +10,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from parser.statement import Effect, Statement, Value
 from proxy.errors import StatementRefused
+from proxy.rules.model import CacheClass
 
 
 class Unknown(enum.Enum):
@@ -49,6 +51,40 @@ class Route:
     reply: Reply = Reply.CONCATENATE
 
 
+class CachedRead(Protocol):
+    """A read of one cache class (`proxy.plan.caching`)."""
+
+    @property
+    def database(self) -> str: ...
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def cache_class(self) -> CacheClass: ...
+
+    def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
+        """The slots of the clocks that the answer depends on; None: this statement's values have no normal form."""
+
+    def describe(self) -> str: ...
+
+
+class Marks(Protocol):
+    """What a write touches, as far as its text tells (`proxy.plan.caching`)."""
+
+    @property
+    def generating(self) -> tuple[object, ...]:
+        """Not empty: `generated` is to be asked too."""
+
+    def slots(self, value_of: ValueOf) -> tuple[int, ...]:
+        """The slots to mark, never too few, but for those of `generated`."""
+
+    def generated(self, insert_id: int) -> tuple[int, ...]:
+        """More to mark, of rows whose key the server made, once it has said which (0: it made none)."""
+
+    def describe(self) -> str: ...
+
+
 class Do(enum.Enum):
     """Statements that the session itself carries out (`Local` plans)."""
 
@@ -81,6 +117,9 @@ class Plan:
     effects: Effect = Effect.NONE
     generated_id: bool | None = None  # INSERT: does the OK packet's insert id become LAST_INSERT_ID()? None: must ask
     explicit_ids: tuple[Value, ...] = ()  # the auto-increment column's values where they alone decide `generated_id`
+    cached: CachedRead | None = None  # a read that may be served from memory
+    uncached: str = ""  # a read of a cache class's table that may not: why, in a few words
+    marks: Marks | None = None  # a write that may concern cached rows
     notes: tuple[str, ...] = field(default=())  # for EXPLAIN: why this rung and not a cheaper one
 
     def generates_id(self, value_of: ValueOf) -> bool | None:
@@ -109,6 +148,12 @@ class Plan:
         if self.pins:
             where = f" to {self.pin_cluster}" if self.pin_cluster else ""
             lines.append(("pins", f"the session{where}: {self.pins}"))
+        if self.cached is not None:
+            lines.append(("cache", self.cached.describe()))
+        elif self.uncached:
+            lines.append(("cache", f"not cached: {self.uncached}"))
+        if self.marks is not None:
+            lines.append(("cache marks", self.marks.describe()))
         if self.statement.insert is not None:
             known = {True: "generated", False: "none generated", None: "to be asked for"}
             lines.append(("last insert id", known[self.generated_id]))

@@ -13,6 +13,7 @@ from proxy.back.catalog import Catalog
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.around import plan_explain, plan_set_statement
+from proxy.plan.caching import EVERYTHING, cached_read, touched
 from proxy.plan.case import Case, case, with_traits
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
@@ -54,6 +55,9 @@ def _plan(asked: Case) -> Plan:
     elif statement.kind in (Kind.UPDATE, Kind.DELETE):
         # LAST_INSERT_ID(expr) is an effect of its own, and what a trigger or a function inserts does not count.
         plan = dataclasses.replace(plan, generated_id=False)
+    if asked.rules.cached_tables:
+        cached, reason = cached_read(plan, asked)
+        plan = dataclasses.replace(plan, cached=cached, uncached=reason, marks=touched(plan, asked))
     return plan
 
 
@@ -84,7 +88,9 @@ def _set_statement(asked: Case) -> Plan:
     if asked.statement.hint is not None:
         inner = dataclasses.replace(inner, hint=asked.statement.hint)
     plan = plan_set_statement(asked, _plan(case(inner, asked.rules, asked.catalog, asked.database)))
-    return dataclasses.replace(plan, effects=asked.statement.effects)
+    # Under other settings the answer may be another, and what it writes is not looked at twice.
+    marks = EVERYTHING if plan.writes and asked.rules.cached_clusters else None
+    return dataclasses.replace(plan, effects=asked.statement.effects, cached=None, marks=marks)
 
 
 def _check_hint(asked: Case) -> None:

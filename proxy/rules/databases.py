@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from proxy.rules.caching import read_classes
 from proxy.rules.form import DatabaseForm, FileForm, ReadsForm, TableForm
 from proxy.rules.model import Database, ReadFrom, Reads, Sharding, Table
 from proxy.rules.problem import listed
@@ -51,6 +52,7 @@ def _database(report: Report, name: str, form: DatabaseForm, shardings: Mapping[
             sharding=sharding,
             key=(entry.key or "").lower(),
             everywhere=entry.everywhere is True,
+            cache=read_classes(report, where, entry),
         )
     return Database(name, home, reads, tables)
 

@@ -250,9 +250,12 @@ class ReadsForm(Form):
 
 
 class CacheClassForm(Form):
-    """Not supported yet: reads by these columns are served from memory."""
+    """Reads that pin these columns are served from memory."""
 
     by: list[Name] = Field(min_length=1, description="The columns of the class.")
+    ttl: PositiveDuration | None = Field(
+        None, description="NOT coherent: values are served until they are this old. For servers without a binary log."
+    )
 
 
 CacheClasses = Annotated[
@@ -269,7 +272,7 @@ class TableForm(Form):
     key: Name | None = Field(None, description="The column whose value says where a row is.")
     everywhere: Literal[True] | None = Field(None, description="A full copy on every cluster.")
     reads: ReadsForm | None = None
-    cache: CacheClasses | None = Field(None, description="Not supported yet: one cache class, or several.")
+    cache: CacheClasses | None = Field(None, description="One cache class, or several.")
 
 
 class DatabaseForm(Form):
@@ -283,11 +286,12 @@ class DatabaseForm(Form):
 
 
 class CacheForm(Form):
-    """Not supported yet: where cached results are kept."""
+    """Where cached results are kept."""
 
     memcached: list[Address] = Field([], description="Shared between workers and hosts.")
     local: Size = Field(64 << 20, description="Memory per worker.")
     max_staleness: PositiveDuration = Field(0.5, description="How long another way's write may stay unseen.")
+    max_value: Size = Field(256 << 10, description="Longer answers are not kept.")
 
 
 class WorkbenchForm(Form):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from proxy.rules import tree
 from proxy.rules.accounts import Secrets, check_service, read_service, read_users
+from proxy.rules.caching import read_cache
 from proxy.rules.conform import conform
 from proxy.rules.databases import read_databases
 from proxy.rules.form import FileForm
@@ -61,6 +62,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
     shardings = read_shardings(report, form)
     databases = read_databases(report, form, shardings)
     health = _health(report, form)
+    cache = read_cache(report, form)
     if report.problems or listen is None:
         raise RulesInvalid(report.problems)
     first = next(iter(databases.values()), None)
@@ -75,6 +77,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
         users_from=form.users_from,
         shardings=shardings,
         databases=databases,
+        cache=cache,
         transactions=Transactions(form.transactions),
         health=health,
         pool=Pool(

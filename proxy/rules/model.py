@@ -121,6 +121,22 @@ class Reads:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheClass:
+    """Reads that pin these columns are served from memory."""
+
+    by: tuple[str, ...]  # lower case, as ordered in the file
+    ttl_s: float | None = None  # not None: by age alone, not coherent
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    memcached: tuple[Address, ...] = ()
+    local_bytes: int = 64 << 20  # per worker
+    max_staleness_s: float = 0.5  # of what was written by another way than this host's Turnout
+    max_value_bytes: int = 256 << 10  # longer answers are not kept
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table's entry. Exactly one of: on `cluster`; sharded by `sharding` and `key`; `everywhere`."""
 
@@ -131,6 +147,7 @@ class Table:
     sharding: Sharding | None = None
     key: str = ""  # lower-case column name
     everywhere: bool = False
+    cache: tuple[CacheClass, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +200,7 @@ class Rules:
     users_from: str | None = None
     shardings: Mapping[str, Sharding] = field(default_factory=dict)
     databases: Mapping[str, Database] = field(default_factory=dict)
+    cache: Cache = Cache()
     transactions: Transactions = Transactions.SINGLE
     health: Health = Health()
     pool: Pool = Pool()
@@ -193,6 +211,20 @@ class Rules:
         """The cluster where tables of `database` without an entry live."""
         entry = self.database(database)
         return entry.home if entry else self.default_home
+
+    @property
+    def cached_tables(self) -> tuple[Table, ...]:
+        """The tables with a cache class."""
+        return tuple(table for one in self.databases.values() for table in one.tables.values() if table.cache)
+
+    @property
+    def cached_clusters(self) -> tuple[str, ...]:
+        """The clusters that hold rows of a coherent class: their binary logs are followed."""
+        found: dict[str, None] = {}
+        for table in self.cached_tables:
+            if any(one.ttl_s is None for one in table.cache):
+                found.update(dict.fromkeys(table.sharding.clusters if table.sharding else (table.cluster,)))
+        return tuple(found)
 
     def database(self, name: str | None) -> Database | None:
         """The entry of a database, or None. Names that differ only in case: one database on some servers, an error on

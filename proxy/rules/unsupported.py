@@ -19,11 +19,6 @@ def refuse_unsupported(report: Report) -> None:
 
     for user in report.keys(("users",)):
         refuse(("users", user, "reads"), "a reporting database", "Take it out.")
-    for database in report.keys(("databases",)):
-        tables: tree.Path = ("databases", database, "tables")
-        for table in report.keys(tables):
-            refuse((*tables, table, "cache"), "caching", "Take it out; the rest of the entry can stay.")
-    refuse(("cache",), "caching", "Take the section out.")
     for sharding in report.keys(("shardings",)):
         method: tree.Path = ("shardings", sharding, "method")
         if text(method) == "directory":

@@ -18,11 +18,12 @@ EMPTY_ROWS: dict[str, list[list[str | None]]] = {
     "keys": [],
     "views": [],
     "triggers": [],
+    "cascades": [],
 }
 
 
 def mysql(*columns: list[str | None], **more: list[list[str | None]]) -> TableSchema:
-    rows = {**EMPTY_ROWS, "tables": [["Shop", "Things", "BASE TABLE"]], **more}
+    rows = {**EMPTY_ROWS, "tables": [["Shop", "Things", "BASE TABLE", "InnoDB"]], **more}
     rows["columns"] = [["Shop", "Things", *column] for column in columns]
     return build("main", rows)["main", "shop", "things"]
 
@@ -73,8 +74,8 @@ def test_unique_keys_of_prefixes_and_expressions_name_no_column() -> None:
 
 
 def test_tables_that_differ_only_in_case_are_left_out() -> None:
-    rows = {**EMPTY_ROWS, "tables": [["shop", "t", "BASE TABLE"], ["shop", "T", "BASE TABLE"]]}
-    rows["tables"].append(["shop", "u", "BASE TABLE"])
+    rows = {**EMPTY_ROWS, "tables": [["shop", "t", "BASE TABLE", "InnoDB"], ["shop", "T", "BASE TABLE", "InnoDB"]]}
+    rows["tables"].append(["shop", "u", "BASE TABLE", "InnoDB"])
     assert list(build("main", rows)) == [("main", "shop", "u")]
 
 

@@ -578,29 +578,43 @@ databases:
         ),
     },
     # not supported yet
-    "table cache": {
-        "x": shop("a: {cache: {by: [id]}}  #! databases.shop.tables.a.cache: caching is not supported yet.")
+    "table cache twice": {
+        "x": shop(
+            "a: {cache: [{by: [b, c]}, {by: [C, b]}]}  #! databases.shop.tables.a.cache[1].by: is the class before"
+        ),
     },
-    "table caches": {
-        "x": shop("a: {cache: [{by: [id]}, {by: [b, c]}]}  #! databases.shop.tables.a.cache: caching is not supported"),
+    "table cache column twice": {
+        "x": shop("a: {cache: {by: [id, ID]}}  #! databases.shop.tables.a.cache.by[1]: `ID` is there twice"),
+    },
+    "table cache column": {
+        "x": shop("a: {cache: {by: ['a.b']}}  #! databases.shop.tables.a.cache.by[0]: `a.b` is not the name of one"),
+    },
+    "table cache everywhere": {
+        "x": shop(
+            "a: {everywhere: true, cache: {by: [id]}}  #! databases.shop.tables.a.cache: means little on a table"
+        ),
+    },
+    "table cache ttl": {
+        "x": shop("a: {cache: {by: [id], ttl: 0}}  #! databases.shop.tables.a.cache.ttl: must be at least `1ms`"),
     },
     "table cache, form": {
         "x": shop(
             "a:",
-            "  cache:      #! databases.shop.tables.a.cache: caching is not supported yet",
+            "  cache:",
             "    - {by: id}    #! databases.shop.tables.a.cache[0].by: must be a list",
             "    - {by: []}    #! databases.shop.tables.a.cache[1].by: must not be empty",
             "    - {on: [a]}   #! databases.shop.tables.a.cache[2].by: is missing #! databases.shop.tables.a.cache[2].",
-            "b: {cache: {by: 5}}  #! databases.shop.tables.b.cache.by: must be a list #! databases.shop.tables.b.cache",
-            "c: {cache: }         #! databases.shop.tables.c.cache: has no value #! databases.shop.tables.c.cache: cac",
+            "b: {cache: {by: 5}}  #! databases.shop.tables.b.cache.by: must be a list",
+            "c: {cache: }         #! databases.shop.tables.c.cache: has no value",
         ),
     },
-    "cache": {
-        "x": "cache: {local: 64MB, memcached: [x:1], max_staleness: 1s}  #! cache: caching is not supported yet. Take"
+    "cache local": {"x": "cache: {local: 1KB}  #! cache.local: is too little to be of use"},
+    "cache memcached twice": {
+        "x": "cache: {memcached: [127.0.0.1:1, 127.0.0.1:1]}  #! cache.memcached[1]: 127.0.0.1:1 is there twice"
     },
     "cache, form": {
         "x": """
-cache:  #! cache: caching is not supported yet
+cache:
   local: 64XB       #! cache.local: must be a size
   memcached: [y]    #! cache.memcached[0]: has no port
   max_staleness: 0  #! cache.max_staleness: must be at least `1ms`
@@ -746,7 +760,7 @@ def test_all_problems_come_at_once_in_order() -> None:
         users="users: {app: {password_env: NO}, b: {passwrd: x}}",
         service=None,
         x="shardings: {s: {method: hash, slots: {main: 0-5}}}",
-        y=shop("a: {cluster: nowhere}", "b: {everywhere: true, cluster: main}", "c: {cache: {by: [id]}}"),
+        y=shop("a: {cluster: nowhere}", "b: {everywhere: true, cluster: main}", "c: {cache: {by: [id, id]}}"),
         z="transactions: atomic",
     )
     found = problems(source)
@@ -759,7 +773,7 @@ def test_all_problems_come_at_once_in_order() -> None:
         "shardings.s.slots",
         "databases.shop.tables.a.cluster",
         "databases.shop.tables.b.cluster",
-        "databases.shop.tables.c.cache",
+        "databases.shop.tables.c.cache.by[1]",
         "transactions",
     ]
     assert [problem.line for problem in found] == sorted(problem.line for problem in found)

@@ -1,0 +1,79 @@
+"""A worker's own cached values: bounded by bytes, the ones not used for longest make room.
+
+Two generations instead of a list in order of use: what is used moves to the young one, and when that is full it becomes
+the old one, whose predecessor goes as a whole. A hit in the young generation costs one dictionary look-up and moves
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from proxy.cache.value import CachedValue
+
+
+class Local:
+    """See the module. `limit_bytes` holds for both generations together."""
+
+    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "evictions", "limit_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.evictions = 0
+        self._young: dict[Hashable, CachedValue] = {}
+        self._old: dict[Hashable, CachedValue] = {}
+        self._young_bytes = 0
+        self._old_bytes = 0
+
+    def get(self, key: Hashable) -> CachedValue | None:
+        value = self._young.get(key)
+        if value is None:
+            value = self._old.pop(key, None)
+            if value is not None:
+                self._old_bytes -= value.size_bytes
+                self._put(key, value)
+        return value
+
+    def put(self, key: Hashable, value: CachedValue) -> None:
+        """Keep it, unless it is longer than half of everything."""
+        self.discard(key)
+        if 2 * value.size_bytes <= self.limit_bytes:
+            self._put(key, value)
+
+    def discard(self, key: Hashable) -> None:
+        value = self._young.pop(key, None)
+        if value is not None:
+            self._young_bytes -= value.size_bytes
+        value = self._old.pop(key, None)
+        if value is not None:
+            self._old_bytes -= value.size_bytes
+
+    def clear(self) -> None:
+        self._young, self._old = {}, {}
+        self._young_bytes = self._old_bytes = 0
+
+    def resize(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        if self.bytes > limit_bytes:
+            self._turn()
+        if self.bytes > limit_bytes:
+            self._turn()
+
+    @property
+    def bytes(self) -> int:
+        return self._young_bytes + self._old_bytes
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def _put(self, key: Hashable, value: CachedValue) -> None:
+        size = value.size_bytes
+        if self._young_bytes + size > self.limit_bytes // 2:
+            self._turn()
+        self._young[key] = value
+        self._young_bytes += size
+
+    def _turn(self) -> None:
+        self.evictions += len(self._old)
+        self._old, self._young = self._young, {}
+        self._old_bytes, self._young_bytes = self._young_bytes, 0

@@ -1,0 +1,99 @@
+"""A cached answer with its stamp, and how it is written into memcached.
+
+An item of memcached holds the whole key again: two statements whose hashes are the same cannot get each other's answer.
+Its bytes: magic and version, CRC32 of all that follows, then a msgpack array. Whatever is not that is no value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+import msgspec
+
+from proxy.cache.clocks import Stamp
+
+FORMAT = 1
+PREFIX = b"turnout:%d:" % FORMAT
+_MAGIC = b"TRN" + bytes((FORMAT,))
+_OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
+
+RemoteKey = tuple[bytes, ...]
+
+
+class CachedValue:
+    """One answer. `slots` are those of its tags; `response` is the framed result set, sequence ids from 1."""
+
+    __slots__ = ("created_ns", "incarnation", "log_id", "position", "response", "rows", "slots")
+
+    def __init__(
+        self,
+        incarnation: int,
+        log_id: int,
+        position: int,
+        slots: tuple[int, ...],
+        response: bytes,
+        rows: int,
+        created_ns: int,
+    ) -> None:
+        self.incarnation = incarnation
+        self.log_id = log_id
+        self.position = position
+        self.slots = slots
+        self.response = response
+        self.rows = rows
+        self.created_ns = created_ns  # monotonic, of this host: for classes with `ttl`
+
+    @classmethod
+    def of(
+        cls, stamp: Stamp | None, slots: tuple[int, ...], response: bytes, rows: int, created_ns: int
+    ) -> CachedValue:
+        """The value of an answer whose SELECT was sent after `stamp` was taken; None: a class with `ttl`."""
+        if stamp is None:
+            return cls(0, 0, 0, slots, response, rows, created_ns)
+        return cls(stamp.incarnation, stamp.log_id, stamp.position, slots, response, rows, created_ns)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes, roughly."""
+        return len(self.response) + 36 * len(self.slots) + _OVERHEAD_BYTES
+
+
+class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    key: list[bytes]
+    log_id: int
+    position: int
+    slots: list[int]
+    rows: int
+    response: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Item)
+
+
+def item_name(key: RemoteKey) -> bytes:
+    """The key in memcached: our prefix and a hash of an unambiguous encoding of all that the answer depends on."""
+    digest = hashlib.blake2b(b"".join(b"%d:%s" % (len(part), part) for part in key), digest_size=24)
+    return PREFIX + digest.hexdigest().encode()
+
+
+def encode_item(key: RemoteKey, value: CachedValue) -> bytes:
+    body = _encoder.encode(
+        _Item(list(key), value.log_id, value.position, list(value.slots), value.rows, value.response)
+    )
+    return _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def decode_item(key: RemoteKey, data: bytes, created_ns: int) -> CachedValue | None:
+    """The value, with incarnation 0: whether its position means anything here is for the clocks to say. None: not an
+    item of this format for this key."""
+    if data[:4] != _MAGIC or int.from_bytes(data[4:8], "little") != zlib.crc32(data[8:]):
+        return None
+    try:
+        item = _decoder.decode(data[8:])
+    except msgspec.MsgspecError:
+        return None
+    if tuple(item.key) != key:
+        return None
+    return CachedValue(0, item.log_id, item.position, tuple(item.slots), item.response, item.rows, created_ns)

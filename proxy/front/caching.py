@@ -1,0 +1,320 @@
+"""The coherent cache as a worker has it, and a session's part in it (docs/CACHE.md has the promise and its proof).
+
+Three things happen here. A read that may be cached is *served* from memory when the hit rule allows it. Otherwise its
+answer *fills* the cache, stamped with a position that was visible on the primary before the SELECT was sent. And a
+write *marks* what it touched, in this worker's own clocks, before its OK goes to the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from proxy.back.connection import ServerConnection
+from proxy.back.server import Role
+from proxy.back.tags import cluster_tag, slot_of
+from proxy.cache.clocks import SourceClock, Stamp
+from proxy.cache.store import Store
+from proxy.cache.value import CachedValue
+from proxy.plan.plan import ValueOf
+from proxy.rules.model import Cache
+
+if TYPE_CHECKING:
+    from proxy.front.environment import Entry
+    from proxy.front.session import Session
+
+_now = time.perf_counter_ns
+_EVERYTHING = slot_of(cluster_tag())
+_MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
+_MAX_IDENTITIES = 100_000
+_FLIGHT_WAIT_S = 1.0  # how long a read waits for another session's answer to the same statement
+
+# What local keys are made of: the shape's number, the session's number, cluster, literals.
+LocalKey = tuple[int, int, str, tuple[bytes, ...]]
+
+
+class Identities:
+    """Small numbers for long parts of keys: equal parts have equal numbers while they are remembered. A number is never
+    given twice, so that forgetting costs hits only."""
+
+    __slots__ = ("_known", "_next")
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], int] = {}
+        self._next = itertools.count(1)
+
+    def of(self, *parts: object) -> int:
+        number = self._known.get(parts)
+        if number is None:
+            if len(self._known) >= _MAX_IDENTITIES:
+                self._known.clear()
+            number = self._known[parts] = next(self._next)
+        return number
+
+
+class Caching:
+    """One worker's cache: the values, and the clocks they are judged by. It outlives reloads of the rules; `clocks`
+    (by cluster) and the limits are those of the newest."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clocks: Mapping[str, SourceClock] = {}
+        self.max_staleness_ns = 0
+        self.max_value_bytes = 0
+        self.identities = Identities()
+        self.flights: dict[LocalKey, asyncio.Future[None]] = {}
+
+    def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
+        self.clocks = clocks
+        self.max_staleness_ns = int(rules.max_staleness_s * 1e9)
+        self.max_value_bytes = rules.max_value_bytes
+
+
+class Fill:
+    """An answer on its way into the cache; the session has it while its statement runs."""
+
+    __slots__ = (
+        "caching",
+        "cluster",
+        "entry",
+        "flight",
+        "follows",
+        "key",
+        "parts",
+        "remote_key",
+        "size",
+        "slots",
+        "stamp",
+    )
+
+    def __init__(
+        self, caching: Caching, entry: Entry, cluster: str, key: LocalKey, stamp: Stamp | None, slots: tuple[int, ...]
+    ) -> None:
+        self.caching = caching
+        self.entry = entry
+        self.cluster = cluster
+        self.key = key
+        self.stamp = stamp  # None: a class with `ttl`, whose values need none
+        self.slots = slots
+        self.remote_key: tuple[bytes, ...] | None = None
+        self.parts: list[bytes] | None = []  # None: too long to be kept
+        self.size = 0
+        self.flight: asyncio.Future[None] | None = None  # others wait for it
+        self.follows: asyncio.Future[None] | None = None  # another session's that this one waits for
+
+    def add(self, data: bytes) -> None:
+        """Some of the answer's bytes, as the client gets them."""
+        if self.parts is None:
+            return
+        self.size += len(data)
+        if self.size > self.caching.max_value_bytes:
+            self.parts = None
+            self.entry.cache_stats.not_kept("too-long")
+            return
+        self.parts.append(data)
+
+    def complete(self, connection: ServerConnection) -> None:
+        """The answer is whole: keep it if nothing speaks against that."""
+        reason = self._unfit(connection)
+        if reason:
+            self.entry.cache_stats.not_kept(reason)
+        elif self.parts is not None:
+            response = b"".join(self.parts)
+            value = CachedValue.of(self.stamp, self.slots, response, connection.scanner.rows, _now())
+            self.caching.store.keep(self.key, value)
+            if self.remote_key is not None:
+                self.caching.store.send(self.remote_key, value)
+            self.entry.cache_stats.fills += 1
+        self.landed()
+
+    def landed(self) -> None:
+        """Whatever became of it: nobody needs to wait for it any longer."""
+        flight = self.flight
+        if flight is not None:
+            self.flight = None
+            self.caching.flights.pop(self.key, None)
+            if not flight.done():
+                flight.set_result(None)
+
+    def _unfit(self, connection: ServerConnection) -> str:
+        scanner = connection.scanner
+        if scanner.errno:
+            return "error"
+        if scanner.warnings:
+            return "warnings"
+        if not scanner.columns or connection.aborted is not None:
+            return "incomplete"
+        if connection.role is not Role.PRIMARY:
+            return "replica"
+        return ""
+
+
+# -- reads ---------------------------------------------------------------------------------------------------------
+
+
+class Served(enum.Enum):
+    """What `serve` made of a read."""
+
+    ANSWERED = "answered"
+    ASK = "ask"  # the server has to be asked; `session.fill` is what its answer may become, or None
+    WAIT = "wait"  # `wait` goes on, as a task: somebody else may have the answer soon
+
+
+def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literals: tuple[bytes, ...]) -> Served:
+    """Answer a read of a cache class from this worker's memory, if it may be."""
+    caching = session.environment.caching
+    cached = entry.cached
+    assert caching is not None
+    assert cached is not None
+    stats = entry.cache_stats
+    identity = session.cache_identity()
+    if identity == 0 or session.held or session.transaction.explicit or session.next_transaction:
+        stats.bypass("in-transaction")
+        return Served.ASK
+    if session.client.write_paused:
+        stats.bypass("slow-client")  # answers of servers wait for the client to read; ours would pile up
+        return Served.ASK
+    key = (entry.cache_shape, identity, cluster, literals)
+    value = caching.store.peek(key)
+    if value is not None and judge(caching, entry, cluster, value, session.began):
+        stats.hits_local += 1
+        session.answer_cached(value)
+        return Served.ANSWERED
+    slots = cached.slots(values)
+    if slots is None:
+        stats.bypass("no-normal-form")
+        return Served.ASK
+    clock = caching.clocks.get(cluster)
+    stamp = clock.stamp() if clock is not None else None
+    if stamp is None and cached.cache_class.ttl_s is None:
+        stats.bypass("no-stream")
+        return Served.ASK
+    fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots)
+    flight = caching.flights.get(key)
+    if flight is not None:
+        fill.follows = flight
+        return Served.WAIT
+    fill.flight = caching.flights[key] = asyncio.get_running_loop().create_future()
+    if caching.store.remote is not None:
+        fill.remote_key = remote_key(session, entry, cluster, literals)
+        return Served.WAIT
+    stats.misses += 1
+    return Served.ASK
+
+
+async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
+    """Answer a read from what another session or memcached has, else by `ask`. Raises what `ask` raises."""
+    fill = session.fill
+    assert fill is not None
+    caching, entry = fill.caching, fill.entry
+    stats = entry.cache_stats
+    value: CachedValue | None
+    if fill.follows is not None:
+        stats.waits += 1
+        await asyncio.wait([fill.follows], timeout=_FLIGHT_WAIT_S)
+        fill.follows = None
+        value = caching.store.peek(fill.key)
+        if value is not None and judge(caching, entry, fill.cluster, value, _now()):
+            stats.hits_local += 1
+            session.not_filled()
+            session.answer_cached(value)
+            return
+    elif fill.remote_key is not None:
+        clock = caching.clocks.get(fill.cluster)
+        value = await caching.store.fetch(fill.remote_key, clock.adopt if clock is not None else None)
+        if value is not None and judge(caching, entry, fill.cluster, value, _now()):
+            stats.hits_memcached += 1
+            caching.store.keep(fill.key, value)
+            session.not_filled()
+            session.answer_cached(value)
+            return
+    stats.misses += 1
+    clock = caching.clocks.get(fill.cluster)
+    if clock is not None:
+        fill.stamp = clock.stamp()  # the newest that is still older than the SELECT
+    await ask()
+
+
+def judge(caching: Caching, entry: Entry, cluster: str, value: CachedValue, now_ns: int) -> bool:
+    """May this value be served now? The hit rule; a class with `ttl` goes by age alone."""
+    assert entry.cached is not None
+    ttl_s = entry.cached.cache_class.ttl_s
+    if ttl_s is not None:
+        if now_ns - value.created_ns <= ttl_s * 1e9:
+            return True
+        entry.cache_stats.refuse("expired")
+        return False
+    clock = caching.clocks.get(cluster)
+    if clock is None:
+        entry.cache_stats.refuse("stream")
+        return False
+    staleness_ns = caching.max_staleness_ns
+    if clock.fresh(value.incarnation, value.position, value.slots, now_ns, staleness_ns):
+        return True
+    entry.cache_stats.refuse(clock.refusal(value.incarnation, value.position, value.slots, now_ns, staleness_ns))
+    return False
+
+
+def remote_key(session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Everything that the answer depends on, in words that mean the same in every process."""
+    session_words = session.cache_words()
+    return (cluster.encode(), *entry.cache_words, b"%d" % len(session_words), *session_words, *literals)
+
+
+# -- writes --------------------------------------------------------------------------------------------------------
+
+
+def note_write(session: Session, entry: Entry, values: ValueOf, clusters: tuple[str, ...]) -> None:
+    """A statement that may change cached rows is about to be sent: remember what to mark when it is acknowledged."""
+    marks = entry.marks
+    assert marks is not None
+    slots = marks.slots(values)
+    for cluster in clusters:
+        note(session, cluster, slots)
+    if marks.generating:
+        session.pending = session.pending or {}
+        session.generating = (marks, clusters)
+
+
+def note(session: Session, cluster: str, slots: tuple[int, ...]) -> None:
+    pending = session.pending
+    if pending is None:
+        pending = session.pending = {}
+    known = pending.get(cluster)
+    if known is None:
+        pending[cluster] = set(slots)
+        return
+    known.update(slots)
+    if len(known) > _MAX_PENDING:
+        pending[cluster] = {_EVERYTHING}
+
+
+def note_everything(session: Session, clusters: tuple[str, ...]) -> None:
+    """The same for a statement of which nothing is known."""
+    for cluster in clusters:
+        note(session, cluster, (_EVERYTHING,))
+
+
+def acknowledge(session: Session, in_transaction: bool, insert_id: int = 0) -> None:
+    """An answer is about to go to the client: whoever reads after it must see what was written. Marks are kept while
+    the transaction is open, since its rows show with its COMMIT only."""
+    if session.generating is not None:
+        (marks, clusters), session.generating = session.generating, None
+        for cluster in clusters:
+            note(session, cluster, marks.generated(insert_id if len(clusters) == 1 else 0))
+    pending = session.pending
+    caching = session.environment.caching
+    if pending is None:
+        return
+    if caching is not None:
+        now = _now()
+        for cluster, slots in pending.items():
+            clock = caching.clocks.get(cluster)
+            if clock is not None:
+                clock.mark(slots, now)
+    if not in_transaction:
+        session.pending = None

@@ -1,0 +1,379 @@
+"""The planner's part in the cache: which reads may be served from memory, and what a write touches.
+
+A read is cached when its answer is a function of the rows of one table that have known values in the columns of a
+class, of the account, and of settings that are in the key. Whatever could make it depend on more is a reason not to.
+
+A write's marks may be too many, never too few. They are exact where the statement itself pins the class's columns to
+constants and leaves them as they are; else the table's epoch is marked, and where even the table is not known,
+everything on the cluster. Foreign keys and triggers carry a write on to other tables.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from parser.statement import Effect, Kind, Pin, Statement, Value, Word
+from proxy.back.catalog import TableSchema
+from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, table_slot
+from proxy.plan.case import Case
+from proxy.plan.insert_values import column_values, insert_columns
+from proxy.plan.keys import KeyForm, Unmodelled, form_text, key_form
+from proxy.plan.places import Place
+from proxy.plan.plan import Forward, Plan, ValueOf
+from proxy.plan.shard_routes import ByKey
+from proxy.rules.model import CacheClass, Rules, Table
+
+MAX_KEYS = 8  # that one statement pins
+_MAX_ROWS = 32  # of an INSERT whose keys are marked one by one
+
+_REASONS = (
+    (Effect.LOCKS_ROWS, "it locks rows"),
+    (Effect.NONDETERMINISTIC, "it uses the time, random numbers or the like"),
+    (Effect.UNKNOWN_FUNCTION, "it calls a function that is not built in"),
+    (Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE, "it uses user variables"),
+    (Effect.READS_SYSTEM_VARIABLE, "it reads system variables"),
+    (Effect.CALC_FOUND_ROWS | Effect.USES_FOUND_ROWS, "it uses FOUND_ROWS"),
+)
+_KNOWN_WRITES = frozenset({Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE, Kind.LOAD_DATA})
+_UNKNOWN_WRITES = frozenset(
+    {
+        Kind.CALL,
+        Kind.DDL,
+        Kind.ACCOUNT,
+        Kind.ADMIN,
+        Kind.XA,
+        Kind.MULTI,
+        Kind.UNKNOWN,
+        Kind.EXECUTE,
+        Kind.HANDLER,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRead:
+    """See `proxy.plan.plan.CachedRead`. `values`: what each column of the class is pinned to."""
+
+    database: str
+    table: str
+    cache_class: CacheClass
+    seed: int
+    forms: tuple[KeyForm, ...]
+    values: tuple[tuple[Value, ...], ...]
+    always: tuple[int, ...]  # the slots of the cluster and of the table
+
+    def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
+        texts = []
+        for form, values in zip(self.forms, self.values):
+            found = [form_text(form, value_of(value)) for value in values]
+            if None in found:
+                return None
+            texts.append(found)
+        if len(texts) == 1:
+            return (*self.always, *(key_slot(self.seed, (text,)) for text in texts[0]))
+        return (*self.always, *(key_slot(self.seed, row) for row in itertools.product(*texts)))
+
+    def describe(self) -> str:
+        by = ", ".join(self.cache_class.by)
+        age = f", NOT coherent: up to {self.cache_class.ttl_s:g} s old" if self.cache_class.ttl_s is not None else ""
+        return f"class by ({by}) of {self.database}.{self.table}: this worker's memory, then memcached{age}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Rows of one class: `rows` has a value for each of its columns, None for one that the server generates."""
+
+    seed: int
+    forms: tuple[KeyForm, ...]
+    rows: tuple[tuple[Value | None, ...], ...]
+    epoch: int  # marked instead where a value has no normal form
+    automatic: tuple[bool, ...]  # columns where 0 means: generate one
+    stored: bool
+
+    def slots(self, value_of: ValueOf) -> Iterable[int]:
+        for row in self.rows:
+            texts = []
+            for form, value, automatic in zip(self.forms, row, self.automatic):
+                if value is None:
+                    break
+                text = form_text(form, value_of(value), stored=self.stored)
+                if text is None or (automatic and text == b"0"):
+                    yield self.epoch
+                    break
+                texts.append(text)
+            else:
+                yield key_slot(self.seed, texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """See `proxy.plan.plan.Marks`."""
+
+    fixed: tuple[int, ...] = ()
+    keys: tuple[_Keys, ...] = ()
+    generating: tuple[tuple[int, KeyForm, int], ...] = ()  # seed, form and epoch of classes by the generated column
+    text: str = ""
+
+    def slots(self, value_of: ValueOf) -> tuple[int, ...]:
+        if not self.keys:
+            return self.fixed
+        found = set(self.fixed)
+        for keys in self.keys:
+            found.update(keys.slots(value_of))
+        return tuple(found)
+
+    def generated(self, insert_id: int) -> tuple[int, ...]:
+        found = []
+        for seed, form, epoch in self.generating:
+            text = form_text(form, insert_id) if insert_id else None
+            found.append(epoch if text is None else key_slot(seed, (text,)))
+        return tuple(found)
+
+    def describe(self) -> str:
+        return self.text
+
+
+EVERYTHING = Touched(fixed=(CLUSTER_SLOT,), text="everything on the cluster")
+
+
+def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
+    """(how a read is cached, why it is not). Neither where its tables have no class."""
+    statement = asked.statement
+    if statement.kind is not Kind.SELECT:
+        return None, ""
+    concerned = [each for each in asked.places if each.entry is not None and each.entry.cache]
+    if not concerned:
+        return None, ""
+    reason = _uncacheable(plan, asked)
+    if reason:
+        return None, reason
+    place = asked.places[0]
+    schema = asked.schema(0)
+    entry = place.entry
+    assert entry is not None
+    if schema is None:
+        return None, f"the columns of {entry.name} are not known yet"
+    if not schema.is_base or schema.is_view:
+        return None, f"{entry.name} is not an ordinary table"
+    if schema.engine.lower() != "innodb":
+        return None, f"{entry.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
+    pins = _narrowest(statement.blocks[0].pins)
+    missing = ""
+    for one in entry.cache:
+        forms = class_forms(schema, one)
+        if isinstance(forms, str):
+            missing = missing or forms
+            continue
+        values = [pins.get(column) for column in one.by]
+        if any(value is None for value in values):
+            lacking = ", ".join(column for column, value in zip(one.by, values) if value is None)
+            missing = missing or f"it does not pin {lacking} to constants"
+            continue
+        pinned = tuple(value for value in values if value is not None)
+        keys = 1
+        for each in pinned:
+            keys *= len(each)
+        if keys > MAX_KEYS:
+            missing = missing or f"it pins more than {MAX_KEYS} keys"
+            continue
+        seed = class_seed(place.database or "", entry.name, one.by)
+        always = (CLUSTER_SLOT, table_slot(place.database or "", entry.name))
+        return ClassRead(place.database or "", entry.name, one, seed, forms, pinned, always), ""
+    return None, missing
+
+
+def _uncacheable(plan: Plan, asked: Case) -> str:
+    statement = asked.statement
+    hint = statement.hint
+    if hint is not None and hint.no_cache:
+        return "a hint says so"
+    if hint is not None and (hint.primary or hint.cluster is not None):
+        return "a hint names the server"
+    if len(asked.places) != 1 or len(statement.blocks) != 1 or statement.subqueries:
+        return "only reads of one table are cached"
+    for effect, reason in _REASONS:
+        if statement.effects & effect:
+            return reason
+    if statement.effects:
+        return "it does more than read"
+    if not isinstance(plan, (Forward, ByKey)):
+        return "it is answered by several clusters"
+    entry = asked.places[0].entry
+    if entry is not None and entry.everywhere:
+        return "the table is everywhere"
+    return ""
+
+
+def _narrowest(pins: Iterable[Pin]) -> dict[str, tuple[Value, ...]]:
+    found: dict[str, tuple[Value, ...]] = {}
+    for pin in pins:
+        known = found.get(pin.column)
+        if known is None or len(pin.values) < len(known):
+            found[pin.column] = pin.values
+    return found
+
+
+def class_forms(schema: TableSchema, one: CacheClass) -> tuple[KeyForm, ...] | str:
+    """The normal forms of a class's columns, or why the class cannot be used."""
+    forms = []
+    for name in one.by:
+        column = schema.column(name)
+        if column is None:
+            return f"{schema.name} has no column {name}"
+        form = key_form(column)
+        if isinstance(form, Unmodelled):
+            return f"{name} {form.why}"
+        forms.append(form)
+    return tuple(forms)
+
+
+def touched(plan: Plan, asked: Case) -> Touched | None:
+    """What a statement may change of cached rows."""
+    rules = asked.rules
+    if not rules.cached_clusters:
+        return None
+    statement = asked.statement
+    if statement.kind in _UNKNOWN_WRITES or statement.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE):
+        return EVERYTHING
+    if statement.kind not in _KNOWN_WRITES:
+        # What else may write (ANALYZE carries its statement out) is not taken apart.
+        return EVERYTHING if plan.writes and statement.kind is not Kind.LOCK_TABLES else None
+    written = [each for each in asked.places if each.written]
+    if not written:
+        return EVERYTHING
+    fixed: set[int] = set()
+    keys: list[_Keys] = []
+    generating: list[tuple[int, KeyForm, int]] = []
+    said: list[str] = []
+    for index, place in enumerate(asked.places):
+        if not place.written:
+            continue
+        schema = asked.schema(index)
+        if schema is None or schema.is_view or schema.has_triggers:
+            return EVERYTHING
+        for table in _children(schema, asked, place):
+            fixed.add(table_slot(*table))
+            said.append(f"all of {table[1]} (foreign key)")
+        if place.entry is None or not any(one.ttl_s is None for one in place.entry.cache):
+            continue
+        for one in place.entry.cache:
+            if one.ttl_s is None:
+                _touch(one, place.entry, schema, asked, index, len(written) == 1, fixed, keys, generating, said)
+    if not fixed and not keys and not generating:
+        return None
+    return Touched(tuple(fixed), tuple(keys), tuple(generating), "; ".join(dict.fromkeys(said)))
+
+
+def _children(schema: TableSchema, asked: Case, place: Place) -> list[tuple[str, str]]:
+    """The tables with a coherent class whose rows may change with this one's, by foreign keys."""
+    cluster = place.cluster or next(
+        iter(place.entry.sharding.clusters if place.entry and place.entry.sharding else ()), ""
+    )
+    found: dict[tuple[str, str], None] = {}
+    waiting = list(schema.cascades)
+    while waiting:
+        child = waiting.pop()
+        if child in found:
+            continue
+        found[child] = None
+        known = asked.catalog.find(cluster, *child)
+        if known is not None:
+            waiting.extend(known.cascades)
+    return [child for child in found if _has_class(asked.rules, *child)]
+
+
+def _has_class(rules: Rules, database: str, table: str) -> bool:
+    entry = rules.table(database, table)
+    return entry is not None and any(one.ttl_s is None for one in entry.cache)
+
+
+def _touch(
+    one: CacheClass,
+    entry: Table,
+    schema: TableSchema,
+    asked: Case,
+    index: int,
+    alone: bool,
+    fixed: set[int],
+    keys: list[_Keys],
+    generating: list[tuple[int, KeyForm, int]],
+    said: list[str],
+) -> None:
+    """The marks of one class of one written table."""
+    statement = asked.statement
+    database = entry.database
+    epoch = table_slot(database, entry.name)
+    by = ", ".join(one.by)
+    forms = class_forms(schema, one)
+    if isinstance(forms, str):
+        fixed.add(epoch)
+        return
+    seed = class_seed(database, entry.name, one.by)
+    automatic = tuple(bool(column and column.auto_increment) for column in map(schema.column, one.by))
+    rows = _pinned_rows(statement, one, index) if alone else None
+    if rows is not None:
+        keys.append(_Keys(seed, forms, rows, epoch, (False,) * len(forms), stored=False))
+        said.append(f"the rows of {entry.name} with its {by}")
+        return
+    inserted = _inserted_rows(statement, one, schema, index) if alone else None
+    if inserted is None:
+        fixed.add(epoch)
+        said.append(f"all of {entry.name}")
+        return
+    if any(value is None for row in inserted for value in row):
+        if len(one.by) > 1 or len(inserted) > 1:
+            fixed.add(epoch)
+            said.append(f"all of {entry.name}")
+            return
+        generating.append((seed, forms[0], epoch))
+        said.append(f"the row of {entry.name} with the generated {by}")
+        return
+    keys.append(_Keys(seed, forms, inserted, epoch, automatic, stored=True))
+    said.append(f"the rows of {entry.name} with the {by} of the statement")
+
+
+def _pinned_rows(statement: Statement, one: CacheClass, index: int) -> tuple[tuple[Value, ...], ...] | None:
+    """UPDATE and DELETE of one table whose WHERE pins the class's columns, which stay as they are."""
+    if statement.kind not in (Kind.UPDATE, Kind.DELETE) or set(one.by) & set(statement.assigned):
+        return None
+    block = statement.tables[index].block
+    if not 0 <= block < len(statement.blocks):
+        return None
+    pins = _narrowest(pin for pin in statement.blocks[block].pins if pin.table == index)
+    values = [pins.get(column) for column in one.by]
+    if any(value is None for value in values):
+        return None
+    pinned = [value for value in values if value is not None]
+    rows = tuple(itertools.islice(itertools.product(*pinned), MAX_KEYS + 1))
+    return rows if len(rows) <= MAX_KEYS else None
+
+
+def _inserted_rows(
+    statement: Statement, one: CacheClass, schema: TableSchema, index: int
+) -> tuple[tuple[Value | None, ...], ...] | None:
+    """INSERT whose new rows are all that changes: their values in the class's columns, None for generated ones."""
+    insert = statement.insert
+    if insert is None or insert.from_select or insert.table != index or not 0 < len(insert.rows) <= _MAX_ROWS:
+        return None
+    if (statement.kind is Kind.REPLACE or insert.on_duplicate) and not _decides_alone(schema, one, insert.on_duplicate):
+        return None
+    columns = insert_columns(insert, schema)
+    by_column: list[Sequence[Value | None]] = []
+    for name in one.by:
+        column = schema.column(name)
+        values = column_values(insert, columns, name)
+        generated = column is not None and column.auto_increment and schema.primary_key == (name,)
+        if values is None:
+            if not generated:
+                return None  # its default
+            by_column.append([None] * len(insert.rows))
+            continue
+        by_column.append([None if generated and value in (Word.NULL, Word.DEFAULT) else value for value in values])
+    return tuple(zip(*by_column))
+
+
+def _decides_alone(schema: TableSchema, one: CacheClass, assigned: tuple[str, ...]) -> bool:
+    """Does a row that is in the way of a new one have the same key of the class for certain?"""
+    return set(schema.primary_key) == set(one.by) and len(schema.unique_keys) == 1 and not set(assigned) & set(one.by)
