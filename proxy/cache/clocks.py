@@ -11,6 +11,7 @@ header (magic, workers, sources, slots) and for every *source*, a cluster whose 
     state[1..3]   floor: followed from here; A: applied to W up to here; V: newest position known to be visible
     state[4]      T0: send time (monotonic ns) of the newest probe whose position A has reached; 0: none
     state[5]      incarnation that may be resumed; 0: none
+    state[6..7]   fingerprint of the cache classes that the stream process collects keys for, 0: none; and since when
     state[64..]   ids of the last 64 files of the log, by file number modulo 64
     state[128..]  why the source is not followed, for people: length in bytes, UTF-8 text
 
@@ -27,9 +28,10 @@ never half of each (x86-64 and ARMv8 alike). Between two words only their order 
    between bytecodes, so elsewhere (ARM) both may be reordered; there T0 is stored `SETTLES_NS` or more after its W (see
    `proxy.stream.probe`). That is thousands of times what a processor reorders without entering the kernel, and a
    context switch is a full barrier.
-2. T0, P. A worker stores P before it sends the OK; whoever has seen that OK (or was told of it) got to know through the
+2. A, V. `stamp` gives the lower of the two: V alone may be ahead of W, and then of a change of classes, too (`follow`).
+3. T0, P. A worker stores P before it sends the OK; whoever has seen that OK (or was told of it) got to know through the
    kernel, which orders the P before. `fresh` compares it with the T0 it loaded first: a later T0 only allows more.
-3. incarnation, V, file id, and incarnation and W: read between two loads of the incarnation that must agree.
+4. incarnation, A, V, file id, and incarnation and W: read between two loads of the incarnation that must agree.
    The writer sets it to 0, then changes what belongs to it, then sets it anew, with `SETTLES_NS` of sleep in between;
    an incarnation is never used twice.
 
@@ -57,7 +59,8 @@ _LOG_IDS = 64
 _WORD = 8
 _HEADER_WORDS = 512  # one page
 _STATE_WORDS = 512
-_INCARNATION, _FLOOR, _APPLIED, _VISIBLE, _T0, _LAST, _IDS, _REASON = 0, 1, 2, 3, 4, 5, 64, 128
+_INCARNATION, _FLOOR, _APPLIED, _VISIBLE, _T0, _LAST, _FINGERPRINT, _SINCE = range(8)
+_IDS, _REASON = 64, 128
 _REASON_WORDS = 64
 
 SETTLES_NS = 1_000_000  # after that long a store has been seen by all processors, and loads before it are over
@@ -145,14 +148,21 @@ class SourceClock:
     # -- workers -------------------------------------------------------------------------------------------------
 
     def stamp(self) -> Stamp | None:
-        """The stamp for an answer whose SELECT is sent after this; None: the source is not followed."""
+        """The stamp for an answer whose SELECT is sent after this; None: the source is not followed. A fill asks
+        `follows` after it has its stamp."""
         state = self._state
         incarnation = state[_INCARNATION]
         visible = state[_VISIBLE]
-        log_id = state[_IDS + (visible >> OFFSET_BITS) % _LOG_IDS]
+        position = min(visible, state[_APPLIED])
+        log_id = state[_IDS + (position >> OFFSET_BITS) % _LOG_IDS]
         if not incarnation or not visible or state[_INCARNATION] != incarnation:
             return None
-        return Stamp(incarnation, log_id, visible)
+        return Stamp(incarnation, log_id, position)
+
+    def follows(self, fingerprint: int) -> bool:
+        """Whether the stream process collects the keys of these classes (`proxy.stream.wanted.fingerprint`). A worker
+        whose rules or catalog say otherwise keeps no answers, and marks everything instead of keys."""
+        return bool(self._state[_FINGERPRINT] == fingerprint)
 
     def fresh(
         self, incarnation: int, position: int, slots: tuple[int, ...], now_ns: int, max_staleness_ns: int
@@ -229,7 +239,9 @@ class SourceClock:
 
     @property
     def applied(self) -> int:
-        return int(self._state[_APPLIED])
+        """A, where a successor goes on: the end of an event, also after `follow`."""
+        position = self._state[_APPLIED]
+        return int(position - 1 if position == self._state[_SINCE] else position)
 
     @property
     def visible(self) -> int:
@@ -252,6 +264,8 @@ class SourceClock:
         time.sleep(SETTLES_NS / 1e9)  # readers that saw the old incarnation are done with what follows
         state[_T0] = 0
         state[_VISIBLE] = 0
+        state[_FINGERPRINT] = 0
+        state[_SINCE] = 0
         for number in range(_LOG_IDS):
             state[_IDS + number] = 0
         state[_FLOOR] = floor
@@ -279,6 +293,24 @@ class SourceClock:
         state[_T0] = 0
         state[_INCARNATION] = state[_LAST]
 
+    def follow(self, fingerprint: int, changed: Iterable[int]) -> None:
+        """From A on the keys of other classes are collected. What was kept until now of tables with the slots `changed`
+        is worth nothing: nobody collected what was written to their keys, or will.
+
+        As a server that nobody writes to has no later position than A, one is made up: the byte after A, where no
+        transaction ends."""
+        state = self._state
+        state[_FINGERPRINT] = 0
+        since = self.applied + 1
+        self.touch(changed, since)
+        if not ORDERED:
+            time.sleep(SETTLES_NS / 1e9)
+        state[_SINCE] = since
+        self.apply(since)
+        if state[_VISIBLE] == since - 1:
+            state[_VISIBLE] = since
+        state[_FINGERPRINT] = fingerprint
+
     def name_log(self, file_number: int, log_id: int) -> None:
         """The identity of a file of the log, before any position in it is published."""
         self._state[_IDS + file_number % _LOG_IDS] = log_id
@@ -292,10 +324,13 @@ class SourceClock:
 
     def apply(self, position: int) -> None:
         """Everything up to `position` is in W."""
-        self._state[_APPLIED] = position
+        if position > self._state[_APPLIED]:
+            self._state[_APPLIED] = position
 
     def see(self, position: int) -> None:
         """Everything up to `position` is visible on the primary."""
+        if position + 1 == self._state[_SINCE]:
+            position += 1
         if position > self._state[_VISIBLE]:
             self._state[_VISIBLE] = position
 
