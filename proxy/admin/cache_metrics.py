@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from proxy.admin.overview import WorkerView
+from proxy.admin.overview import StreamView, WorkerView
 from proxy.measure.totals import Totals
 
 _LABELS = ["table", "by"]
@@ -31,6 +31,7 @@ _STORE_COUNTERS = {  # of Totals.counters: (metric, help)
     "memcached_errors": ("turnout_memcached_errors", "Requests to memcached that failed."),
     "memcached_timeouts": ("turnout_memcached_timeouts", "Requests to memcached that took too long."),
     "memcached_skipped": ("turnout_memcached_skipped", "Requests not made because the server was down a moment ago."),
+    "memcached_too_long": ("turnout_memcached_too_long", "Values not given to memcached because of its item size."),
     "memcached_dropped": ("turnout_memcached_dropped", "Values not given to memcached because too many waited."),
     "memcached_malformed": ("turnout_memcached_malformed", "Items of memcached that were not ours or damaged."),
 }
@@ -61,9 +62,47 @@ def cache(totals: Totals, workers: tuple[WorkerView, ...]) -> Iterator[Metric]:
         yield family
     for name, (metric, text) in _STORE_COUNTERS.items():
         yield CounterMetricFamily(metric, text, totals.counters.get(name, 0))
+    yield from _sizes(workers)
+
+
+def _sizes(workers: tuple[WorkerView, ...]) -> Iterator[Metric]:
     size = GaugeMetricFamily("turnout_cache_bytes", "Memory of a worker's cached values.", labels=["worker"])
     entries = GaugeMetricFamily("turnout_cache_entries", "Values in a worker's memory.", labels=["worker"])
     for one in workers:
         size.add_metric([str(one.slot)], one.gauges.get("cache_bytes", 0))
         entries.add_metric([str(one.slot)], one.gauges.get("cache_entries", 0))
     yield from (size, entries)
+
+
+_STREAM_COUNTERS = {  # of StreamView.counters: (metric, help, factor)
+    "connected": ("turnout_stream_connects", "Times that the stream process connected to the server.", 1.0),
+    "events": ("turnout_stream_events", "Events of the binary log that were read.", 1.0),
+    "rows": ("turnout_stream_rows", "Rows of cached tables that were decoded.", 1.0),
+    "transactions": ("turnout_stream_transactions", "Transactions that were read.", 1.0),
+    "unknown": ("turnout_stream_unknown_events", "Events that were not understood: all counted as changed.", 1.0),
+    "incarnations": ("turnout_stream_incarnations", "Times that following began anew and all values were lost.", 1.0),
+    "cpu_us": ("turnout_stream_cpu_seconds", "Processor time of the stream process.", 1e-6),
+}
+
+
+def streams(views: tuple[StreamView, ...]) -> Iterator[Metric]:
+    """The families of the stream processes, by cluster."""
+    labels = ["cluster"]
+    up = GaugeMetricFamily("turnout_stream_up", "1 if the cluster's binary log is followed.", labels=labels)
+    lag = GaugeMetricFamily(
+        "turnout_stream_lag_seconds", "Age of the newest moment that is wholly known.", labels=labels
+    )
+    restarts = CounterMetricFamily("turnout_stream_restarts", "Times that the process was replaced.", labels=labels)
+    memory = GaugeMetricFamily("turnout_stream_memory_bytes", "Resident memory of the process.", labels=labels)
+    for one in views:
+        up.add_metric([one.cluster], float(one.following))
+        if one.lag_s is not None:
+            lag.add_metric([one.cluster], one.lag_s)
+        restarts.add_metric([one.cluster], one.restarts)
+        memory.add_metric([one.cluster], one.memory_bytes)
+    yield from (up, lag, restarts, memory)
+    for name, (metric, text, factor) in _STREAM_COUNTERS.items():
+        family = CounterMetricFamily(metric, text, labels=labels)
+        for one in views:
+            family.add_metric([one.cluster], one.counters.get(name, 0) * factor)
+        yield family

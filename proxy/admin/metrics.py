@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.admin.cache_metrics import cache
+from proxy.admin.cache_metrics import cache, streams
 from proxy.admin.overview import Overview, servers
 from proxy.measure.shapes import BUCKETS, Histogram, bucket_ns
 from proxy.measure.totals import Totals
@@ -73,6 +73,7 @@ class OverviewCollector(Collector):
         yield from _counts(overview.totals)
         yield from _servers(overview)
         yield from cache(overview.totals, overview.workers)
+        yield from streams(overview.streams)
         yield from _workers(overview)
 
 

@@ -25,6 +25,22 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamView:
+    """One cluster whose binary log is followed. `lag_s`: how far in the past everything is certainly known."""
+
+    cluster: str
+    pid: int
+    following: bool
+    reason: str
+    lag_s: float | None
+    applied: int
+    visible: int
+    restarts: int
+    memory_bytes: int
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     rules: Rules
     totals: Totals
@@ -41,6 +57,7 @@ class Overview:
     last_problem: str = ""  # of the newest reload, when it failed
     began: bool = True  # all workers have been ready at once
     stopping: bool = False
+    streams: tuple[StreamView, ...] = ()
 
     @property
     def ready(self) -> bool:

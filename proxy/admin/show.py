@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
-from proxy.admin.overview import Overview, ServerSum, WorkerView, servers
+from proxy.admin.overview import Overview, ServerSum, StreamView, WorkerView, servers
 from proxy.errors import StatementRefused
 from proxy.measure.peers import Rows
 from proxy.measure.states import SessionState
@@ -66,6 +66,20 @@ SESSIONS: dict[str, Callable[[SessionState], Cell]] = {
     "shape": lambda one: one.shape,
     "statements": lambda one: one.statements,
     "worker": lambda one: one.worker,
+}
+STREAMS: dict[str, Callable[[StreamView], Cell]] = {
+    "cluster": lambda one: one.cluster,
+    "following": lambda one: yes_no(one.following),
+    "lag_ms": lambda one: None if one.lag_s is None else round(one.lag_s * 1000, 1),
+    "applied": lambda one: position_text(one.applied),
+    "visible": lambda one: position_text(one.visible),
+    "transactions": lambda one: one.counters.get("transactions", 0),
+    "rows": lambda one: one.counters.get("rows", 0),
+    "unknown": lambda one: one.counters.get("unknown", 0),
+    "restarts": lambda one: one.restarts,
+    "pid": lambda one: one.pid or None,
+    "memory_mb": lambda one: round(one.memory_bytes / 2**20, 1),
+    "reason": lambda one: one.reason,
 }
 WORKERS: dict[str, Callable[[WorkerView], Cell]] = {
     "worker": lambda one: one.slot,
@@ -192,6 +206,11 @@ async def cache(overview: Overview) -> Shown:
     return columns, rows
 
 
+async def streams(overview: Overview) -> Shown:
+    """One line per cluster whose binary log is followed."""
+    return filled(STREAMS, overview.streams)
+
+
 async def rules(overview: Overview) -> Shown:
     """The file that is in force, line by line, without its passwords."""
     lines = masked_text(overview.rules).splitlines()
@@ -230,6 +249,7 @@ TABLES: dict[str, Callable[[Overview], Awaitable[Shown]]] = {
     "SESSIONS": sessions,
     "TABLES": tables,
     "CACHE": cache,
+    "STREAMS": streams,
     "RULES": rules,
     "WORKERS": workers,
     "STATUS": status,
@@ -239,6 +259,11 @@ TABLES: dict[str, Callable[[Overview], Awaitable[Shown]]] = {
 def filled(columns: Mapping[str, Callable[[T], Cell]], items: Iterable[T]) -> Shown:
     """A table with one row per item."""
     return list(columns), [[cell(item) for cell in columns.values()] for item in items]
+
+
+def position_text(position: int) -> str:
+    """A position of a binary log: the number of its file, and the offset in it."""
+    return f"{position >> 40}:{position & (1 << 40) - 1}" if position else ""
 
 
 def moment(unix_s: float) -> str:

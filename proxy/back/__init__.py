@@ -1,1 +1,1 @@
-"""TODO."""
+"""Servers: connections, pools, health, and what is known of their schemas."""

@@ -55,8 +55,10 @@ class RemoteCounters:
 class Memcached:
     """All servers of the rules. `spawn` makes a task that is kept until it ends."""
 
-    def __init__(self, servers: Sequence[Address], spawn: Callable[[Awaitable[None], str], object]) -> None:
-        self.counters = RemoteCounters()
+    def __init__(
+        self, servers: Sequence[Address], spawn: Callable[[Awaitable[None], str], object], counters: RemoteCounters
+    ) -> None:
+        self.counters = counters
         self._nodes = [_Node(address, self.counters, spawn) for address in servers]
 
     async def fetch(self, key: RemoteKey) -> CachedValue | None:

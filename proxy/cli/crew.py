@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from proxy.admin.overview import WorkerView
 from proxy.cli import link as wire
@@ -38,6 +38,8 @@ class Orders:
     host: str
     port: int
     listen_fd: int | None  # a Unix socket that they accept from, instead of host and port
+    clocks_fd: int = -1
+    sources: dict[str, int] = field(default_factory=dict)  # cluster -> its clock
 
 
 class CannotStart(TurnoutError):
@@ -66,6 +68,9 @@ class Child:
         if orders.listen_fd is not None:
             fds.append(orders.listen_fd)
             argv += ["--listen-fd", str(orders.listen_fd)]
+        if orders.clocks_fd >= 0:
+            fds.append(orders.clocks_fd)
+            argv += ["--clocks-fd", str(orders.clocks_fd)]
         try:
             # A session of its own: Ctrl-C at the terminal is for the supervisor, which then drains the workers.
             self.process = await asyncio.create_subprocess_exec(
@@ -79,7 +84,7 @@ class Child:
         finally:
             theirs.close()
         self.text = orders.text
-        self.link.send(wire.Start(orders.text, orders.path, self.slot, slots, orders.host, orders.port))
+        self.link.send(wire.Start(orders.text, orders.path, self.slot, slots, orders.host, orders.port, orders.sources))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self.process is not None and self.process.returncode is None:
@@ -305,16 +310,16 @@ class Crew:
         assert isinstance(answer, wire.Outcome)
         return answer.problem
 
-    async def reload(self, text: str, path: str) -> list[str]:
+    async def reload(self, text: str, path: str, sources: dict[str, int]) -> list[str]:
         """Give all workers these rules, later ones too. Returns what went wrong; a worker that could not take rules
         that the supervisor found valid is drained, and replaced by one that starts with them."""
-        self.orders = Orders(text, path, self.orders.host, self.orders.port, self.orders.listen_fd)
+        self.orders = replace(self.orders, text=text, path=path, sources=sources)
         return await self._give_rules(self._reachable())
 
     async def _give_rules(self, children: list[Child]) -> list[str]:
-        text, path = self.orders.text, self.orders.path
+        text, path, sources = self.orders.text, self.orders.path, self.orders.sources
         answers = await asyncio.gather(
-            *(child.link.ask(lambda id: wire.Reload(id, text, path), ANSWER_S) for child in children),
+            *(child.link.ask(lambda id: wire.Reload(id, text, path, sources), ANSWER_S) for child in children),
             return_exceptions=True,
         )
         problems = []

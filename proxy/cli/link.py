@@ -6,6 +6,7 @@ socket is private (a socketpair, or a Unix socket of mode 0600); nothing here is
 
 Requests carry an `id` that their answer repeats. Either side may ask:
 
+    supervisor -> stream process   Follow; and from it StreamState
     supervisor -> worker   Start, Reload -> Outcome, AskSessions -> Sessions, Kill -> Outcome, Drain
     worker -> supervisor   Ready | Failed, Snapshot, Drained, Show -> Rows, Kill -> Outcome
     command -> supervisor  Show -> Rows, ReloadNow -> Outcome (the control socket, see proxy.cli.control)
@@ -41,11 +42,38 @@ class Start(msgspec.Struct, tag="start"):
     host: str = ""  # where to listen, as bound by the supervisor; a Unix socket comes as an inherited descriptor
     port: int = 0
 
+    sources: dict[str, int] = {}  # cluster -> its clock, where its binary log is followed
+
 
 class Reload(msgspec.Struct, tag="reload"):
     id: int
     text: str
     path: str
+    sources: dict[str, int] = {}
+
+
+class Follow(msgspec.Struct, tag="follow"):
+    """The first message to a stream process: which cluster's binary log it follows, for which clock."""
+
+    text: str
+    path: str
+    cluster: str
+    source: int
+
+
+class StreamState(msgspec.Struct, tag="stream-state"):
+    """A stream process's word, once a second."""
+
+    state: str
+    reason: str
+    connected: int
+    events: int
+    rows: int
+    transactions: int
+    unknown: int
+    incarnations: int
+    memory_bytes: int
+    cpu_us: int
 
 
 class AskSessions(msgspec.Struct, tag="ask-sessions"):
@@ -122,6 +150,8 @@ class Rows(msgspec.Struct, tag="rows"):
 Message = (
     Start
     | Reload
+    | Follow
+    | StreamState
     | AskSessions
     | Kill
     | Drain

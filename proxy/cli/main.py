@@ -64,14 +64,15 @@ def serve(ctx: click.Context, rules: Path, log_level: str, log_format: str) -> N
 
     A second one stops at once; SIGHUP reloads RULES.
     """
+    from proxy.cli.streams import STREAM_COMMAND
     from proxy.cli.supervisor import WORKER_COMMAND, Supervisor
 
     logs.configure(log_level, log_format)
     path = rules.absolute()
-    command = (*WORKER_COMMAND, "--log-level", log_level, "--log-format", log_format)
+    logging = ("--log-level", log_level, "--log-format", log_format)
 
     async def run() -> int:
-        return await Supervisor(path, command).run()
+        return await Supervisor(path, (*WORKER_COMMAND, *logging), (*STREAM_COMMAND, *logging)).run()
 
     ctx.exit(uvloop.run(run()))
 

@@ -22,11 +22,13 @@ from aiohttp import web
 from proxy.admin.http import application
 from proxy.admin.overview import Overview
 from proxy.admin.show import show
+from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli import notify
 from proxy.cli.control import Control, place
 from proxy.cli.crew import SLOTS, CannotStart, Crew, Orders
 from proxy.cli.listening import reserve
+from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
 from proxy.cli.watch import Watch, signature
 from proxy.errors import TurnoutError
@@ -48,8 +50,14 @@ WORKER_COMMAND = (sys.executable, "-m", "proxy.cli.worker_main")
 class Supervisor:
     """One `turnout serve`. `run` returns the exit code."""
 
-    def __init__(self, path: Path, worker_command: Sequence[str] = WORKER_COMMAND) -> None:
+    def __init__(
+        self,
+        path: Path,
+        worker_command: Sequence[str] = WORKER_COMMAND,
+        stream_command: Sequence[str] = STREAM_COMMAND,
+    ) -> None:
         self.path = path
+        self._stream_command = stream_command
         self._worker_command = worker_command
         self._started = self._loaded = time.time()
         self._reloads_ok = self._reloads_failed = 0
@@ -88,15 +96,21 @@ class Supervisor:
             control = Control(place(self.path), self._answer_show, self._answer_reload)
             await self._start_control(control)
             stack.callback(control.close)
+            clocks = Clocks.create(rules.workers)
+            stack.callback(os.close, clocks.fd)
+            self.streams = Streams(clocks, self._stream_command)
+            await self.streams.stop_changed(rules, str(self.path))
+            stack.push_async_callback(self.streams.stop)
             self.crew = Crew(
                 rules.workers,
-                self._orders(rules, reserved),
+                self._orders(rules, reserved, clocks),
                 self._on_window,
                 self._answer_show,
                 self._worker_command,
             )
             await self._start_http(rules, stack)
             self.crew.start()
+            self.streams.start_new(rules, str(self.path))
             log.info(
                 "serving",
                 extra={
@@ -146,9 +160,10 @@ class Supervisor:
 
     # -- starting --------------------------------------------------------------------------------------------------
 
-    def _orders(self, rules: Rules, reserved: socket.socket) -> Orders:
+    def _orders(self, rules: Rules, reserved: socket.socket, clocks: Clocks) -> Orders:
         shared = reserved.fileno() if self.mysql.path else None
-        return Orders(rules.text, str(self.path), self.mysql.host, self.mysql.port, shared)
+        text, path = rules.text, str(self.path)
+        return Orders(text, path, self.mysql.host, self.mysql.port, shared, clocks.fd, self.streams.sources)
 
     async def _start_control(self, control: Control) -> None:
         try:
@@ -220,7 +235,9 @@ class Supervisor:
             changes = [*diff(self.rules, rules)]
             waiting = [change for change in diff(self._first_rules, rules) if change.severity is Severity.RESTART]
             notify.reloading()
-            problems = await self.crew.reload(rules.text, str(self.path))
+            await self.streams.stop_changed(rules, str(self.path))
+            problems = await self.crew.reload(rules.text, str(self.path), self.streams.sources)
+            self.streams.start_new(rules, str(self.path))
             self.rules = rules
             self.totals.max_shapes = rules.limits.shapes
             self._loaded = time.time()
@@ -271,6 +288,7 @@ class Supervisor:
             last_problem=self._last_problem,
             began=self.crew.all_ready.is_set(),
             stopping=self._stopping,
+            streams=self.streams.views(),
         )
 
     async def _answer_show(self, request: wire.Show) -> wire.Rows:

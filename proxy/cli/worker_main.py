@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 import uvloop
 
 from proxy.admin.explain import explain
+from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli.link import Link, LinkBroken
 from proxy.cli.listening import open_shared
@@ -43,6 +44,8 @@ class WorkerLike(Protocol):
     """`proxy.front.worker.Worker`, as far as this process's life needs it."""
 
     peers: Peers | None
+    clocks: Clocks | None
+    sources: dict[str, int]
 
     async def start(self, listener: socket.socket, /) -> None: ...
 
@@ -92,8 +95,9 @@ class LinkPeers:
 class WorkerProcess:
     """The life of this process, from its first message to its exit."""
 
-    def __init__(self, make_worker: MakeWorker, listen_fd: int | None) -> None:
+    def __init__(self, make_worker: MakeWorker, listen_fd: int | None, clocks: Clocks | None) -> None:
         self._make_worker = make_worker
+        self._clocks = clocks
         self._listen_fd = listen_fd
         self._link = Link(self)
         self._start: asyncio.Future[wire.Start] = asyncio.get_running_loop().create_future()
@@ -155,6 +159,8 @@ class WorkerProcess:
         self._rules = parse(start.text, Path(start.path))
         worker = self._make_worker(self._rules, start.slot, start.slots, self._measures)
         worker.peers = LinkPeers(self._link)
+        worker.clocks = self._clocks
+        worker.sources = start.sources
         if self._listen_fd is not None:
             listener = socket.socket(fileno=self._listen_fd)
         else:
@@ -207,7 +213,12 @@ class WorkerProcess:
             return "not started yet"
         try:
             rules = parse(message.text, Path(message.path))
-            self._worker.reload(rules)
+            before, self._worker.sources = self._worker.sources, message.sources
+            try:
+                self._worker.reload(rules)
+            except BaseException:
+                self._worker.sources = before
+                raise
         except RulesInvalid as error:
             return str(error)
         except Exception as error:  # whatever it is, the supervisor has to know that this worker has the old rules
@@ -247,13 +258,15 @@ def run(make_worker: MakeWorker, argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A worker of Turnout; started by `turnout serve`.")
     parser.add_argument("--link-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int)
+    parser.add_argument("--clocks-fd", type=int)
     parser.add_argument("--log-level", choices=logs.LEVELS, default="info")
     parser.add_argument("--log-format", choices=logs.FORMATS, default="auto")
     options = parser.parse_args(argv)
     logs.configure(options.log_level, options.log_format)
 
     async def live() -> int:
-        return await WorkerProcess(make_worker, options.listen_fd).run(options.link_fd)
+        clocks = Clocks.open(options.clocks_fd) if options.clocks_fd is not None else None
+        return await WorkerProcess(make_worker, options.listen_fd, clocks).run(options.link_fd)
 
     return uvloop.run(live())
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Clients: listener, login, sessions, and how their statements are carried out."""

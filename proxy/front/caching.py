@@ -18,8 +18,10 @@ from proxy.back.connection import ServerConnection
 from proxy.back.server import Role
 from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
+from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue
+from proxy.measure.measures import Measures
 from proxy.plan.plan import ValueOf
 from proxy.rules.model import Cache
 
@@ -60,18 +62,33 @@ class Caching:
     """One worker's cache: the values, and the clocks they are judged by. It outlives reloads of the rules; `clocks`
     (by cluster) and the limits are those of the newest."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rules: Cache) -> None:
         self.store = store
+        self.rules = rules
         self.clocks: Mapping[str, SourceClock] = {}
+        self.fingerprints: Mapping[str, int] = {}
         self.max_staleness_ns = 0
         self.max_value_bytes = 0
         self.identities = Identities()
         self.flights: dict[LocalKey, asyncio.Future[None]] = {}
 
-    def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
+    def apply(self, rules: Cache, clocks: Mapping[str, SourceClock], fingerprints: Mapping[str, int]) -> None:
+        """`fingerprints`: of the definitions that this worker plans by, by cluster (`proxy.stream.wanted`)."""
+        self.fingerprints = fingerprints
+        self.rules = rules
         self.clocks = clocks
+        self.store.local.resize(rules.local_bytes)
         self.max_staleness_ns = int(rules.max_staleness_s * 1e9)
         self.max_value_bytes = rules.max_value_bytes
+
+    def count(self, measures: Measures) -> None:
+        """Hand on what the stores have counted."""
+        local, remote = self.store.local, self.store.remote
+        measures.cache_bytes, measures.cache_entries = local.bytes, len(local)
+        measures.cache_evictions = local.evictions
+        if remote is not None:
+            for name in RemoteCounters.__slots__:
+                setattr(measures, f"memcached_{name}", getattr(remote.counters, name))
 
 
 class Fill:
@@ -190,8 +207,11 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
         return Served.ASK
     clock = caching.clocks.get(cluster)
     stamp = clock.stamp() if clock is not None else None
-    if stamp is None and cached.cache_class.ttl_s is None:
+    if cached.cache_class.ttl_s is None and (clock is None or stamp is None):
         stats.bypass("no-stream")
+        return Served.ASK
+    if clock is not None and stamp is not None and not clock.follows(caching.fingerprints.get(cluster, 0)):
+        stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
         return Served.ASK
     fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots)
     flight = caching.flights.get(key)
@@ -234,8 +254,10 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
             return
     stats.misses += 1
     clock = caching.clocks.get(fill.cluster)
-    if clock is not None:
+    if clock is not None and fill.stamp is not None:
         fill.stamp = clock.stamp()  # the newest that is still older than the SELECT
+        if fill.stamp is None or not clock.follows(caching.fingerprints.get(fill.cluster, 0)):
+            session.not_filled()
     await ask()
 
 
@@ -316,5 +338,7 @@ def acknowledge(session: Session, in_transaction: bool, insert_id: int = 0) -> N
             clock = caching.clocks.get(cluster)
             if clock is not None:
                 clock.mark(slots, now)
+                if not clock.follows(caching.fingerprints.get(cluster, 0)):
+                    clock.mark((_EVERYTHING,), now)  # others may know these rows by other slots
     if not in_transaction:
         session.pending = None

@@ -164,6 +164,7 @@ class Session:
         if environment is not self.environment and not self.held and not self.transaction.explicit and not self.busy:
             self.environment = environment
             self._pools.clear()
+            self._cache_settings = None
             self.refresh()
 
     @property

@@ -10,8 +10,12 @@ import time
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
 from proxy.back.server import Role, Server
+from proxy.cache.clocks import Clocks
+from proxy.cache.memcached import Memcached, RemoteCounters
+from proxy.cache.store import Store
 from proxy.errors import TurnoutError
 from proxy.front.accounts import GRANT_TABLES
+from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
@@ -20,6 +24,7 @@ from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.states import ServerState, SessionState
 from proxy.rules.model import Rules
+from proxy.stream.wanted import fingerprint
 from proxy.wire.login import Secret
 
 log = logging.getLogger("turnout.worker")
@@ -38,6 +43,10 @@ class Worker:
         self.slots = slots
         self.measures = measures
         self.listener: Listener | None = None
+        self.clocks: Clocks | None = None  # shared with the other workers and the stream processes
+        self.sources: dict[str, int] = {}  # cluster -> its clock, where its binary log is followed
+        self._caching: Caching | None = None
+        self._memcached_counters = RemoteCounters()
         self._peers: Peers | None = None
         self._clusters: Clusters | None = None
         self._catalog: Catalog = EMPTY
@@ -174,12 +183,37 @@ class Worker:
         assert self._clusters is not None
         self._generation += 1
         return Environment(
+            caching=self._cache(),
             rules=self.rules,
             catalog=self._catalog,
             servers=dict(self._clusters.by_name),
             measures=self.measures,
             generation=self._generation,
         )
+
+    def _cache(self) -> Caching | None:
+        """The cache under the rules in force; values stay where they are over reloads."""
+        rules = self.rules
+        if not rules.cached_tables:
+            self._caching = None
+            return None
+        caching = self._caching
+        if caching is None or caching.rules.memcached != rules.cache.memcached:
+            if caching is not None and caching.store.remote is not None:
+                self._spawn(caching.store.remote.close(), "close connections to memcached")
+            remote = None
+            if rules.cache.memcached:
+                remote = Memcached(rules.cache.memcached, self._spawn, self._memcached_counters)
+            caching = self._caching = Caching(Store(rules.cache.local_bytes, remote), rules.cache)
+        clocks = self.clocks
+        by_cluster = (
+            {name: clocks.source(index, self.slot) for name, index in self.sources.items()}
+            if clocks is not None
+            else {}
+        )
+        fingerprints = {name: fingerprint(rules, self._catalog, name) for name in by_cluster}
+        caching.apply(rules.cache, by_cluster, fingerprints)
+        return caching
 
     def _spawn(self, work: object, what: str) -> None:
         if self.listener is not None:
@@ -200,6 +234,14 @@ class Worker:
         assert self._clusters is not None
         assert self.listener is not None
         self._clusters.trim(time.monotonic())
+        caching = self._caching
+        if caching is not None:
+            caching.count(self.measures)
+            if any(
+                clock.incarnation and not clock.follows(caching.fingerprints[name])
+                for name, clock in caching.clocks.items()
+            ):
+                self._schemas_wanted.set()  # the stream process has read other definitions
         self.listener.tick()
 
     async def _watch_schemas(self) -> None:

@@ -120,6 +120,8 @@ class Measures:
         # gauges
         self.clients = 0  # connected, logged in or not
         self.plans = 0  # entries of the plan cache
+        self.cache_bytes = 0  # of cached values in this worker's memory
+        self.cache_entries = 0
         # counters: they only go up, `take` hands on by how much
         self._taken: dict[str, int] = {}
         self.plan_hits = 0
@@ -127,6 +129,16 @@ class Measures:
         self.plan_evictions = 0
         self.slow_statements = 0
         self.accepted = 0
+        self.cache_evictions = 0
+        self.memcached_gets = 0
+        self.memcached_hits = 0
+        self.memcached_sets = 0
+        self.memcached_errors = 0
+        self.memcached_timeouts = 0
+        self.memcached_skipped = 0
+        self.memcached_dropped = 0
+        self.memcached_malformed = 0
+        self.memcached_too_long = 0
         self._pins = Labelled()
         self._errors = Labelled(ERRNO_LABELS)
         self._refused = Labelled()
@@ -213,7 +225,13 @@ class Measures:
                 "logins": self._logins.take(),
                 "kills": self._kills.take(),
             },
-            {"clients": self.clients, "plans": self.plans, "shapes": len(kept)},
+            {
+                "clients": self.clients,
+                "plans": self.plans,
+                "shapes": len(kept),
+                "cache_bytes": self.cache_bytes,
+                "cache_entries": self.cache_entries,
+            },
             [stats.take() for stats in self._caches.values()],
         )
 
@@ -224,5 +242,15 @@ _COUNTERS = (
     "plan_evictions",
     "slow_statements",
     "accepted",
+    "cache_evictions",
+    "memcached_gets",
+    "memcached_hits",
+    "memcached_sets",
+    "memcached_errors",
+    "memcached_timeouts",
+    "memcached_skipped",
+    "memcached_dropped",
+    "memcached_malformed",
+    "memcached_too_long",
 )
 _OURS = 3  # references to an element of a list that is being walked: the list, the loop's variable, the argument

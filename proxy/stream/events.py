@@ -81,11 +81,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file begins (or, artificial, the dump in the middle of one). `checksums`: its events end in a CRC32."""
+    """A file begins (or, artificial, the dump in the middle of one). `checksums`: its events end in a CRC32.
+    `starts_server`: it is the first since the server was started."""
 
     header: Header
     checksums: bool
     server_version: str
+    starts_server: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ class Decoder:
         if algorithm not in (0, 1):
             raise ProtocolError(f"binary logs with checksum algorithm {algorithm} are not known to Turnout")
         self.checksums = algorithm == 1
-        return Format(header, self.checksums, version)
+        return Format(header, self.checksums, version, body[52:56] != b"\0\0\0\0")
 
 
 def _decode(header: Header, kind: int, body: memoryview) -> Event:

@@ -60,13 +60,7 @@ class Tracker:
     def adopt(self, wanted: Wanted, valid_from: int) -> None:
         """New definitions, read before the log ended at `valid_from`: rows up to there count as of unknown tables,
         unless the definition is what it was."""
-        before = self._wanted
-        same = {
-            key
-            for key, table in wanted.tables.items()
-            if key in before.tables and before.tables[key] == table and table.schema is not None
-        }
-        if same != set(wanted.tables) or set(before.tables) != set(wanted.tables) or self._unsure_until == _EVER:
+        if changed_tables(self._wanted, wanted) or self._unsure_until == _EVER:
             self._unsure_until = valid_from
         self._wanted = wanted
         self._maps.clear()  # the next statement's come with it; rows under way count as of unknown tables
@@ -238,6 +232,16 @@ class Tracker:
         self._xid = self._completing = b""
         self.transactions += 1
         self._clock.apply(position)
+
+
+def changed_tables(before: Wanted, after: Wanted) -> set[int]:
+    """The epochs of the tables whose definitions differ, or that are known on one side only."""
+    found: set[int] = set()
+    for key in before.tables.keys() | after.tables.keys():
+        old, new = before.tables.get(key), after.tables.get(key)
+        if old is None or new is None or old.schema is None or old.schema != new.schema:
+            found.update(table.epoch for table in (old, new) if table is not None)
+    return found
 
 
 class _Mapped:

@@ -3,6 +3,7 @@ bytes mean, and which other tables change with them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -87,6 +88,24 @@ def wanted(rules: Rules, catalog: Catalog, cluster: str) -> Wanted:
             ),
         )
     return Wanted(tables, _children(catalog, cluster, tables))
+
+
+def fingerprint(rules: Rules, catalog: Catalog, cluster: str) -> int:
+    """A number for everything that slots and marks are worked out from. Where a worker's is not the stream process's,
+    one of the two has older definitions: their slots may not be the same. Never 0."""
+    databases = {table.database.lower() for table in rules.cached_tables}
+    said: list[object] = []
+    for (where, database, name), schema in sorted(catalog.tables.items()):
+        if where == cluster and database in databases:
+            said.append((database, name, schema.is_base, schema.engine, schema.has_triggers, schema.cascades))
+    for table in rules.cached_tables:
+        known = catalog.find(cluster, table.database, table.name)
+        for one in table.cache:
+            forms = class_forms(known, one) if known is not None else "unknown"
+            keys = (known.primary_key, known.unique_keys) if known is not None else ()
+            said.append((table.database, table.name, one, forms, keys))
+    digest = hashlib.blake2b(repr(said).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
 
 
 def _children(

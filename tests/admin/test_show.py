@@ -124,7 +124,6 @@ def test_status(overview: Overview) -> None:
         ("", "There are: CLUSTERS"),
         ("SHAPES LIMIT x", "No SHOW TURNOUT SHAPES LIMIT x"),
         ("zebras", "No SHOW TURNOUT zebras. There are: CLUSTERS"),
-        ("CACHE", "SHOW TURNOUT CACHE is not supported yet"),
     ],
 )
 def test_what_there_is_not_gets_a_suggestion(overview: Overview, what: str, message: str) -> None:
