@@ -1,0 +1,38 @@
+"""What the cache promises, checked: every read against what had been acknowledged before it began (docs/CACHE.md)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.cache.coherence.checker import Setting, check
+from tests.cache.coherence.faults import HARMFUL, HARMLESS
+from tests.servers import Run
+
+READS = int(os.environ.get("TURNOUT_COHERENCE_READS", "200000"))
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_read_is_older_than_promised(run: Run) -> None:
+    """Writers of every kind, two workers, two memcached servers, and everything that can go wrong, several times."""
+    report = check(run, Setting(READS, seed=time.time_ns() % 1_000_000_007, max_s=800))
+    print(report)
+    assert not report.tally.violations, str(report)
+    assert not report.unexpected, str(report)
+    assert report.tally.reads >= READS, str(report)
+    assert report.faults.keys() == {fault.__name__ for fault in (*HARMLESS, *HARMFUL)}, str(report)
+    assert report.hits_local > 0, str(report)
+
+
+@pytest.mark.timeout(300)
+def test_without_faults_most_reads_are_hits(run: Run) -> None:
+    """So that the test above is known to be about served values; one worker, few writes, no memcached."""
+    report = check(run, Setting(40_000, seed=7, max_s=200, workers=1, faults=(), slower=20.0, memcached=False))
+    assert not report.tally.violations, str(report)
+    assert not report.tally.failed, str(report)
+    assert report.hits_local > report.tally.reads / 2, str(report)
