@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role
 from proxy.back.tags import cluster_tag, slot_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _now = time.perf_counter_ns
 _EVERYTHING = slot_of(cluster_tag())
+_ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _FLIGHT_WAIT_S = 1.0  # how long a read waits for another session's answer to the same statement
@@ -66,15 +68,12 @@ class Caching:
         self.store = store
         self.rules = rules
         self.clocks: Mapping[str, SourceClock] = {}
-        self.fingerprints: Mapping[str, int] = {}
         self.max_staleness_ns = 0
         self.max_value_bytes = 0
         self.identities = Identities()
         self.flights: dict[LocalKey, asyncio.Future[None]] = {}
 
-    def apply(self, rules: Cache, clocks: Mapping[str, SourceClock], fingerprints: Mapping[str, int]) -> None:
-        """`fingerprints`: of the definitions that this worker plans by, by cluster (`proxy.stream.wanted`)."""
-        self.fingerprints = fingerprints
+    def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
         self.rules = rules
         self.clocks = clocks
         self.store.local.resize(rules.local_bytes)
@@ -98,6 +97,7 @@ class Fill:
         "caching",
         "cluster",
         "entry",
+        "fingerprint",
         "flight",
         "follows",
         "key",
@@ -109,7 +109,14 @@ class Fill:
     )
 
     def __init__(
-        self, caching: Caching, entry: Entry, cluster: str, key: LocalKey, stamp: Stamp | None, slots: tuple[int, ...]
+        self,
+        caching: Caching,
+        entry: Entry,
+        cluster: str,
+        key: LocalKey,
+        stamp: Stamp | None,
+        slots: tuple[int, ...],
+        fingerprint: int,
     ) -> None:
         self.caching = caching
         self.entry = entry
@@ -117,6 +124,7 @@ class Fill:
         self.key = key
         self.stamp = stamp  # None: a class with `ttl`, whose values need none
         self.slots = slots
+        self.fingerprint = fingerprint  # of the definitions that `slots` follow from
         self.remote_key: tuple[bytes, ...] | None = None
         self.parts: list[bytes] | None = []  # None: too long to be kept
         self.size = 0
@@ -210,17 +218,18 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     if cached.cache_class.ttl_s is None and (clock is None or stamp is None):
         stats.bypass("no-stream")
         return Served.ASK
-    if clock is not None and stamp is not None and not clock.follows(caching.fingerprints.get(cluster, 0)):
+    fingerprint = session.environment.fingerprints.get(cluster, 0)
+    if clock is not None and stamp is not None and not clock.follows(fingerprint):
         stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
         return Served.ASK
-    fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots)
+    fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots, fingerprint)
     flight = caching.flights.get(key)
     if flight is not None:
         fill.follows = flight
         return Served.WAIT
     fill.flight = caching.flights[key] = asyncio.get_running_loop().create_future()
     if caching.store.remote is not None:
-        fill.remote_key = remote_key(session, entry, cluster, literals)
+        fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
         return Served.WAIT
     stats.misses += 1
     return Served.ASK
@@ -256,7 +265,7 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
     clock = caching.clocks.get(fill.cluster)
     if clock is not None and fill.stamp is not None:
         fill.stamp = clock.stamp()  # the newest that is still older than the SELECT
-        if fill.stamp is None or not clock.follows(caching.fingerprints.get(fill.cluster, 0)):
+        if fill.stamp is None or not clock.follows(fill.fingerprint):
             session.not_filled()
     await ask()
 
@@ -281,10 +290,14 @@ def judge(caching: Caching, entry: Entry, cluster: str, value: CachedValue, now_
     return False
 
 
-def remote_key(session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Everything that the answer depends on, in words that mean the same in every process."""
+def remote_key(
+    session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], fingerprint: int
+) -> tuple[bytes, ...]:
+    """Everything that the answer depends on, in words that mean the same in every process. `fingerprint`: hosts with
+    different definitions may have different slots for one key, so they do not share values."""
     session_words = session.cache_words()
-    return (cluster.encode(), *entry.cache_words, b"%d" % len(session_words), *session_words, *literals)
+    before = (cluster.encode(), b"%x" % fingerprint, *entry.cache_words, b"%d" % len(session_words))
+    return (*before, *session_words, *literals)
 
 
 # -- writes --------------------------------------------------------------------------------------------------------
@@ -321,24 +334,34 @@ def note_everything(session: Session, clusters: tuple[str, ...]) -> None:
         note(session, cluster, (_EVERYTHING,))
 
 
+def _may_write(entry: Entry | None) -> bool:
+    """Whatever the rules say of the tables concerned."""
+    if entry is None or entry.writes or entry.plan.statement.kind not in _ONLY_READ:
+        return True
+    return bool(entry.plan.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE))
+
+
 def acknowledge(session: Session, in_transaction: bool, insert_id: int = 0) -> None:
     """An answer is about to go to the client: whoever reads after it must see what was written. Marks are kept while
     the transaction is open, since its rows show with its COMMIT only."""
+    current = session.client.listener.environment
+    if session.outdated and _may_write(session.running):
+        note_everything(session, current.rules.cached_clusters)
     if session.generating is not None:
         (marks, clusters), session.generating = session.generating, None
         for cluster in clusters:
             note(session, cluster, marks.generated(insert_id if len(clusters) == 1 else 0))
     pending = session.pending
-    caching = session.environment.caching
-    if pending is None:
+    if not pending:
         return
-    if caching is not None:
+    if current.caching is not None:
         now = _now()
+        fingerprints = session.environment.fingerprints
         for cluster, slots in pending.items():
-            clock = caching.clocks.get(cluster)
+            clock = current.caching.clocks.get(cluster)
             if clock is not None:
                 clock.mark(slots, now)
-                if not clock.follows(caching.fingerprints.get(cluster, 0)):
+                if not clock.follows(fingerprints.get(cluster, 0)):
                     clock.mark((_EVERYTHING,), now)  # others may know these rows by other slots
     if not in_transaction:
-        session.pending = None
+        session.pending = {} if session.outdated else None

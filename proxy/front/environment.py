@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from parser.analyse import parse
@@ -160,6 +161,8 @@ class Environment:
     measures: Measures
     generation: int
     caching: Caching | None = None  # None: the rules have no cache class
+    # Of the definitions by which statements are planned here, by cluster (`proxy.stream.wanted`).
+    fingerprints: Mapping[str, int] = field(default_factory=dict)
     slow_ns: int = field(init=False)  # statements that take longer are logged
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0

@@ -132,12 +132,19 @@ class Listener:
     def apply(self, rules: Rules, environment: Environment) -> None:
         """New rules: for new logins at once, for sessions when their transaction ends."""
         self.rules = rules
-        self.environment = environment
+        self.move_to(environment)
         accounts = AccountBook(rules)
         accounts.take_grants(self.accounts)
         self.accounts = accounts
         self._databases.clear()
         self.load_tls()
+
+    def move_to(self, environment: Environment) -> None:
+        """What statements are planned by from now on. Sessions follow when they are idle."""
+        self.environment = environment
+        for client in self.clients.values():
+            if client.session is not None:
+                client.session.outlive(environment)
 
     # -- logging in --------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,7 @@ class Session:
         self.last_on: ServerConnection | None = None  # where the last statement ran, if nothing of ours came after it
         self.fill: caching.Fill | None = None  # what the answer under way may become in the cache
         self.pending: dict[str, set[int]] | None = None  # by cluster: what to mark when a write is acknowledged
+        self.outdated = False  # the environment is no longer the worker's: `pending` is never None then
         self.generating: tuple[Marks, tuple[str, ...]] | None = None  # and what follows from the key that is generated
         self._cache_identity = 0
         self._cache_words: tuple[bytes, ...] = ()
@@ -165,7 +166,16 @@ class Session:
             self.environment = environment
             self._pools.clear()
             self._cache_settings = None
+            self.outdated = False
+            self.pending = None
             self.refresh()
+
+    def outlive(self, environment: Environment) -> None:
+        """There are new rules or definitions, and this session may be in the middle of something under older ones: what
+        it writes until it adopts the new ones is not marked by what these say, so everything is."""
+        if self.held or self.transaction.explicit or self.busy:
+            self.outdated = True
+            caching.note_everything(self, environment.rules.cached_clusters)
 
     @property
     def autocommit(self) -> bool:

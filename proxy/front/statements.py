@@ -47,6 +47,8 @@ class Relay:
     def on_data(self, connection: ServerConnection, data: bytes) -> None:
         self.relayed = True
         self.bytes += len(data)
+        if self._session.pending is not None:  # a procedure's rows may tell of what it has committed before
+            acknowledge(self._session, True)
         if self._session.fill is not None:
             self._session.fill.add(data)
         if not self._session.closed:

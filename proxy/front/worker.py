@@ -182,8 +182,10 @@ class Worker:
     def _environment(self) -> Environment:
         assert self._clusters is not None
         self._generation += 1
+        caching = self._cache()
         return Environment(
-            caching=self._cache(),
+            caching=caching,
+            fingerprints=self._fingerprints(caching),
             rules=self.rules,
             catalog=self._catalog,
             servers=dict(self._clusters.by_name),
@@ -211,9 +213,12 @@ class Worker:
             if clocks is not None
             else {}
         )
-        fingerprints = {name: fingerprint(rules, self._catalog, name) for name in by_cluster}
-        caching.apply(rules.cache, by_cluster, fingerprints)
+        caching.apply(rules.cache, by_cluster)
         return caching
+
+    def _fingerprints(self, caching: Caching | None) -> dict[str, int]:
+        clocks = caching.clocks if caching is not None else {}
+        return {name: fingerprint(self.rules, self._catalog, name) for name in clocks}
 
     def _spawn(self, work: object, what: str) -> None:
         if self.listener is not None:
@@ -238,7 +243,7 @@ class Worker:
         if caching is not None:
             caching.count(self.measures)
             if any(
-                clock.incarnation and not clock.follows(caching.fingerprints[name])
+                clock.incarnation and not clock.follows(self.listener.environment.fingerprints.get(name, 0))
                 for name, clock in caching.clocks.items()
             ):
                 self._schemas_wanted.set()  # the stream process has read other definitions
@@ -262,7 +267,7 @@ class Worker:
         catalog = await SchemaReader(self.rules, self._clusters).read(self._catalog)
         if catalog.generation != self._catalog.generation:
             self._catalog = catalog
-            self.listener.environment = self._environment()
+            self.listener.move_to(self._environment())
 
     async def _read_grants(self) -> None:
         name = self.rules.users_from

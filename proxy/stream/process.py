@@ -52,6 +52,7 @@ log = logging.getLogger("turnout.stream")
 PROBE_S = 0.05
 _SETTLE_S = 0.02  # DDL comes in bursts
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_WORKED_S = 0.5  # an attempt that followed for longer was no failure to begin with: the next one comes soon
 _NOTHING = Wanted({}, {})
 
 
@@ -94,12 +95,13 @@ class StreamProcess:
             ServerStats(cluster, str(entry.primary), "primary"),
         )
         self._fresh = False  # the next attempt begins a new incarnation
+        self._followed_from: float | None = None  # when this attempt had come so far
 
     async def run(self) -> None:
         """Follow for ever, through whatever happens to the server."""
         pause_s = _FIRST_PAUSE_S
         while True:
-            began = time.monotonic()
+            self._followed_from = None
             try:
                 await self._follow()
             except LogGone as error:
@@ -109,10 +111,11 @@ class StreamProcess:
                 self._failed(error.message)
             except OSError as error:
                 self._failed(error.strerror or str(error))
-            if time.monotonic() - began > 10 * _LONGEST_PAUSE_S:
+            since = self._followed_from
+            if since is not None and time.monotonic() - since > _WORKED_S:
                 pause_s = _FIRST_PAUSE_S
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) if self.progress.state == "stopped" else _FIRST_PAUSE_S
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _failed(self, reason: str) -> None:
         self.clock.stop(reason)
@@ -236,6 +239,7 @@ class _Attempt:
                 clock.begin(new_incarnation(), self._floor.position)
                 self._process.progress.incarnations += 1
             self._begun.set()
+            self._process._followed_from = time.monotonic()
             self._process.progress.state, self._process.progress.reason = "following", ""
             log.info(
                 "following",
