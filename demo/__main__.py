@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from demo import shop
-from tests.servers import MariaDB, Run, Turnout
+from tests.servers import MariaDB, Memcached, Run, Turnout
 
 RULES = Path(__file__).resolve().parents[1] / "routing_rules.yaml"
 USER, PASSWORD = "app", "demo-app"
@@ -62,6 +62,7 @@ class Demo:
         self.console = console
         self.servers: dict[str, MariaDB] = {}
         self.replica: MariaDB
+        self.memcached: Memcached
         self.turnout: Turnout
 
     # -- setting up --------------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ class Demo:
         with Progress(
             TextColumn("{task.description:<34}"), BarColumn(), TimeElapsedColumn(), console=self.console
         ) as progress:
-            work = progress.add_task("starting servers", total=len(names) + 3)
+            work = progress.add_task("starting servers", total=len(names) + 4)
             for name in names:
                 progress.update(work, description=f"MariaDB {name}")
                 server = self.servers[name] = self.run.mariadb(name)
@@ -82,6 +83,9 @@ class Demo:
                 progress.advance(work)
             progress.update(work, description="MariaDB replica of main")
             self.replica = self.run.replica_of(self.servers["main"], "main-replica")
+            progress.advance(work)
+            progress.update(work, description="memcached")
+            self.memcached = self.run.memcached()
             progress.advance(work)
             progress.update(work, description="Turnout")
             self.turnout = self.run.turnout(self.rules())
@@ -107,6 +111,7 @@ class Demo:
         text = text.replace("127.0.0.1:3307", "127.0.0.1:@MYSQL_PORT@").replace(
             "127.0.0.1:9307", "127.0.0.1:@HTTP_PORT@"
         )
+        text = text.replace("127.0.0.1:11211", self.memcached.address)
         text = re.sub(r"127\.0\.0\.1:(33\d6)\b", lambda m: f"127.0.0.1:{ports[m[1]]}", text)
         return re.sub(r"^(  shard\d: \{primary: [\d.:]+)\}", r"\1, max_connections: 8}", text, flags=re.MULTILINE)
 
@@ -134,6 +139,7 @@ class Demo:
             ("Replicas", "reads go to a replica, and a session still sees its own writes", self.replicas),
             ("Vertical partitioning", "photos live on the cluster media", self.vertical),
             ("Horizontal partitioning", "customers and their orders are spread by customer", self.horizontal),
+            ("Caching", "customers by id come from memory, and are never staler than promised", self.caching),
             ("Everywhere", "countries has a full copy on every cluster", self.everywhere),
             ("Right or refused", "what cannot be shown to be right is refused, with a way out", self.refused),
             ("Pooling", "200 clients, a few server connections, nobody sees another's session", self.pooling),
@@ -215,6 +221,43 @@ class Demo:
         spread = {name: self._count(name, "customers") for name in ("shard0", "shard1")}
         self.console.print(f"  rows of customers by shard: {spread}", highlight=False)
         _expect(sum(spread.values()) == shop.CUSTOMERS and min(spread.values()) > shop.CUSTOMERS // 3, "an even spread")
+
+    def caching(self) -> None:
+        sql = "SELECT name FROM customers WHERE id = 42"
+        self.console.print(f"  [dim]EXPLAIN: cache = {self.explain(sql)['cache']}[/]", highlight=False)
+        shards = [self.servers[name] for name in ("shard0", "shard1")]
+        with self.connect() as connection, connection.cursor() as cursor:
+            deadline = time.monotonic() + 20
+            while True:  # the stream processes follow both shards' logs a moment after the start
+                before = sum(map(_selects, shards))
+                for _ in range(1000):
+                    cursor.execute(sql)
+                asked = sum(map(_selects, shards)) - before
+                if asked < 100:
+                    break
+                _expect(time.monotonic() < deadline, "reads are served from memory")
+                time.sleep(0.2)
+            self.console.print(
+                f"  [cyan]{sql}[/]   1,000 times: the shards were asked {asked} times [dim](health probes included)[/]",
+                highlight=False,
+            )
+            with self.connect() as other, other.cursor() as writer:
+                writer.execute("UPDATE customers SET name = 'Renamed' WHERE id = 42")
+            rows = self.sql(cursor, sql, "right after another session's UPDATE through Turnout")
+            _expect(rows == [("Renamed",)], "a write through Turnout shows at once")
+            for shard in shards:
+                shard.execute("UPDATE shop.customers SET name = 'Customer 42' WHERE id = 42")
+            began = time.monotonic()
+            while rows != [("Customer 42",)]:
+                cursor.execute(sql)
+                rows = list(cursor.fetchall())
+                _expect(time.monotonic() - began < 5, "a write past Turnout shows")
+            took_ms = (time.monotonic() - began) * 1000
+            self.console.print(
+                f"  a write past Turnout, on the shard itself, showed after {took_ms:.0f} ms "
+                "[dim](max_staleness: 500ms)[/]",
+                highlight=False,
+            )
 
     def everywhere(self) -> None:
         with self.connect() as connection, connection.cursor() as cursor:
