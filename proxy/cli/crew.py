@@ -59,9 +59,10 @@ class Child:
         self.state = "starting"
         self.failure = ""
         self.snapshot: wire.Snapshot | None = None
-        self.text = ""  # of the rules that it was started with
+        self.told: Orders | None = None  # what it has; None: it will be told the newest when it can be told anything
 
-    async def spawn(self, command: Sequence[str], orders: Orders, slots: int) -> None:
+    async def spawn(self, command: Sequence[str], slots: int) -> None:
+        orders = self.crew.orders
         ours, theirs = socket.socketpair()
         fds = [theirs.fileno()]
         argv = [*command, "--link-fd", str(theirs.fileno())]
@@ -83,7 +84,8 @@ class Child:
             raise
         finally:
             theirs.close()
-        self.text = orders.text
+        orders = self.crew.orders  # they may have changed meanwhile
+        self.told = orders
         self.link.send(wire.Start(orders.text, orders.path, self.slot, slots, orders.host, orders.port, orders.sources))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -146,6 +148,7 @@ class Crew:
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = asyncio.Event()
+        self._moved = asyncio.Event()  # a worker has other rules than before, or is gone
         self.all_ready = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ever_ready = False
@@ -179,13 +182,14 @@ class Crew:
         while not self._stopping.is_set():
             child = self._children[slot] = Child(self, slot)
             born = time.monotonic()
-            await child.spawn(self._command, self.orders, self.size)
+            await child.spawn(self._command, self.size)
             assert child.process is not None
             log.info("worker started", extra={"slot": slot, "pid": child.process.pid})
             code = await child.process.wait()
             child.link.close()
             lived = time.monotonic() - born
             self._children[slot] = None
+            self._moved.set()
             if self._stopping.is_set():
                 log.info("worker stopped", extra={"slot": slot, **exit_fields(code)})
                 return
@@ -227,7 +231,7 @@ class Crew:
     def on_ready(self, child: Child) -> None:
         self._ever_ready = True
         log.info("worker ready", extra={"slot": child.slot})
-        if child.text != self.orders.text:  # the rules changed while it was starting
+        if child.told is not self.orders:  # the rules changed while it was starting
             self.spawn_task(self._give_rules([child]), "give a new worker the newest rules")
         if all(one is not None and one.state == "ready" for one in self._children):
             self.all_ready.set()
@@ -316,8 +320,16 @@ class Crew:
         self.orders = replace(self.orders, text=text, path=path, sources=sources)
         return await self._give_rules(self._reachable())
 
+    async def settled(self) -> None:
+        """Wait until every worker that lives has the newest rules: those that were just starting get them when they are
+        ready, those that could not take them, or are draining, have to be gone."""
+        while any(child is not None and child.told not in (None, self.orders) for child in self._children):
+            self._moved.clear()
+            await self._moved.wait()
+
     async def _give_rules(self, children: list[Child]) -> list[str]:
-        text, path, sources = self.orders.text, self.orders.path, self.orders.sources
+        orders = self.orders
+        text, path, sources = orders.text, orders.path, orders.sources
         answers = await asyncio.gather(
             *(child.link.ask(lambda id: wire.Reload(id, text, path, sources), ANSWER_S) for child in children),
             return_exceptions=True,
@@ -325,6 +337,8 @@ class Crew:
         problems = []
         for child, answer in zip(children, answers, strict=True):
             if isinstance(answer, wire.Outcome) and not answer.problem:
+                child.told = orders
+                self._moved.set()
                 continue
             if isinstance(answer, LinkBroken):  # it died meanwhile: the next one starts with the new rules
                 continue

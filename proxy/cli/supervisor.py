@@ -237,7 +237,7 @@ class Supervisor:
             notify.reloading()
             await self.streams.stop_changed(rules, str(self.path))
             problems = await self.crew.reload(rules.text, str(self.path), self.streams.sources)
-            self.streams.start_new(rules, str(self.path))
+            self._spawn(self._follow(rules, self.crew.orders), "follow what the rules cache")
             self.rules = rules
             self.totals.max_shapes = rules.limits.shapes
             self._loaded = time.time()
@@ -257,6 +257,12 @@ class Supervisor:
             log.info("rules reloaded", extra={"why": why, "changes": len(changes), "rules": str(self.path)})
             notify.ready()
             return wire.Outcome(0, "", [*notes, *problems])
+
+    async def _follow(self, rules: Rules, orders: Orders) -> None:
+        """Start new stream processes once no worker is left that would mark its writes elsewhere."""
+        await self.crew.settled()
+        if self.crew.orders is orders:  # else there are newer ones, which are on their way
+            self.streams.start_new(rules, str(self.path))
 
     def _refused(self, why: str, problems: list[str]) -> wire.Outcome:
         self._reloads_failed += 1

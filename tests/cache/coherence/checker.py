@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.cache.coherence import writers as w
 from tests.cache.coherence.faults import HARMFUL, HARMLESS, Fault, Gate, World
-from tests.cache.coherence.ledger import Key
+from tests.cache.coherence.ledger import Key, now_ns
 from tests.cache.coherence.reader import Tally, read_on
 from tests.front.raw import AsyncClient
 from tests.servers import MariaDB, Memcached, Run, Turnout
@@ -54,6 +55,7 @@ class Report:
     hits_local: float
     hits_memcached: float
     refused: dict[str, float] = field(default_factory=dict)
+    timeline: list[str] = field(default_factory=list)  # the last faults before the end, with their times
     unexpected: dict[str, int] = field(default_factory=dict)  # reads that failed when nothing allowed them to
 
     def __str__(self) -> str:
@@ -69,6 +71,8 @@ class Report:
             f"of these unexpected: {_listed(self.unexpected)}",
             f"writes that failed: {_listed(self.write_failures)}",
         ]
+        if tally.violations:
+            lines += self.timeline
         return "\n".join([*lines, *(str(one) for one in tally.violations[:5])])
 
 
@@ -192,6 +196,7 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
 
     await _served(turnout, connect(turnout.port), keys())
     faults: dict[str, int] = {}
+    timeline: deque[str] = deque(maxlen=12)
     unexpected: dict[str, int] = {}
     harmful_until = [0.0]
     asks: list[w.Ask] = []
@@ -207,7 +212,7 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
         asks += (through, direct)
         tasks.append(asyncio.create_task(w.write_on(writer, through, direct, stop, setting.slower)))
     if setting.faults:
-        tasks.append(asyncio.create_task(_go_wrong(setting, world, faults, harmful_until, stop)))
+        tasks.append(asyncio.create_task(_go_wrong(setting, world, faults, timeline, harmful_until, stop)))
     if setting.beside is not None:
         tasks.append(asyncio.create_task(setting.beside(world, stop)))
     failed_before = dict[str, int]()
@@ -246,6 +251,7 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
         failures,
         faults,
         *counted,
+        list(timeline),
         unexpected,
     )
 
@@ -274,7 +280,12 @@ def _counted(turnout: Turnout) -> tuple[float, float, dict[str, float]]:
 
 
 async def _go_wrong(
-    setting: Setting, world: World, counts: dict[str, int], harmful_until: list[float], stop: asyncio.Event
+    setting: Setting,
+    world: World,
+    counts: dict[str, int],
+    timeline: deque[str],
+    harmful_until: list[float],
+    stop: asyncio.Event,
 ) -> None:
     """Every fault once, in any order, and then again."""
     chance = world.chance
@@ -287,8 +298,10 @@ async def _go_wrong(
                 return
             if fault in HARMFUL:
                 harmful_until[0] = float("inf")
+            timeline.append(f"{now_ns() / 1e9:.3f} {fault.__name__} begins")
             try:
                 await fault(world)
+                timeline.append(f"{now_ns() / 1e9:.3f} {fault.__name__} ends")
             finally:
                 if fault in HARMFUL:
                     harmful_until[0] = time.monotonic() + _QUIET_S

@@ -22,12 +22,14 @@ class Violation:
     required_by: str
     observed: Rows
     allowed: tuple[Rows | None, ...]
+    history: str  # the newest acknowledgements
 
     def __str__(self) -> str:
         return (
             f"{self.key}: {self.statement} answered {self.observed!r}; version {self.required} was {self.required_by} "
             f"before the read began, so that one of {self.allowed!r} was due "
-            f"({(self.answered_ns - self.began_ns) / 1e6:.1f} ms after the read began)"
+            f"({self.history}; the read began at {self.began_ns / 1e9:.3f} and was answered "
+            f"{(self.answered_ns - self.began_ns) / 1e6:.1f} ms later)"
         )
 
 
@@ -37,7 +39,7 @@ class Key:
     Whoever writes calls `issue` before the statement is sent and `ack` when it was acknowledged; one writer at a time.
     """
 
-    __slots__ = ("_direct", "_direct_floor", "_through", "contents", "name", "statement")
+    __slots__ = ("_acked", "_direct", "_direct_floor", "_through", "contents", "name", "statement")
 
     def __init__(self, name: str, statement: str, content: Rows) -> None:
         self.name = name
@@ -46,6 +48,7 @@ class Key:
         self._through = 0  # newest version acknowledged through the host's Turnout
         self._direct: deque[tuple[int, int]] = deque()  # (when, version) of those acknowledged past it
         self._direct_floor = 0
+        self._acked: deque[tuple[int, int, bool]] = deque(maxlen=4)
 
     def issue(self, content: Rows | None) -> int:
         """The version that is about to be written. None: it will be rolled back, and nobody may ever see it."""
@@ -53,6 +56,7 @@ class Key:
         return len(self.contents) - 1
 
     def ack(self, version: int, through: bool) -> None:
+        self._acked.append((now_ns(), version, through))
         if through:
             self._through = max(self._through, version)
         else:
@@ -74,5 +78,16 @@ class Key:
         by = "acknowledged through this host" if required == self._through else "acknowledged longer than allowed ago"
         allowed = tuple(self.contents[required:])
         return Violation(
-            self.name, self.statement, began_ns, now_ns(), required, by, observed, tuple(dict.fromkeys(allowed))
+            self.name,
+            self.statement,
+            began_ns,
+            now_ns(),
+            required,
+            by,
+            observed,
+            tuple(dict.fromkeys(allowed)),
+            "; ".join(
+                f"{version} acknowledged {'through' if through else 'past'} Turnout at {when / 1e9:.3f}"
+                for when, version, through in self._acked
+            ),
         )
