@@ -83,6 +83,7 @@ class Monitor:
             self._drop()
 
     def _drop(self) -> None:
+        self.server.health.position = None  # a server that comes back may have lost what it had
         if self._connection is not None:
             self._connection.abort(ServerFailed(f"{self.server.where}: probe ended"))
             self._connection = None

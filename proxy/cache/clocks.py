@@ -13,6 +13,9 @@ header (magic, workers, sources, slots) and for every *source*, a cluster whose 
     state[5]      incarnation that may be resumed; 0: none
     state[6..7]   fingerprint of the cache classes that the stream process collects keys for, 0: none; and since when
     state[64..]   ids of the last 64 files of the log, by file number modulo 64
+    state[192]    the one replication domain of the log (MariaDB), plus one; 0: there is none, or more than one
+    state[193]    how many of the following were ever written; then the last 64 of them, by number modulo 64:
+    state[194..]  position, sequence number of the transaction that ends there: for stamps of replicas' answers
     state[128..]  why the source is not followed, for people: length in bytes, UTF-8 text
 
 A *position* is `file number << 40 | offset in the file`.
@@ -62,6 +65,8 @@ _STATE_WORDS = 512
 _INCARNATION, _FLOOR, _APPLIED, _VISIBLE, _T0, _LAST, _FINGERPRINT, _SINCE = range(8)
 _IDS, _REASON = 64, 128
 _REASON_WORDS = 64
+_DOMAIN, _MARKED, _MARKERS = 192, 193, 194
+_MARKERS_KEPT = 64
 
 SETTLES_NS = 1_000_000  # after that long a store has been seen by all processors, and loads before it are over
 ORDERED = platform.machine() in ("x86_64", "AMD64")  # stores are seen in their order without any waiting
@@ -158,6 +163,23 @@ class SourceClock:
         if not incarnation or not visible or state[_INCARNATION] != incarnation:
             return None
         return Stamp(incarnation, log_id, position)
+
+    def stamp_of_replica(self, domain: int, sequence: int) -> Stamp | None:
+        """The stamp for an answer of a replica that has applied its primary's transactions up to this one (MariaDB's
+        `domain-server-sequence`) before the SELECT is sent: the newest known position that is not after it."""
+        state = self._state
+        incarnation = state[_INCARNATION]
+        if not incarnation or state[_DOMAIN] != domain + 1:
+            return None
+        newest = state[_MARKED]
+        for number in range(newest - 1, max(newest - _MARKERS_KEPT, 0) - 1, -1):
+            at = _MARKERS + number % _MARKERS_KEPT * 2
+            position = state[at]
+            if position and state[at + 1] <= sequence and state[at] == position:
+                log_id = state[_IDS + (position >> OFFSET_BITS) % _LOG_IDS]
+                known = state[_DOMAIN] == domain + 1 and state[_INCARNATION] == incarnation
+                return Stamp(incarnation, log_id, position) if known else None
+        return None
 
     def follows(self, fingerprint: int) -> bool:
         """Whether the stream process collects the keys of these classes (`proxy.stream.wanted.fingerprint`). A worker
@@ -268,6 +290,8 @@ class SourceClock:
         state[_SINCE] = 0
         for number in range(_LOG_IDS):
             state[_IDS + number] = 0
+        state[_DOMAIN] = 0
+        state[_MARKED] = 0
         state[_FLOOR] = floor
         state[_APPLIED] = floor
         # The old positions may be higher than the new ones, and would refuse for ever.
@@ -326,6 +350,21 @@ class SourceClock:
         """Everything up to `position` is in W."""
         if position > self._state[_APPLIED]:
             self._state[_APPLIED] = position
+
+    def one_domain(self, domain: int | None) -> None:
+        """The log's transactions are all of this replication domain, so that a replica which has applied one has
+        applied all before it; None: they are not, or it is not known."""
+        self._state[_DOMAIN] = 0 if domain is None else domain + 1
+
+    def mark_position(self, position: int, sequence: int) -> None:
+        """The transaction with this sequence number ends at `position`, which `apply` was called for. Both ascend."""
+        state = self._state
+        number = state[_MARKED]
+        at = _MARKERS + number % _MARKERS_KEPT * 2
+        for place, word in ((at, 0), (at + 1, sequence), (at, position), (_MARKED, number + 1)):
+            state[place] = word
+            if not ORDERED:
+                time.sleep(SETTLES_NS / 1e9)
 
     def see(self, position: int) -> None:
         """Everything up to `position` is visible on the primary."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection
-from proxy.back.server import Role
+from proxy.back.server import Role, Server
 from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
@@ -103,6 +103,7 @@ class Fill:
         "key",
         "parts",
         "remote_key",
+        "replica",
         "size",
         "slots",
         "stamp",
@@ -126,10 +127,26 @@ class Fill:
         self.slots = slots
         self.fingerprint = fingerprint  # of the definitions that `slots` follow from
         self.remote_key: tuple[bytes, ...] | None = None
+        self.replica = False  # the stamp is one for replicas' answers
         self.parts: list[bytes] | None = []  # None: too long to be kept
         self.size = 0
         self.flight: asyncio.Future[None] | None = None  # others wait for it
         self.follows: asyncio.Future[None] | None = None  # another session's that this one waits for
+
+    def may_come_from(self, replica: Server) -> bool:
+        """May a replica be asked? Then the stamp says how far it had come, which it was asked a moment ago: what it
+        answers is at least as new."""
+        if self.stamp is None:
+            return True
+        clock, position = self.caching.clocks.get(self.cluster), replica.health.position
+        if clock is None or position is None or len(position.domains) != 1:
+            return False
+        stamp = clock.stamp_of_replica(*position.domains[0])
+        if stamp is None or not clock.follows(self.fingerprint):
+            return False
+        self.stamp = stamp
+        self.replica = True
+        return True
 
     def add(self, data: bytes) -> None:
         """Some of the answer's bytes, as the client gets them."""
@@ -173,7 +190,7 @@ class Fill:
             return "warnings"
         if not scanner.columns or connection.aborted is not None:
             return "incomplete"
-        if connection.role is not Role.PRIMARY:
+        if connection.role is not Role.PRIMARY and self.stamp is not None and not self.replica:
             return "replica"
         return ""
 

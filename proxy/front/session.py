@@ -384,16 +384,10 @@ class Session:
         servers = self.environment.servers.get(cluster)
         if servers is None:
             return None
-        if (
-            entry.replica_ok
-            and self.fill is None
-            and servers.replicas
-            and not self.transaction.explicit
-            and self.autocommit
-        ):
+        if entry.replica_ok and servers.replicas and not self.transaction.explicit and self.autocommit:
             plan = entry.plan
             replica = servers.replica(plan.max_lag_s, self.gtids.get(cluster) if plan.own_writes else None)
-            if replica is not None:
+            if replica is not None and (self.fill is None or self.fill.may_come_from(replica)):
                 return replica
         if not servers.primary.usable:
             return None
@@ -773,7 +767,7 @@ class Session:
     def target(self, send: Send, entry: Entry, primary: bool) -> Server:
         """The server for a statement outside held connections. Raises ServerFailed when it is down."""
         servers = self.environment.cluster(send.cluster)
-        server = None if primary or self.fill is not None else self._server_for(entry, send.cluster)
+        server = None if primary else self._server_for(entry, send.cluster)
         server = server if server is not None else servers.primary
         server.check_up()
         return server
