@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from proxy.back.catalog import EMPTY
+from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.back.connection import ServerConnection
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import LOGIN_SETTINGS, Role, Server, State
+from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
@@ -63,9 +64,15 @@ class FakeTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def abort(self) -> None:
+        pass
 
-def make() -> tuple[Client, ServerConnection]:
-    rules = parse(RULES, Path("rules.yaml"), {})
+
+def make(
+    text: str = RULES, catalog: Catalog = EMPTY, caching: Caching | None = None
+) -> tuple[Client, ServerConnection]:
+    """A client that has logged in, and the one idle connection of its pool."""
+    rules = parse(text, Path("rules.yaml"), {})
     measures = Measures()
     server = Server(
         "main",
@@ -79,7 +86,8 @@ def make() -> tuple[Client, ServerConnection]:
         measures.server("main", "127.0.0.1:3306", "primary"),
     )
     server.health.state = State.UP
-    environment = Environment(rules, EMPTY, {"main": ClusterServers("main", server, ())}, measures, 1)
+    servers = {"main": ClusterServers("main", server, ())}
+    environment = Environment(rules, catalog, servers, measures, 1, caching)
     listener = Listener(rules, environment, 0, measures)
     client = Client(listener)
     client.connection_made(FakeTransport())

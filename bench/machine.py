@@ -22,6 +22,7 @@ def describe() -> list[tuple[str, str]]:
         ("System", f"Linux {platform.release()}, {platform.freedesktop_os_release().get('PRETTY_NAME', 'unknown')}"),
         ("MariaDB", _version(["mariadbd", "--version"], r"Ver (\S+)")),
         ("HAProxy", _version(["haproxy", "-v"], r"version (\S+)") + ", 1 thread, TCP mode"),
+        ("memcached", _version(["memcached", "--version"], r"memcached (\S+)")),
         ("sysbench", _version(["sysbench", "--version"], r"sysbench (\S+)")),
         (
             "Python",

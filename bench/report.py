@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench import cache_report
+from bench.cached import CacheSample
 from bench.samples import Sample, Spread, ratios
+from bench.tables import Budget, budget, number, scaled, spread, table
 from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT
 
 POINT_SELECT = "oltp_point_select"
@@ -32,16 +35,8 @@ class Results:
     result_bytes: int = 0
     slow_bytes: Mapping[str, Spread] = field(default_factory=dict)  # by target
     miss_us: Mapping[str, Spread] = field(default_factory=dict)  # by statement
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """`met` is None when this run did not measure it."""
-
-    what: str
-    limit: str
-    found: str
-    met: bool | None
+    cache_settings: str = ""
+    cache_samples: Sequence[CacheSample] = ()
 
 
 def budgets(results: Results) -> list[Budget]:
@@ -50,11 +45,6 @@ def budgets(results: Results) -> list[Budget]:
     def ratio(target: str, what: str) -> Spread | None:
         return ratios(results.samples, target, HAPROXY, POINT_SELECT, BUDGET_CLIENTS, what)
 
-    def row(what: str, limit: str, spread: Spread | None, unit: str, met: bool) -> Budget:
-        if spread is None:
-            return Budget(what, limit, "not measured", None)
-        return Budget(what, limit, f"{_spread(spread)}{unit}", met)
-
     found = []
     for target in (TURNOUT, SHARDED):
         if target == SHARDED and not any(sample.target == SHARDED for sample in results.samples):
@@ -62,14 +52,14 @@ def budgets(results: Results) -> list[Budget]:
         cpu, speed = ratio(target, "proxy_us"), ratio(target, "queries_per_s")
         name = "" if target == TURNOUT else " of a sharded table"
         found += [
-            row(
+            budget(
                 f"CPU of the proxy per routed point select{name}, {BUDGET_CLIENTS} clients",
                 "<= 1.5 x HAProxy",
                 cpu,
                 " x",
                 cpu is not None and cpu.median <= 1.5,
             ),
-            row(
+            budget(
                 f"throughput of routed point selects{name}, {BUDGET_CLIENTS} clients",
                 ">= 0.85 x HAProxy",
                 speed,
@@ -80,48 +70,30 @@ def budgets(results: Results) -> list[Budget]:
     misses: dict[str, Spread | None] = {**results.miss_us} or {"": None}
     for statement, miss in misses.items():
         found.append(
-            row(
+            budget(
                 f"a plan-cache miss{statement and f', {statement}'}",
                 "<= 1 ms",
-                miss and _scaled(miss, 1000),
+                miss and scaled(miss, 1000),
                 " ms",
                 miss is not None and miss.median <= 1000,
             )
         )
     idle, slow = results.idle_bytes.get(TURNOUT), results.slow_bytes.get(TURNOUT)
     found += [
-        row(
-            "an idle client", "<= 24 KB", idle and _scaled(idle, KB), " KB", idle is not None and idle.median <= 24 * KB
+        budget(
+            "an idle client", "<= 24 KB", idle and scaled(idle, KB), " KB", idle is not None and idle.median <= 24 * KB
         ),
-        row(
+        budget(
             f"a result of {results.result_bytes / 1e9:.2g} GB to a slow reader",
             "<= 32 MB more memory",
-            slow and _scaled(slow, MB),
+            slow and scaled(slow, MB),
             " MB",
             slow is not None and slow.median <= 32 * MB,
         ),
     ]
+    if results.cache_samples:
+        found += cache_report.budgets(results.cache_samples)
     return found
-
-
-def _scaled(spread: Spread, unit: float) -> Spread:
-    return Spread(spread.median / unit, spread.low / unit, spread.high / unit, spread.count)
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _spread(spread: Spread) -> str:
-    if spread.count == 1:
-        return _number(spread.median)
-    return f"{_number(spread.median)} ({_number(spread.low)}–{_number(spread.high)})"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def _loads(samples: Sequence[Sample]) -> list[tuple[str, int]]:
@@ -147,14 +119,14 @@ def _sysbench_rows(samples: Sequence[Sample]) -> list[list[str]]:
                     workload,
                     str(clients),
                     target,
-                    _spread(Spread.of(s.queries_per_s for s in of_target)),
+                    spread(Spread.of(s.queries_per_s for s in of_target)),
                     against("queries_per_s"),
-                    _number(Spread.of(s.p95_ms for s in of_target).median),
-                    _spread(Spread.of(s.proxy_us for s in of_target)) if proxied else "",
-                    _number(Spread.of(s.proxy_user_us for s in of_target).median) if proxied else "",
-                    _number(Spread.of(s.proxy_system_us for s in of_target).median) if proxied else "",
+                    number(Spread.of(s.p95_ms for s in of_target).median),
+                    spread(Spread.of(s.proxy_us for s in of_target)) if proxied else "",
+                    number(Spread.of(s.proxy_user_us for s in of_target).median) if proxied else "",
+                    number(Spread.of(s.proxy_system_us for s in of_target).median) if proxied else "",
                     against("proxy_us") if proxied else "",
-                    _number(Spread.of(s.server_us for s in of_target).median),
+                    number(Spread.of(s.server_us for s in of_target).median),
                     str(sum(s.errors for s in of_target)),
                 ]
             )
@@ -168,13 +140,13 @@ def markdown(results: Results) -> str:
         "",
         "Written by `make bench`. " + results.settings,
         "",
-        *_table(["", ""], [list(pair) for pair in results.machine]),
+        *table(["", ""], [list(pair) for pair in results.machine]),
         "",
         "## Budgets",
         "",
         "Medians, with the lowest and the highest in parentheses. Ratios are taken within each round.",
         "",
-        *_table(["what", "budget", "measured", ""], [[b.what, b.limit, b.found, met[b.met]] for b in budgets(results)]),
+        *table(["what", "budget", "measured", ""], [[b.what, b.limit, b.found, met[b.met]] for b in budgets(results)]),
     ]
     if results.samples:
         lines += [
@@ -183,7 +155,7 @@ def markdown(results: Results) -> str:
             "",
             *SYSBENCH_NOTE,
             "",
-            *_table(
+            *table(
                 [
                     "script",
                     "clients",
@@ -203,16 +175,16 @@ def markdown(results: Results) -> str:
         ]
     if results.idle_bytes or results.slow_bytes:
         rows = [
-            [f"each of {results.idle_clients:,} idle clients", target, f"{_spread(_scaled(spread, KB))} KB"]
-            for target, spread in results.idle_bytes.items()
+            [f"each of {results.idle_clients:,} idle clients", target, f"{spread(scaled(found, KB))} KB"]
+            for target, found in results.idle_bytes.items()
         ]
         rows += [
             [
                 f"peak with {results.result_bytes / 1e9:.2g} GB to a slow reader",
                 target,
-                f"{_spread(_scaled(spread, MB))} MB",
+                f"{spread(scaled(found, MB))} MB",
             ]
-            for target, spread in results.slow_bytes.items()
+            for target, found in results.slow_bytes.items()
         ]
         lines += [
             "",
@@ -220,6 +192,9 @@ def markdown(results: Results) -> str:
             "",
             *MEMORY_NOTE,
             "",
-            *_table(["what", "through", "more memory"], rows),
+            *table(["what", "through", "more memory"], rows),
         ]
+    if results.cache_samples:
+        lines += ["", *cache_report.section(results.cache_settings, results.cache_samples)]
+    # The stream's section goes here.
     return "\n".join(lines) + "\n"

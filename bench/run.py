@@ -1,7 +1,8 @@
 """`make bench`: measures MariaDB directly, through HAProxy and through Turnout side by side, and writes the results.
 
-A full run takes some 20 minutes and writes `bench/RESULTS.md`; `--quick` takes about one and writes
-`bench/out/quick.md`. Nothing is asserted: a machine under other load gives other figures.
+A full run takes some 30 minutes and writes `bench/RESULTS.md`; `--quick` takes about one and a half and writes
+`bench/out/quick.md`; a run of some `--parts` only writes `bench/out/parts.md`. No figure is asserted: a machine under
+other load gives others.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from bench import machine, memory, miss, report, throughput
+from bench import cached, cached_topology, machine, memory, miss, report, throughput
 from bench.report import Results
 from bench.samples import Spread
 from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT, Topology, build
 from tests.servers import Run
 
 HERE = Path(__file__).resolve().parent
+PARTS = ("routing", "cache")
 SLUGS = {"direct": DIRECT, "haproxy": HAPROXY, "turnout": TURNOUT, "sharded": SHARDED}
 
 
@@ -32,26 +34,39 @@ class Size:
     idle_clients: int
     result_bytes: int
     misses: int
+    cache: cached.CacheSize
 
 
-FULL = Size(rounds=5, seconds=4, clients=(1, 8, 64), idle_clients=2000, result_bytes=10**9, misses=400)
-QUICK = Size(rounds=2, seconds=1, clients=(8,), idle_clients=300, result_bytes=10**8, misses=100)
+FULL = Size(
+    rounds=5, seconds=4, clients=(1, 8, 64), idle_clients=2000, result_bytes=10**9, misses=400, cache=cached.FULL
+)
+QUICK = Size(rounds=2, seconds=1, clients=(8,), idle_clients=300, result_bytes=10**8, misses=100, cache=cached.QUICK)
 
 
 def main() -> None:
     arguments = _parser().parse_args()
     size = QUICK if arguments.quick else FULL
-    size = dataclasses.replace(size, rounds=arguments.rounds or size.rounds, seconds=arguments.seconds or size.seconds)
-    output = arguments.output or (HERE / "out" / "quick.md" if arguments.quick else HERE / "RESULTS.md")
+    if arguments.rounds or arguments.seconds:
+        changes = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+        given = {name: value for name, value in changes.items() if value}
+        size = dataclasses.replace(size, **given, cache=dataclasses.replace(size.cache, **given))
+    output = arguments.output or _output(arguments.quick, set(arguments.parts) == set(PARTS))
     _allow_many_files()
-    with Run() as run:
-        topology = build(run, [SLUGS[name] for name in arguments.targets])
-        results = _measure(topology, size)
+    results = Results(machine.describe(), "", [])
+    if "routing" in arguments.parts:
+        with Run() as run:
+            topology = build(run, [SLUGS[name] for name in arguments.targets])
+            results = _measure(topology, size)
+    if "cache" in arguments.parts:
+        settings, samples = _measure_cache(size.cache)
+        results = dataclasses.replace(results, cache_settings=settings, cache_samples=samples)
+    # The stream's part goes here: its figures into `results`, its section into `report`.
     output.parent.mkdir(exist_ok=True)
     output.write_text(report.markdown(results))
     raw = HERE / "out" / "samples.json"
     raw.parent.mkdir(exist_ok=True)
-    raw.write_text(json.dumps([dataclasses.asdict(sample) for sample in results.samples], indent=1))
+    every = [*results.samples, *results.cache_samples]
+    raw.write_text(json.dumps([dataclasses.asdict(sample) for sample in every], indent=1))
     for budget in report.budgets(results):
         _say(f"{budget.what}: {budget.found} (budget {budget.limit})")
     _say(f"written: {output}")
@@ -59,7 +74,8 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench.run", description="Measures Turnout beside HAProxy and MariaDB.")
-    parser.add_argument("--quick", action="store_true", help="about a minute instead of twenty")
+    parser.add_argument("--quick", action="store_true", help="about a minute and a half instead of thirty")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, help="interleaved rounds")
     parser.add_argument("--seconds", type=int, help="length of one sysbench run")
     parser.add_argument(
@@ -101,6 +117,26 @@ def _measure(topology: Topology, size: Size) -> Results:
         slow_bytes=slow,
         miss_us=misses,
     )
+
+
+def _output(quick: bool, everything: bool) -> Path:
+    if quick or not everything:
+        return HERE / "out" / ("quick.md" if quick else "parts.md")
+    return HERE / "RESULTS.md"
+
+
+def _measure_cache(size: cached.CacheSize) -> tuple[str, list[cached.CacheSample]]:
+    """(how it was measured, what was)."""
+    started = time.monotonic()
+    with Run() as run:
+        topology = cached_topology.build(run, size.targets, size.local_keys, size.remote_keys)
+        samples = cached.measure(topology, size, _say)
+    settings = (
+        f"{size.rounds} interleaved rounds of {size.seconds} s. {size.local_keys:,} keys, which fit into a worker's"
+        f" memory; `many keys` are {size.remote_keys:,}, and {cached_topology.LEAST_LOCAL} of memory. One run,"
+        f" {(time.monotonic() - started) / 60:.0f} minutes."
+    )
+    return settings, samples
 
 
 def _allow_many_files() -> None:

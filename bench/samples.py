@@ -46,16 +46,19 @@ class Spread:
         return Spread(statistics.median(found), min(found), max(found), len(found))
 
 
-def ratios(samples: Sequence[Sample], target: str, base: str, workload: str, clients: int, what: str) -> Spread | None:
-    """`what` of `target` over that of `base`, round by round, so that a slow round slows both; None if unmeasured."""
+def ratios(
+    samples: Sequence[Sample], target: str, base: str, workload: str, clients: int, what: str, base_what: str = ""
+) -> Spread | None:
+    """`what` of `target` over that of `base` (or its `base_what`), round by round, so that a slow round slows both.
+    None: unmeasured."""
 
-    def by_round(name: str) -> dict[int, float]:
+    def by_round(name: str, attribute: str) -> dict[int, float]:
         return {
-            sample.round: float(getattr(sample, what))
+            sample.round: float(getattr(sample, attribute))
             for sample in samples
             if (sample.target, sample.workload, sample.clients) == (name, workload, clients)
         }
 
-    above, below = by_round(target), by_round(base)
+    above, below = by_round(target, what), by_round(base, base_what or what)
     found = [above[number] / below[number] for number in above if below.get(number)]
     return Spread.of(found) if found else None

@@ -18,19 +18,24 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A sysbench script; `prepared` uses server-side prepared statements."""
+    """A sysbench script; `prepared` uses server-side prepared statements. `options` are the script's own."""
 
     script: str
     prepared: bool = False
+    options: tuple[str, ...] = ()
+    label: str = ""
 
     @property
     def name(self) -> str:
+        if self.label:
+            return self.label
         return f"{self.script} (prepared)" if self.prepared else self.script
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     queries: int  # statements, BEGIN and COMMIT included
+    reads: int  # SELECTs
     queries_per_s: float
     errors: int  # ignored ones: deadlocks, lock wait timeouts
     p95_ms: float
@@ -56,12 +61,14 @@ def arguments(port: int, account: Account, workload: Workload, clients: int, sec
         f"--time={seconds}",
         f"--db-ps-mode={'auto' if workload.prepared else 'disable'}",
         "--rand-type=uniform",
+        *workload.options,
     ]
 
 
-def prepare(port: int, account: Account) -> None:
+def prepare(port: int, account: Account, rows: int = TABLE_ROWS) -> None:
     """Makes and fills the table `sbtest1`."""
-    _run([*arguments(port, account, Workload("oltp_point_select"), 1, 0), "prepare"], 300)
+    workload = Workload("oltp_point_select", options=(f"--table-size={rows}",))
+    _run([*arguments(port, account, workload, 1, 0), "prepare"], 300)
 
 
 def run(port: int, account: Account, workload: Workload, clients: int, seconds: int) -> Report:
@@ -87,6 +94,7 @@ def parse(output: str) -> Report:
     queries = find(r"\n    queries: +(\d+) +\(([\d.]+) per sec\.\)")
     return Report(
         queries=int(queries[1]),
+        reads=int(find(r"\n        read: +(\d+)")[1]),
         queries_per_s=float(queries[2]),
         errors=int(find(r"\n    ignored errors: +(\d+)")[1]),
         p95_ms=float(find(r"\n +95th percentile: +([\d.]+)")[1]),

@@ -1,0 +1,208 @@
+"""What the Python code of one cached read costs, without the kernel: fake transports, real clocks, one key class.
+
+    python -m bench.hit_path [--profile hit|miss]
+
+Prints nanoseconds: of whole statements (answered from memory; asked of a server and kept; asked of a server by rules
+without a cache), and of the steps of a hit and of a fill. Each figure is the best of many rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import itertools
+import os
+import pstats
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench import fast_path
+from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
+from proxy.back.connection import ServerConnection
+from proxy.cache.clocks import Clocks, SourceClock
+from proxy.cache.store import Store
+from proxy.cache.value import CachedValue
+from proxy.front import caching
+from proxy.front.caching import Caching
+from proxy.front.client import Client
+from proxy.front.values import TextValues
+from proxy.rules.loader import parse
+from proxy.wire.frames import encode
+from proxy.wire.resultset import encode_resultset, text_column
+
+RULES = fast_path.RULES.replace("{home: main}", "{home: main, tables: {sbtest1: {cache: {by: [id]}}}}")
+CATALOG = Catalog(
+    {
+        ("main", "sbtest", "sbtest1"): TableSchema(
+            "sbtest",
+            "sbtest1",
+            (Column("id", "int"), Column("c", "char", charset="utf8mb4", collation="utf8mb4_general_ci")),
+            primary_key=("id",),
+            engine="InnoDB",
+        )
+    },
+    1,
+)
+ANSWER = encode_resultset([text_column("c")], [[b"x" * 119]])
+ROUNDS = 15
+CALLS = 10_000
+
+
+def followed_clock() -> SourceClock:
+    """A source whose binary log is known up to a moment that is always now: T0 is far in the future."""
+    clocks = Clocks.create(1, sources=1)
+    os.close(clocks.fd)
+    clock = clocks.source(0, 0)
+    clock.begin(1, 4)
+    clock.name_log(0, 1)
+    clock.apply(200)
+    clock.see(200)
+    clock.cover(time.perf_counter_ns() + 10**15)
+    return clock
+
+
+def make() -> tuple[Client, ServerConnection, Caching]:
+    rules = parse(RULES, Path("rules.yaml"), {})
+    shared = Caching(Store(rules.cache.local_bytes), rules.cache)
+    shared.apply(rules.cache, {"main": followed_clock()}, {})
+    client, connection = fast_path.make(RULES, CATALOG, shared)
+    return client, connection, shared
+
+
+def packet(key: int) -> bytes:
+    return encode(b"\x03SELECT c FROM sbtest1 WHERE id=%d" % key, 0)
+
+
+def best_ns(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Nanoseconds of CPU a call, by name; rounds are interleaved, and the best of them counts: what it costs when
+    nobody else has the processor."""
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            repeat = itertools.repeat(None, CALLS)
+            began = time.process_time_ns()
+            for _ in repeat:
+                call()
+            best[name] = min(best[name], (time.process_time_ns() - began) / CALLS)
+    return best
+
+
+def whole_statements() -> dict[str, Callable[[], object]]:
+    """By name: what carries out the next statement."""
+    warm, _, shared = make()
+    for key in range(5000, 5100):
+        _keep(shared, warm, key)
+    cold, server, emptied = make()
+    plain, plain_server = fast_path.make(fast_path.RULES, EMPTY)
+    few = [packet(key) for key in range(5000, 5100)]
+    return {
+        "a hit": partial(next, _statements(warm, None, few)),
+        "a miss whose answer is kept": partial(next, _new_statements(cold, server, emptied)),
+        "the same without a cache": partial(next, _statements(plain, plain_server, few)),
+    }
+
+
+def _statements(client: Client, server: ServerConnection | None, packets: Sequence[bytes]) -> Iterator[None]:
+    """Each `next` is one statement, and its server's answer where it is asked."""
+    for data in itertools.cycle(packets):
+        client.data_received(data)
+        if server is not None:
+            server.data_received(ANSWER)
+        yield
+
+
+def _new_statements(client: Client, server: ServerConnection, shared: Caching) -> Iterator[None]:
+    """The same with no statement that is in the cache. It is emptied as it would be: the older half at once."""
+    packets = [packet(key) for key in range(100_000, 100_000 + 2 * CALLS)]
+    for _ in itertools.count():
+        for data in packets:
+            client.data_received(data)
+            server.data_received(ANSWER)
+            yield
+        shared.store.local.clear()
+
+
+def _keep(shared: Caching, client: Client, key: int) -> None:
+    """Put the answer to `packet(key)` where its session looks for it."""
+    session = client.session
+    assert session is not None
+    shape, literals = session.lexer.shape(packet(key)[5:])
+    entry = session.plans.get(shape) or session.environment.miss(session.plans, shape, literals)
+    assert entry.cached is not None
+    slots = entry.cached.slots(TextValues(literals, session.lexer))
+    assert slots is not None
+    local_key = (entry.cache_shape, session.cache_identity(), "main", tuple(literals))
+    shared.store.keep(local_key, CachedValue.of(shared.clocks["main"].stamp(), slots, ANSWER, 1, 0))
+
+
+def steps() -> dict[str, Callable[[], object]]:
+    """By name: the parts of a hit in their order, then those of a fill."""
+    client, _, shared = make()
+    _keep(shared, client, 5000)
+    session = client.session
+    assert session is not None
+    sql = packet(5000)[5:]
+    shape, literals = session.lexer.shape(sql)
+    entry = session.plans[shape]
+    cached = entry.cached
+    assert cached is not None
+    fixed = tuple(literals)
+    key = (entry.cache_shape, session.cache_identity(), "main", fixed)
+    value = shared.store.peek(key)
+    assert value is not None
+    clock = shared.clocks["main"]
+    values = TextValues(literals, session.lexer)
+    now = time.perf_counter_ns()
+    stamp = clock.stamp()
+    session.running = entry
+
+    def answer() -> None:
+        session.running = entry
+        session.answer_cached(value)
+
+    return {
+        "hit: shape of the text": partial(session.lexer.shape, sql),
+        "hit: plan look-up": partial(session.plans.get, shape),
+        "hit: key look-up": partial(shared.store.peek, key),
+        "hit: SourceClock.fresh": partial(clock.fresh, value.incarnation, value.position, value.slots, now, 10**9),
+        "hit: judge": partial(caching.judge, shared, entry, "main", value, now),
+        "hit: stats.record": partial(entry.stats.record, 20_000, 0, 1, 200, False),
+        "hit: answer_cached": answer,
+        "hit: Session.query": partial(session.query, packet(5000)[4:], packet(5000)),
+        "fill: slots": partial(cached.slots, values),
+        "fill: stamp": clock.stamp,
+        "fill: CachedValue.of": partial(CachedValue.of, stamp, value.slots, ANSWER, 1, now),
+        "fill: store.keep": partial(shared.store.keep, key, value),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.hit_path", description="Nanoseconds of a cached read's Python code.")
+    parser.add_argument("--profile", choices=["hit", "miss"], help="show where one kind of statement spends its time")
+    asyncio.run(_run(parser.parse_args().profile))
+
+
+async def _run(profile: str | None) -> None:
+    gc.freeze()
+    statements = whole_statements()
+    if profile is not None:
+        call = statements["a hit" if profile == "hit" else "a miss whose answer is kept"]
+        profiler = cProfile.Profile()
+        profiler.enable()
+        for _ in range(10 * CALLS):
+            call()
+        profiler.disable()
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+        return
+    found = best_ns({"": lambda: None, **statements, **steps()})
+    empty = found.pop("")
+    for name, ns in found.items():
+        print(f"{ns - empty:7.0f} ns  {name}")
+
+
+if __name__ == "__main__":
+    main()
