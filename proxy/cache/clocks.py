@@ -51,7 +51,7 @@ import platform
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.back.tags import SLOTS
 
@@ -82,8 +82,7 @@ def new_incarnation() -> int:
     return secrets.randbits(63) | 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What a fill takes before its SELECT is sent: a position that was visible on the primary."""
 
     incarnation: int

@@ -24,7 +24,7 @@ RemoteKey = tuple[bytes, ...]
 class CachedValue:
     """One answer. `slots` are those of its tags; `response` is the framed result set, sequence ids from 1."""
 
-    __slots__ = ("created_ns", "incarnation", "log_id", "position", "response", "rows", "slots")
+    __slots__ = ("created_ns", "incarnation", "log_id", "position", "response", "rows", "size_bytes", "slots")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class CachedValue:
         self.response = response
         self.rows = rows
         self.created_ns = created_ns  # monotonic, of this host: for classes with `ttl`
+        self.size_bytes = len(response) + 36 * len(slots) + _OVERHEAD_BYTES  # memory that it takes, roughly
 
     @classmethod
     def of(
@@ -52,11 +53,6 @@ class CachedValue:
         if stamp is None:
             return cls(0, 0, 0, slots, response, rows, created_ns)
         return cls(stamp.incarnation, stamp.log_id, stamp.position, slots, response, rows, created_ns)
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that it takes, roughly."""
-        return len(self.response) + 36 * len(self.slots) + _OVERHEAD_BYTES
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -71,7 +71,7 @@ class Caching:
         self.max_staleness_ns = 0
         self.max_value_bytes = 0
         self.identities = Identities()
-        self.flights: dict[LocalKey, asyncio.Future[None]] = {}
+        self.flights: dict[LocalKey, Fill] = {}  # the answers on their way, for others who want the same
 
     def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
         self.rules = rules
@@ -101,6 +101,7 @@ class Fill:
         "flight",
         "follows",
         "key",
+        "leads",
         "parts",
         "remote_key",
         "replica",
@@ -130,6 +131,7 @@ class Fill:
         self.replica = False  # the stamp is one for replicas' answers
         self.parts: list[bytes] | None = []  # None: too long to be kept
         self.size = 0
+        self.leads = False  # it is in `flights`
         self.flight: asyncio.Future[None] | None = None  # others wait for it
         self.follows: asyncio.Future[None] | None = None  # another session's that this one waits for
 
@@ -175,12 +177,18 @@ class Fill:
 
     def landed(self) -> None:
         """Whatever became of it: nobody needs to wait for it any longer."""
-        flight = self.flight
-        if flight is not None:
-            self.flight = None
+        if self.leads:
+            self.leads = False
             self.caching.flights.pop(self.key, None)
-            if not flight.done():
+            flight, self.flight = self.flight, None
+            if flight is not None and not flight.done():
                 flight.set_result(None)
+
+    def landing(self) -> asyncio.Future[None]:
+        """Done when this one, which leads, has landed."""
+        if self.flight is None:
+            self.flight = asyncio.get_running_loop().create_future()
+        return self.flight
 
     def _unfit(self, connection: ServerConnection) -> str:
         scanner = connection.scanner
@@ -242,9 +250,10 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots, fingerprint)
     flight = caching.flights.get(key)
     if flight is not None:
-        fill.follows = flight
+        fill.follows = flight.landing()
         return Served.WAIT
-    fill.flight = caching.flights[key] = asyncio.get_running_loop().create_future()
+    fill.leads = True
+    caching.flights[key] = fill
     if caching.store.remote is not None:
         fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
         return Served.WAIT

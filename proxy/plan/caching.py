@@ -65,6 +65,9 @@ class ClassRead:
     always: tuple[int, ...]  # the slots of the cluster and of the table
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
+        if len(self.values) == 1 and len(self.values[0]) == 1:  # what most reads are; the rest would do it, too
+            text = form_text(self.forms[0], value_of(self.values[0][0]))
+            return None if text is None else (*self.always, key_slot(self.seed, (text,)))
         texts = []
         for form, values in zip(self.forms, self.values):
             found = [form_text(form, value_of(value)) for value in values]
