@@ -68,7 +68,7 @@ def followed_clock() -> SourceClock:
 def make() -> tuple[Client, ServerConnection, Caching]:
     rules = parse(RULES, Path("rules.yaml"), {})
     shared = Caching(Store(rules.cache.local_bytes), rules.cache)
-    shared.apply(rules.cache, {"main": followed_clock()}, {})
+    shared.apply(rules.cache, {"main": followed_clock()})
     client, connection = fast_path.make(RULES, CATALOG, shared)
     return client, connection, shared
 

@@ -1,9 +1,8 @@
 """Values in memcached: shared between workers and hosts, never trusted to be there, quick, or right.
 
-aiomcache speaks the protocol. Three of its habits are dealt with here: a cancelled request gives its connection back
-with the reply still to come, so requests are never cancelled (a late one loses its connection instead); a connection
-that ends in the middle of a reply makes it read empty lines for ever, so the reader raises there; and a request that
-waits for a connection waits for ever when all of them break, so no more requests are made than there are connections.
+A worker has one connection to each server, and sends requests without waiting for the replies to earlier ones. A
+request is never taken back: whoever does not want its reply any longer does not look at it. When the oldest one is
+late, the connection goes, and all requests on it fail.
 
 A server that fails or is late is left alone for a while, twice as long each time: it costs hits and nothing else.
 """
@@ -16,26 +15,21 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import cast
 
-import aiomcache
-from aiomcache.pool import Connection, MemcachePool
-
+from proxy.cache.replies import MalformedReply, Outcome, Reply, ReplyReader, get_request, set_request
 from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item, item_name
 from proxy.rules.model import Address
 
 log = logging.getLogger("turnout.cache")
 
-CONNECTIONS = 4  # to each server, per worker
-GET_TIMEOUT_S = 0.05
-SET_TIMEOUT_S = 0.5
+TIMEOUT_S = 0.05
 CONNECT_TIMEOUT_S = 0.5
 EXPIRES_S = 3600  # items do not live longer, whether asked for or not
 MAX_ITEM_BYTES = (1 << 20) - 4096  # memcached's default limit, less what it keeps beside a value
-MAX_QUEUED = 1000  # values waiting to be sent to a server
+MAX_GETS = 1000  # under way to one server
+MAX_UNSENT_BYTES = 4 << 20  # waiting to be taken by a server
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-
-T = TypeVar("T")
 
 
 class RemoteCounters:
@@ -83,11 +77,11 @@ class Memcached:
             self.counters.too_long += 1
             return
         name = item_name(key)
-        self._node(name).set_later(name, data)
+        self._node(name).set(name, data)
 
     async def close(self) -> None:
         for node in self._nodes:
-            await node.close()
+            node.close()
 
     def _node(self, name: bytes) -> _Node:
         """Rendezvous hashing: a server that is added or removed moves only the keys that it gets or had."""
@@ -96,43 +90,147 @@ class Memcached:
         return max(self._nodes, key=lambda node: hashlib.blake2b(name, key=node.name, digest_size=8).digest())
 
 
-class _Reader(asyncio.StreamReader):
-    """A reader that tells the end of a connection from an empty line."""
-
-    async def readline(self) -> bytes:
-        line = await super().readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionResetError("memcached closed the connection in the middle of a reply")
-        return line
+_Waiting = tuple[asyncio.Future[bytes | None] | None, float]  # whose reply (None: a set's), until when
 
 
-class _Pool(MemcachePool):
-    """aiomcache's pool with our reader, Unix sockets, and connections that can be dropped while in use."""
+class _Link(asyncio.Protocol):
+    """One connection. `failed` is called at most once, with what went wrong: not when the server ends an idle one."""
 
-    def __init__(self, address: Address) -> None:
-        super().__init__(address.host, address.port, minsize=CONNECTIONS, maxsize=CONNECTIONS)
-        self._address = address
+    def __init__(self, counters: RemoteCounters, worked: Callable[[], None], failed: Callable[[str], None]) -> None:
+        self._counters = counters
+        self._worked = worked
+        self._failed = failed
+        self._transport: asyncio.Transport | None = None
+        self._replies = ReplyReader()
+        self._waiting: deque[_Waiting] = deque()
+        self._overdue: _Waiting | None = None
+        self._unsent: list[bytes] = []  # before there is a connection, and within one turn of the event loop
+        self._unsent_bytes = 0
+        self._gets = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed = False
 
-    async def _create_new_conn(self) -> Connection | None:
-        if self.size() >= self._maxsize:
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def get(self, name: bytes) -> asyncio.Future[bytes | None] | None:
+        """None: there are too many already."""
+        if self._gets >= MAX_GETS:
             return None
-        loop = asyncio.get_running_loop()
-        reader = _Reader(limit=1 << 16, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        address = self._address
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            if address.path:
-                transport, _ = await loop.create_unix_connection(lambda: protocol, address.path)
-            else:
-                transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port)
-        return Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        future: asyncio.Future[bytes | None] = self._loop.create_future()
+        self._gets += 1
+        self._request(get_request(name), future)
+        return future
 
-    def drop_all(self) -> None:
-        """End every connection at once: requests under way fail."""
-        for connection in list(self._in_use):
-            connection.writer.transport.abort()
-        while not self._pool.empty():
-            self._pool.get_nowait().writer.transport.abort()
+    def set(self, name: bytes, data: bytes) -> bool:
+        """False: the server has too much to take already."""
+        waiting = self._unsent_bytes
+        if self._transport is not None:
+            waiting += self._transport.get_write_buffer_size()
+        if waiting + len(data) > MAX_UNSENT_BYTES:
+            return False
+        self._request(set_request(name, data, EXPIRES_S), None)
+        return True
+
+    def _request(self, data: bytes, future: asyncio.Future[bytes | None] | None) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(TIMEOUT_S, self._check)
+        self._waiting.append((future, self._loop.time() + TIMEOUT_S))
+        if not self._unsent and self._transport is not None:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+
+    def _flush(self) -> None:
+        if self._transport is not None and not self.closed and self._unsent:
+            self._transport.write(b"".join(self._unsent))
+            self._unsent.clear()
+            self._unsent_bytes = 0
+
+    def _check(self) -> None:
+        """Is the oldest request late? If so, the event loop gets to read once more: it may be what was late."""
+        self._timer = None
+        if self._waiting and not self.closed:
+            oldest = self._waiting[0]
+            left = oldest[1] - self._loop.time()
+            if left <= 0:
+                if self._overdue is oldest:
+                    self._counters.timeouts += 1
+                    self._answer(None)
+                    self.end("takes too long")
+                    return
+                self._overdue = oldest
+                left = TIMEOUT_S / 10
+            self._timer = self._loop.call_later(left, self._check)
+
+    # -- the event loop calls these --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self.closed:
+            self._transport.abort()
+            return
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
+        try:
+            replies = self._replies.feed(data)
+            for reply in replies:
+                self._replied(reply)
+        except MalformedReply as error:
+            self.end(f"answers {error}")
+            return
+        if replies:
+            self._worked()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._waiting:
+            self.end(str(exc or "closed the connection"))
+        self.closed = True
+
+    def _replied(self, reply: Reply) -> None:
+        if not self._waiting:
+            raise MalformedReply("what was not asked")
+        is_get = self._waiting[0][0] is not None
+        if isinstance(reply, bytes) or reply is Outcome.MISSED:
+            if not is_get:
+                raise MalformedReply("a value instead of an outcome")
+            self._answer(reply if isinstance(reply, bytes) else None)
+            return
+        if reply is Outcome.STORED:
+            if is_get:
+                raise MalformedReply("an outcome instead of a value")
+            self._counters.sets += 1
+        else:
+            self._counters.errors += 1
+        self._answer(None)
+
+    def _answer(self, value: bytes | None) -> None:
+        """To the oldest request."""
+        future, _ = self._waiting.popleft()
+        if future is not None:
+            self._gets -= 1
+            if not future.done():
+                future.set_result(value)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def end(self, why: str) -> None:
+        """Give up the connection: every request on it fails, and `failed` is told why."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._counters.errors += len(self._waiting)
+        while self._waiting:
+            self._answer(None)
+        self._unsent.clear()
+        if self._transport is not None:
+            self._transport.abort()
+        self._failed(why)
 
 
 class _Node:
@@ -142,77 +240,64 @@ class _Node:
         self, address: Address, counters: RemoteCounters, spawn: Callable[[Awaitable[None], str], object]
     ) -> None:
         self.name = str(address).encode()[:64]
+        self._address = address
         self._counters = counters
         self._spawn = spawn
-        self._client = aiomcache.Client(address.host, address.port)
-        self._pool = self._client._pool = _Pool(address)
-        self._slots = asyncio.Semaphore(CONNECTIONS)
-        self._queue: deque[tuple[bytes, bytes]] = deque()
-        self._sending = False
+        self._link: _Link | None = None
         self._pause_s = 0.0
         self._down_until = 0.0
+        self._closing = False
 
     async def get(self, name: bytes) -> bytes | None:
-        found = await self._request(lambda: self._client.get(name), GET_TIMEOUT_S)
-        return found if isinstance(found, bytes) else None
-
-    def set_later(self, name: bytes, data: bytes) -> None:
-        if len(self._queue) >= MAX_QUEUED:
-            self._counters.dropped += 1
-            return
-        self._queue.append((name, data))
-        if not self._sending:
-            self._sending = True
-            self._spawn(self._send_queue(), "send values to memcached")
-
-    async def close(self) -> None:
-        self._queue.clear()
-        self._pool.drop_all()
-
-    async def _send_queue(self) -> None:
-        try:
-            while self._queue:
-                name, data = self._queue.popleft()
-                if await self._request(lambda: self._client.set(name, data, exptime=EXPIRES_S), SET_TIMEOUT_S):  # noqa: B023
-                    self._counters.sets += 1
-        finally:
-            self._sending = False
-
-    async def _request(self, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T | None:
-        """One request, with a time limit that ends its connection and not its task. None: it failed."""
-        if time.monotonic() < self._down_until or self._slots.locked():
+        link = self._usable()
+        found = link.get(name) if link is not None else None
+        if found is None:
             self._counters.skipped += 1
             return None
-        task = asyncio.ensure_future(self._in_turn(ask))
-        done, _ = await asyncio.wait([task], timeout=timeout_s)
-        if not done:
-            self._counters.timeouts += 1
-            self._leave_alone("takes too long")
-            task.add_done_callback(_seen)
-            self._pool.drop_all()
-            return None
-        error = task.exception()
-        if error is not None:
-            self._counters.errors += 1
-            self._leave_alone(str(error) or type(error).__name__)
-            return None
-        self._pause_s = 0.0
-        return task.result()
+        return await found
 
-    async def _in_turn(self, ask: Callable[[], Awaitable[T]]) -> T:
-        async with self._slots:
-            return await ask()
+    def set(self, name: bytes, data: bytes) -> None:
+        link = self._usable()
+        if link is None:
+            self._counters.skipped += 1
+        elif not link.set(name, data):
+            self._counters.dropped += 1
+
+    def close(self) -> None:
+        self._closing = True
+        if self._link is not None:
+            self._link.end("")
+
+    def _usable(self) -> _Link | None:
+        """The connection, or one that is being made. None: the server failed a moment ago."""
+        link = self._link
+        if link is not None and not link.closed:
+            return link
+        if self._closing or time.monotonic() < self._down_until:
+            return None
+        link = self._link = _Link(self._counters, self._worked, self._leave_alone)
+        self._spawn(self._connect(link), "connect to memcached")
+        return link
+
+    async def _connect(self, link: _Link) -> None:
+        loop = asyncio.get_running_loop()
+        address = self._address
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                if address.path:
+                    await loop.create_unix_connection(lambda: link, address.path)
+                else:
+                    await loop.create_connection(lambda: link, address.host, address.port)
+        except OSError as error:  # TimeoutError is one
+            link.end(str(error) or "does not answer")
+
+    def _worked(self) -> None:
+        self._pause_s = 0.0
 
     def _leave_alone(self, why: str) -> None:
-        if time.monotonic() < self._down_until:
+        if self._closing:
             return
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         self._down_until = time.monotonic() + self._pause_s
         if self._pause_s == _FIRST_PAUSE_S:
             log.warning("memcached fails", extra={"server": self.name.decode(), "reason": why})
-
-
-def _seen(task: asyncio.Future[T]) -> None:
-    """The request failed long after anybody waited for it."""
-    if not task.cancelled():
-        task.exception()

@@ -1,0 +1,283 @@
+"""The client of memcached on a real server, and on servers that are late, wrong, or go away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import aiomcache
+import pytest
+
+from proxy.cache import memcached
+from proxy.cache.memcached import Memcached, RemoteCounters
+from proxy.cache.value import CachedValue, RemoteKey, decode_item, item_name
+from proxy.rules.model import Address
+from tests.servers import Memcached as Server
+from tests.servers import Run
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Client:
+    """A client with its counters and tasks."""
+
+    def __init__(self, *ports: int) -> None:
+        self.counters = RemoteCounters()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.memcached = Memcached([Address("127.0.0.1", port) for port in ports], self.spawn, self.counters)
+
+    def spawn(self, work: Awaitable[None], what: str) -> None:
+        self.tasks.append(asyncio.ensure_future(work))  # type: ignore[arg-type]
+
+    async def close(self) -> None:
+        await self.memcached.close()
+        await asyncio.gather(*self.tasks)
+
+
+def key(number: int) -> RemoteKey:
+    return (b"main", b"text", b"SELECT c FROM t WHERE id=\0", b"%d" % number)
+
+
+def value(response: bytes) -> CachedValue:
+    return CachedValue(1, 7, 100, (1, 2, 3), response, 1, 0)
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+@contextlib.contextmanager
+def running(server: Server) -> Iterator[Server]:
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextlib.asynccontextmanager  # type: ignore[arg-type]
+async def serving(serve: Serve):  # type: ignore[no-untyped-def]
+    """The port of a server that does what it is told; its connections end with it."""
+    writers = []
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError):
+            await serve(reader, writer)
+
+    server = await asyncio.start_server(one, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+def test_values_come_back_and_hundreds_at_once(run: Run) -> None:
+    """More reads at a time than there could be connections, of small values and of nearly the longest."""
+
+    async def dialogue(port: int) -> None:
+        client = Client(port)
+        responses = {number: b"%d" % number * (1 + number % 50) for number in range(500)}
+        responses[500] = b"x" * 900_000
+        for number, response in responses.items():
+            client.memcached.send(key(number), value(response))
+        await wait_for(lambda: client.counters.sets == 501)
+        found = await asyncio.gather(*(client.memcached.fetch(key(number)) for number in range(510)))
+        assert [each.response if each else None for each in found] == [responses.get(number) for number in range(510)]
+        first = found[0]
+        assert first is not None
+        assert (first.incarnation, first.log_id, first.position, first.slots, first.rows) == (0, 7, 100, (1, 2, 3), 1)
+        counters = client.counters
+        assert (counters.gets, counters.hits) == (510, 501)
+        assert (counters.errors, counters.timeouts, counters.skipped, counters.dropped) == (0, 0, 0, 0)
+        # Another implementation of the protocol reads the same.
+        other = aiomcache.Client("127.0.0.1", port)
+        data = await other.get(item_name(key(3)))
+        await other.close()
+        assert data is not None
+        again = decode_item(key(3), data, 0)
+        assert again is not None
+        assert again.response == responses[3]
+        await client.close()
+
+    with running(run.memcached("client")) as server:
+        asyncio.run(dialogue(server.port))
+
+
+def test_a_value_over_the_item_size_is_not_sent(run: Run) -> None:
+    async def dialogue(port: int) -> None:
+        client = Client(port)
+        client.memcached.send(key(1), value(b"x" * (1 << 20)))
+        assert await client.memcached.fetch(key(1)) is None
+        assert (client.counters.too_long, client.counters.sets, client.counters.errors) == (1, 0, 0)
+        await client.close()
+
+    with running(run.memcached("client")) as server:
+        asyncio.run(dialogue(server.port))
+
+
+def test_a_reader_that_goes_away_does_not_shift_the_replies(run: Run) -> None:
+    async def dialogue(port: int) -> None:
+        client = Client(port)
+        for number in range(20):
+            client.memcached.send(key(number), value(b"%d" % number))
+        await wait_for(lambda: client.counters.sets == 20)
+        reads = [asyncio.ensure_future(client.memcached.fetch(key(number))) for number in range(20)]
+        await asyncio.sleep(0)
+        for read in reads[::2]:
+            read.cancel()
+        found = await asyncio.gather(*reads, return_exceptions=True)
+        for number, each in enumerate(found):
+            if number % 2:
+                assert isinstance(each, CachedValue)
+                assert each.response == b"%d" % number
+            else:
+                assert isinstance(each, asyncio.CancelledError)
+        again = await client.memcached.fetch(key(4))
+        assert again is not None
+        assert again.response == b"4"
+        await client.close()
+
+    with running(run.memcached("client")) as server:
+        asyncio.run(dialogue(server.port))
+
+
+def test_a_server_that_is_late_is_left_alone_and_asked_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dialogue(server: Server) -> None:
+        client = Client(server.port)
+        client.memcached.send(key(1), value(b"one"))
+        await wait_for(lambda: client.counters.sets == 1)
+        server.pause()
+        try:
+            began = time.monotonic()
+            found = await asyncio.gather(*(client.memcached.fetch(key(1)) for _ in range(3)))
+            assert found == [None, None, None]
+            assert time.monotonic() - began >= memcached.TIMEOUT_S
+            assert (client.counters.timeouts, client.counters.errors) == (1, 2)
+            assert await client.memcached.fetch(key(1)) is None
+            assert client.counters.skipped == 1
+        finally:
+            server.resume()
+
+        async def back() -> bool:
+            return await client.memcached.fetch(key(1)) is not None
+
+        async with asyncio.timeout(10):
+            while not await back():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await client.close()
+
+    with running(run.memcached("client")) as server:
+        asyncio.run(dialogue(server))
+
+
+def test_a_server_that_is_restarted_while_idle_is_no_failure(run: Run) -> None:
+    async def dialogue(server: Server) -> None:
+        client = Client(server.port)
+        client.memcached.send(key(1), value(b"one"))
+        await wait_for(lambda: client.counters.sets == 1)
+        await asyncio.to_thread(server.restart)
+        assert await client.memcached.fetch(key(1)) is None
+        client.memcached.send(key(1), value(b"two"))
+        await wait_for(lambda: client.counters.sets == 2)
+        counters = client.counters
+        assert (counters.errors, counters.timeouts, counters.skipped) == (0, 0, 0)
+        await client.close()
+
+    with running(run.memcached("client")) as server:
+        asyncio.run(dialogue(server))
+
+
+def test_nobody_there(run: Run) -> None:
+    async def dialogue() -> None:
+        client = Client(run.port())
+        assert await client.memcached.fetch(key(1)) is None
+        assert client.counters.errors == 1
+        client.memcached.send(key(1), value(b"one"))
+        assert await client.memcached.fetch(key(1)) is None
+        assert client.counters.skipped == 2
+        await client.close()
+
+    asyncio.run(dialogue())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"ERROR\r\n", b"STORED\r\n", b"VALUE k 0 3\r\nabcd\r\nEND\r\n", b"VALUE k 0 100\r\nabc", b"", b"END\r\nEND\r\n"],
+)
+def test_a_server_that_answers_wrong_or_closes(reply: bytes) -> None:
+    """Every read comes back, soon and without a value, and the connection is not used again."""
+    connections = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.readline()
+        writer.write(reply)
+        await writer.drain()
+        writer.close()
+
+    async def dialogue() -> None:
+        async with serving(serve) as port:
+            client = Client(port)
+            async with asyncio.timeout(5):
+                found = await asyncio.gather(*(client.memcached.fetch(key(number)) for number in range(3)))
+                assert found == [None, None, None]
+                assert client.counters.errors >= 1
+                await asyncio.sleep(0.15)
+                assert await client.memcached.fetch(key(1)) is None
+            assert len(connections) == 2
+            await client.close()
+
+    asyncio.run(dialogue())
+
+
+def test_what_a_server_does_not_take_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memcached, "TIMEOUT_S", 30.0)
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await gone.wait()
+
+    async def dialogue() -> None:
+        async with serving(serve) as port:
+            client = Client(port)
+            for number in range(40):
+                client.memcached.send(key(number), value(b"x" * 500_000))
+                await asyncio.sleep(0)
+            assert client.counters.dropped >= 20
+            reads = [asyncio.ensure_future(client.memcached.fetch(key(n))) for n in range(memcached.MAX_GETS + 5)]
+            await wait_for(lambda: client.counters.skipped == 5)
+            await client.close()
+            assert await asyncio.gather(*reads) == [None] * (memcached.MAX_GETS + 5)
+            gone.set()
+
+    asyncio.run(dialogue())
+
+
+def test_keys_are_spread_over_servers(run: Run) -> None:
+    async def dialogue(*servers: Server) -> None:
+        client = Client(*(server.port for server in servers))
+        for number in range(200):
+            client.memcached.send(key(number), value(b"x"))
+        await wait_for(lambda: client.counters.sets == 200)
+        found = await asyncio.gather(*(client.memcached.fetch(key(number)) for number in range(200)))
+        assert all(each is not None for each in found)
+        await client.close()
+        alone = [Client(server.port) for server in servers]
+        counts = []
+        for one in alone:
+            each = await asyncio.gather(*(one.memcached.fetch(key(number)) for number in range(200)))
+            counts.append(sum(value is not None for value in each))
+            await one.close()
+        assert sum(counts) == 200
+        assert min(counts) >= 50
+
+    with running(run.memcached("client")) as first, running(run.memcached("client")) as second:
+        asyncio.run(dialogue(first, second))
