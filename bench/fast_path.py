@@ -108,6 +108,7 @@ def make(
     )
     connection.connection_made(FakeTransport())
     connection._in_login = False
+    connection.role = Role.PRIMARY
     connection.database = "sbtest"
     pool: Pool = server.pool(PoolKey("app", 0), Secret(password=b"app"))
     connection.pool = pool

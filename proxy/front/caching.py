@@ -206,6 +206,10 @@ class Fill:
 # -- reads ---------------------------------------------------------------------------------------------------------
 
 
+# What a text is: its entry, cluster and literals.
+Known = tuple["Entry", str, tuple[bytes, ...]]
+
+
 class Served(enum.Enum):
     """What `serve` made of a read."""
 
@@ -259,6 +263,34 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
         return Served.WAIT
     stats.misses += 1
     return Served.ASK
+
+
+def serve_known(session: Session, known: Known) -> bool:
+    """Answer a text that has been answered from memory before, without reading it anew. False: nothing was done."""
+    environment = session.environment
+    caching = environment.caching
+    entry, cluster, literals = known
+    identity = session.cache_identity()
+    if (
+        caching is None
+        or identity == 0
+        or session.held
+        or session.transaction.explicit
+        or session.next_transaction
+        or session.client.write_paused
+    ):
+        return False
+    value = caching.store.peek((entry.cache_shape, identity, cluster, literals))
+    clock = caching.clocks.get(cluster)
+    if value is None or clock is None:
+        return False
+    if not clock.fresh(value.incarnation, value.position, value.slots, session.began, caching.max_staleness_ns):
+        return False
+    environment.measures.plan_hits += 1
+    entry.cache_stats.hits_local += 1
+    session.running = entry
+    session.answer_cached(value)
+    return True
 
 
 async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:

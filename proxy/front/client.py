@@ -264,6 +264,9 @@ class Client(asyncio.Protocol):
         """The session is free: carry out what waits."""
         if self._dispatching:
             return  # called by a command that was answered at once: the loop below goes on
+        session = self.session
+        if not self._commands and session is not None and not session.killed and not self.listener.draining:
+            return  # nothing to do, as nearly always
         self._dispatching = True
         try:
             self._dispatch()

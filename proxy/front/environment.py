@@ -17,7 +17,7 @@ from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.errors import StatementRefused
-from proxy.front.caching import Caching
+from proxy.front.caching import Caching, Known
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
@@ -49,6 +49,7 @@ _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, K
 
 # Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
 MAX_CACHED_SHAPE = 16 * 1024
+MAX_TEXTS, MAX_TEXT_BYTES = 20_000, 1024  # of those that were answered from memory, in all plan caches together
 
 
 _OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]", re.IGNORECASE)
@@ -141,14 +142,16 @@ class Entry:
 
 
 class PlanCache(dict[bytes, Entry]):
-    """Shape to entry, for one database and one lexer."""
+    """Shape to entry, for one database and one lexer. `texts` are the statements whose answers came from memory: the
+    same text is often asked again, and one look-up says of it what lexer, plan and route did."""
 
-    __slots__ = ("database", "lexer")
+    __slots__ = ("database", "lexer", "texts")
 
     def __init__(self, database: str | None, lexer: Lexer) -> None:
         super().__init__()
         self.database = database
         self.lexer = lexer
+        self.texts: dict[bytes, Known] = {}
 
 
 @dataclass(slots=True)
@@ -166,6 +169,7 @@ class Environment:
     slow_ns: int = field(init=False)  # statements that take longer are logged
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
+    _texts: int = 0
 
     def __post_init__(self) -> None:
         self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
@@ -210,6 +214,17 @@ class Environment:
             self._entries += 1
             self.measures.plans = self._entries
         return entry
+
+    def remember(self, cache: PlanCache, text: bytes, known: Known) -> None:
+        """This text was answered from memory: it may come again."""
+        if len(text) > MAX_TEXT_BYTES:
+            return
+        if self._texts >= MAX_TEXTS:
+            for each in self._caches.values():
+                each.texts.clear()
+            self._texts = 0
+        cache.texts[text] = known
+        self._texts += 1
 
     def _cache_traits(self, entry: Entry, shape: bytes, cache: PlanCache, prepared: bool) -> None:
         """What the cache has to know of a statement."""

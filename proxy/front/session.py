@@ -204,6 +204,10 @@ class Session:
         self._began = _now()
         self._sent = 0
         sql = payload[1:]
+        known = self.plans.texts.get(sql)
+        if known is not None and caching.serve_known(self, known):
+            self.client.next_command()
+            return
         shape, literals = self.lexer.shape(sql)
         entry = self.plans.get(shape)
         if entry is None:
@@ -235,8 +239,11 @@ class Session:
                 return
             cluster = sends[0].cluster
         if entry.cached is not None:
-            served = caching.serve(self, entry, cluster, TextValues(literals, self.lexer), tuple(literals))
+            fixed = tuple(literals)
+            served = caching.serve(self, entry, cluster, TextValues(literals, self.lexer), fixed)
             if served is Served.ANSWERED:
+                if known is None and entry.cached.cache_class.ttl_s is None:
+                    self.environment.remember(self.plans, sql, (entry, cluster, fixed))
                 self.busy = False
                 self.client.next_command()
                 return

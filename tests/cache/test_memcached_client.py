@@ -237,6 +237,29 @@ def test_a_server_that_answers_wrong_or_closes(reply: bytes) -> None:
     asyncio.run(dialogue())
 
 
+def test_a_reply_that_was_not_asked_for_ends_the_connection() -> None:
+    """It could be taken for the next request's."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readline():
+                writer.write(b"END\r\nEND\r\n")
+        finally:
+            ended.set()
+
+    async def dialogue() -> None:
+        async with serving(serve) as port:
+            client = Client(port)
+            assert await client.memcached.fetch(key(1)) is None
+            await asyncio.wait_for(ended.wait(), 5)
+            assert await client.memcached.fetch(key(1)) is None
+            assert client.counters.skipped == 1
+            await client.close()
+
+    asyncio.run(dialogue())
+
+
 def test_what_a_server_does_not_take_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memcached, "TIMEOUT_S", 30.0)
     gone = asyncio.Event()
