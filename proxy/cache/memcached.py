@@ -1,8 +1,8 @@
 """Values in memcached: shared between workers and hosts, never trusted to be there, quick, or right.
 
 A worker has one connection to each server, and sends requests without waiting for the replies to earlier ones. A
-request is never taken back: whoever does not want its reply any longer does not look at it. When the oldest one is
-late, the connection goes, and all requests on it fail.
+request is never taken back: whoever does not want its reply any longer does not look at it. When one is late, the
+connection goes, and all requests on it fail.
 
 A server that fails or is late is left alone for a while, twice as long each time: it costs hits and nothing else.
 """
@@ -23,7 +23,8 @@ from proxy.rules.model import Address
 
 log = logging.getLogger("turnout.cache")
 
-TIMEOUT_S = 0.05
+GET_TIMEOUT_S = 0.05
+SET_TIMEOUT_S = 0.5  # nobody waits for these
 CONNECT_TIMEOUT_S = 0.5
 EXPIRES_S = 3600  # items do not live longer, whether asked for or not
 MAX_ITEM_BYTES = (1 << 20) - 4096  # memcached's default limit, less what it keeps beside a value
@@ -103,10 +104,11 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._replies = ReplyReader()
         self._waiting: deque[_Waiting] = deque()
+        self._reads: deque[_Waiting] = deque()  # of these, the ones that somebody waits for
         self._overdue: _Waiting | None = None
+        self._check_at = 0.0
         self._unsent: list[bytes] = []  # before there is a connection, and within one turn of the event loop
         self._unsent_bytes = 0
-        self._gets = 0
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
@@ -115,11 +117,12 @@ class _Link(asyncio.Protocol):
 
     def get(self, name: bytes) -> asyncio.Future[bytes | None] | None:
         """None: there are too many already."""
-        if self._gets >= MAX_GETS:
+        if len(self._reads) >= MAX_GETS:
             return None
         future: asyncio.Future[bytes | None] = self._loop.create_future()
-        self._gets += 1
-        self._request(get_request(name), future)
+        waiting = (future, self._loop.time() + GET_TIMEOUT_S)
+        self._reads.append(waiting)
+        self._request(get_request(name), waiting)
         return future
 
     def set(self, name: bytes, data: bytes) -> bool:
@@ -129,13 +132,13 @@ class _Link(asyncio.Protocol):
             waiting += self._transport.get_write_buffer_size()
         if waiting + len(data) > MAX_UNSENT_BYTES:
             return False
-        self._request(set_request(name, data, EXPIRES_S), None)
+        self._request(set_request(name, data, EXPIRES_S), (None, self._loop.time() + SET_TIMEOUT_S))
         return True
 
-    def _request(self, data: bytes, future: asyncio.Future[bytes | None] | None) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(TIMEOUT_S, self._check)
-        self._waiting.append((future, self._loop.time() + TIMEOUT_S))
+    def _request(self, data: bytes, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        if self._timer is None or waiting[1] < self._check_at:
+            self._arm(waiting[1])
         if not self._unsent and self._transport is not None:
             self._loop.call_soon(self._flush)
         self._unsent.append(data)
@@ -148,20 +151,28 @@ class _Link(asyncio.Protocol):
             self._unsent_bytes = 0
 
     def _check(self) -> None:
-        """Is the oldest request late? If so, the event loop gets to read once more: it may be what was late."""
+        """Is a request late? If so, the event loop gets to read once more: it may be what was late."""
         self._timer = None
-        if self._waiting and not self.closed:
-            oldest = self._waiting[0]
-            left = oldest[1] - self._loop.time()
-            if left <= 0:
-                if self._overdue is oldest:
-                    self._counters.timeouts += 1
-                    self._answer(None)
-                    self.end("takes too long")
-                    return
-                self._overdue = oldest
-                left = TIMEOUT_S / 10
-            self._timer = self._loop.call_later(left, self._check)
+        if not self._waiting or self.closed:
+            return
+        first = self._waiting[0]
+        if self._reads and self._reads[0][1] < first[1]:
+            first = self._reads[0]
+        now = self._loop.time()
+        if first[1] > now:
+            self._arm(first[1])
+        elif self._overdue is not first:
+            self._overdue = first
+            self._arm(now + GET_TIMEOUT_S / 10)
+        else:
+            self._counters.timeouts += 1
+            self.end("takes too long", counted=1)
+
+    def _arm(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._check_at = when
+        self._timer = self._loop.call_at(when, self._check)
 
     # -- the event loop calls these --------------------------------------------------------------------------------
 
@@ -211,20 +222,20 @@ class _Link(asyncio.Protocol):
         """To the oldest request."""
         future, _ = self._waiting.popleft()
         if future is not None:
-            self._gets -= 1
+            self._reads.popleft()
             if not future.done():
                 future.set_result(value)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def end(self, why: str) -> None:
-        """Give up the connection: every request on it fails, and `failed` is told why."""
+    def end(self, why: str, counted: int = 0) -> None:
+        """Give up the connection: every request on it fails, and `failed` is told why. `counted`: of the requests."""
         if self.closed:
             return
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._counters.errors += len(self._waiting)
+        self._counters.errors += len(self._waiting) - counted
         while self._waiting:
             self._answer(None)
         self._unsent.clear()

@@ -17,6 +17,8 @@ from proxy.rules.model import Address
 from tests.servers import Memcached as Server
 from tests.servers import Run
 
+pytestmark = pytest.mark.servers
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -34,6 +36,13 @@ class Client:
     async def close(self) -> None:
         await self.memcached.close()
         await asyncio.gather(*self.tasks)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine under load is no failure of memcached's."""
+    monkeypatch.setattr(memcached, "GET_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(memcached, "SET_TIMEOUT_S", 30.0)
 
 
 def key(number: int) -> RemoteKey:
@@ -78,7 +87,7 @@ async def serving(serve: Serve):  # type: ignore[no-untyped-def]
         await asyncio.sleep(0)
 
 
-def test_values_come_back_and_hundreds_at_once(run: Run) -> None:
+def test_values_come_back_and_hundreds_at_once(run: Run, patient: None) -> None:
     """More reads at a time than there could be connections, of small values and of nearly the longest."""
 
     async def dialogue(port: int) -> None:
@@ -110,7 +119,7 @@ def test_values_come_back_and_hundreds_at_once(run: Run) -> None:
         asyncio.run(dialogue(server.port))
 
 
-def test_a_value_over_the_item_size_is_not_sent(run: Run) -> None:
+def test_a_value_over_the_item_size_is_not_sent(run: Run, patient: None) -> None:
     async def dialogue(port: int) -> None:
         client = Client(port)
         client.memcached.send(key(1), value(b"x" * (1 << 20)))
@@ -122,7 +131,7 @@ def test_a_value_over_the_item_size_is_not_sent(run: Run) -> None:
         asyncio.run(dialogue(server.port))
 
 
-def test_a_reader_that_goes_away_does_not_shift_the_replies(run: Run) -> None:
+def test_a_reader_that_goes_away_does_not_shift_the_replies(run: Run, patient: None) -> None:
     async def dialogue(port: int) -> None:
         client = Client(port)
         for number in range(20):
@@ -149,6 +158,8 @@ def test_a_reader_that_goes_away_does_not_shift_the_replies(run: Run) -> None:
 
 
 def test_a_server_that_is_late_is_left_alone_and_asked_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memcached, "SET_TIMEOUT_S", 30.0)
+
     async def dialogue(server: Server) -> None:
         client = Client(server.port)
         client.memcached.send(key(1), value(b"one"))
@@ -156,10 +167,12 @@ def test_a_server_that_is_late_is_left_alone_and_asked_again(run: Run, monkeypat
         server.pause()
         try:
             began = time.monotonic()
-            found = await asyncio.gather(*(client.memcached.fetch(key(1)) for _ in range(3)))
+            client.memcached.send(key(2), value(b"two"))  # it has more time than those behind it
+            async with asyncio.timeout(10):
+                found = await asyncio.gather(*(client.memcached.fetch(key(1)) for _ in range(3)))
             assert found == [None, None, None]
-            assert time.monotonic() - began >= memcached.TIMEOUT_S
-            assert (client.counters.timeouts, client.counters.errors) == (1, 2)
+            assert time.monotonic() - began >= memcached.GET_TIMEOUT_S
+            assert (client.counters.timeouts, client.counters.errors) == (1, 3)
             assert await client.memcached.fetch(key(1)) is None
             assert client.counters.skipped == 1
         finally:
@@ -177,7 +190,7 @@ def test_a_server_that_is_late_is_left_alone_and_asked_again(run: Run, monkeypat
         asyncio.run(dialogue(server))
 
 
-def test_a_server_that_is_restarted_while_idle_is_no_failure(run: Run) -> None:
+def test_a_server_that_is_restarted_while_idle_is_no_failure(run: Run, patient: None) -> None:
     async def dialogue(server: Server) -> None:
         client = Client(server.port)
         client.memcached.send(key(1), value(b"one"))
@@ -237,7 +250,7 @@ def test_a_server_that_answers_wrong_or_closes(reply: bytes) -> None:
     asyncio.run(dialogue())
 
 
-def test_a_reply_that_was_not_asked_for_ends_the_connection() -> None:
+def test_a_reply_that_was_not_asked_for_ends_the_connection(patient: None) -> None:
     """It could be taken for the next request's."""
     ended = asyncio.Event()
 
@@ -260,8 +273,7 @@ def test_a_reply_that_was_not_asked_for_ends_the_connection() -> None:
     asyncio.run(dialogue())
 
 
-def test_what_a_server_does_not_take_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memcached, "TIMEOUT_S", 30.0)
+def test_what_a_server_does_not_take_is_bounded(patient: None) -> None:
     gone = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -284,7 +296,7 @@ def test_what_a_server_does_not_take_is_bounded(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(dialogue())
 
 
-def test_keys_are_spread_over_servers(run: Run) -> None:
+def test_keys_are_spread_over_servers(run: Run, patient: None) -> None:
     async def dialogue(*servers: Server) -> None:
         client = Client(*(server.port for server in servers))
         for number in range(200):
