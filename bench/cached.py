@@ -52,7 +52,7 @@ class CacheSize:
 
 
 EVERY_TARGET = (UNCACHED, LOCAL, LOCAL_2, REMOTE, REMOTE_2)
-FULL = CacheSize(rounds=5, seconds=3, local_keys=10_000, remote_keys=30_000, many_clients=64, targets=EVERY_TARGET)
+FULL = CacheSize(rounds=5, seconds=3, local_keys=10_000, remote_keys=20_000, many_clients=64, targets=EVERY_TARGET)
 QUICK = CacheSize(
     rounds=1, seconds=1, local_keys=2_000, remote_keys=10_000, many_clients=0, targets=(UNCACHED, LOCAL, REMOTE)
 )
@@ -139,8 +139,8 @@ def _warm(target: CachedTarget, size: CacheSize) -> None:
     """Bring every key that will be asked for into every worker's memory, or into memcached."""
     keys = size.remote_keys if target.memory is Memory.MEMCACHED else size.local_keys
     options = (f"--table={READ}", f"--keys={keys}", "--pattern=deal", f"--events={keys}")
-    # One client, so that no key is left out. Of two workers it is either's: a dozen are hardly all of the same.
-    for _ in range(12 if target.name == LOCAL_2 else 1):
+    # One client, so that no key is left out. Of two workers it is either's: eight are hardly all of the same.
+    for _ in range(8 if target.name == LOCAL_2 else 1):
         sysbench.run(target.port, ACCOUNT, Workload(SCRIPT, options=options), 1, 0)
     if target.name == LOCAL:
         sysbench.run(target.port, ACCOUNT, Workload(SCRIPT, True, (*options, "--prepared=on")), 1, 0)
