@@ -118,13 +118,21 @@ class Reader(asyncio.Protocol):
             self._rows = []
 
 
-async def connected(tally: Tally, port: int, account: tuple[str, str], database: str) -> tuple[Reader, raw.Client]:
-    """A logged-in reader, and the client whose socket it took over."""
+async def connected(
+    tally: Tally, port: int, account: tuple[str, str], database: str, prepared: Sequence[str]
+) -> tuple[Reader, dict[str, bytes]]:
+    """A logged-in reader, and EXECUTE packets for the statements of `prepared`. Raises OSError, raw.LoginFailed and
+    AssertionError."""
     loop = asyncio.get_running_loop()
     client = await asyncio.to_thread(raw.Client, port, *account, database, timeout_s=10.0)
-    client.socket.setblocking(False)
-    _, reader = await loop.create_connection(lambda: Reader(tally), sock=client.socket)
-    return reader, client
+    try:
+        packets = await asyncio.to_thread(_prepare, client, prepared)
+        client.socket.setblocking(False)
+        _, reader = await loop.create_connection(lambda: Reader(tally), sock=client.socket)
+    except BaseException:
+        client.abort()
+        raise
+    return reader, packets
 
 
 async def read_on(
@@ -143,15 +151,8 @@ async def read_on(
     while not stop.is_set():
         reader: Reader | None = None
         try:
-            packets: dict[str, bytes] = {}
-            if prepared:
-                client = await asyncio.to_thread(raw.Client, port, *account, database, timeout_s=10.0)
-                packets = await asyncio.to_thread(_prepare, client, [key.statement for key in keys()])
-                client.socket.setblocking(False)
-                loop = asyncio.get_running_loop()
-                _, reader = await loop.create_connection(lambda: Reader(tally), sock=client.socket)
-            else:
-                reader, _ = await connected(tally, port, account, database)
+            statements = [key.statement for key in keys()] if prepared else []
+            reader, packets = await connected(tally, port, account, database, statements)
             await _read(reader, keys, packets, prepared, batch, stop, chance)
         except (OSError, raw.LoginFailed, AssertionError) as error:
             tally.fail(f"connecting: {type(error).__name__} {str(error)[:60]}")
