@@ -23,6 +23,7 @@ class Column:
     invisible: bool = False  # not among the columns of INSERT INTO t VALUES (..)
     server_default: bool = False  # its default is an expression: the time, a UUID, a sequence's next value ..
     on_update: bool = False  # ON UPDATE CURRENT_TIMESTAMP
+    volatile: bool = False  # generated when it is read, and not from the row alone (the time, the account, ..)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from parser.statement import Assignment, Effect, Hole, Scope, Statement, Word
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
 from proxy.errors import StatementRefused
+from proxy.front.caching import acknowledge, note_everything
 from proxy.front.session import Session
 from proxy.front.statements import finish_statement, join_transaction, pin, settle
 from proxy.front.transactions import finish
 from proxy.plan.plan import Plan
 from proxy.wire import command as com
 from proxy.wire.packets import encode_ok
+from proxy.wire.status import IN_TRANS
 
 _ON = re.compile(rb"=\s*(1|on|true|'on')\s*;?\s*\Z", re.IGNORECASE)
 _INTEGER = re.compile(rb"-?\d{1,18}\Z")
@@ -132,7 +134,10 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: K
     try:
         if held is None and session.transaction.explicit:
             await join_transaction(session, connection, home)
+        if plan.marks is not None and connection.pool is not None:  # it may call functions
+            note_everything(session, (connection.pool.server.cluster,))
         answer = await connection.command(bytes((com.COM_QUERY,)) + sql)
+        acknowledge(session, bool(connection.scanner.status & IN_TRANS) or session.in_transaction)
         entry = session.running
         assert entry is not None
         if connection.scanner.errno:

@@ -10,17 +10,21 @@ everything on the cluster. Foreign keys and triggers carry a write on to other t
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from parser import tokens
+from parser.effects import of_tokens
+from parser.shape import lexer
 from parser.statement import Effect, Kind, Pin, Statement, Value, Word
-from proxy.back.catalog import TableSchema
+from proxy.back.catalog import Catalog, TableSchema
 from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, table_slot
 from proxy.plan.case import Case
 from proxy.plan.insert_values import column_values, insert_columns
 from proxy.plan.keys import KeyForm, Unmodelled, form_text, key_form
-from proxy.plan.places import Place
+from proxy.plan.places import Place, qualified_names
 from proxy.plan.plan import Forward, Plan, ValueOf
 from proxy.plan.shard_routes import ByKey
 from proxy.rules.model import CacheClass, Rules, Table
@@ -35,6 +39,7 @@ _REASONS = (
     (Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE, "it uses user variables"),
     (Effect.READS_SYSTEM_VARIABLE, "it reads system variables"),
     (Effect.CALC_FOUND_ROWS | Effect.USES_FOUND_ROWS, "it uses FOUND_ROWS"),
+    (Effect.MAKES_TIME, "it computes with a time of day, which may become one of today"),
 )
 _KNOWN_WRITES = frozenset({Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE, Kind.LOAD_DATA})
 _UNKNOWN_WRITES = frozenset(
@@ -50,6 +55,9 @@ _UNKNOWN_WRITES = frozenset(
         Kind.HANDLER,
     }
 )
+
+
+_CALLS = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE  # what may write without saying where
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,9 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
         return None, f"the columns of {entry.name} are not known yet"
     if not schema.is_base or schema.is_view:
         return None, f"{entry.name} is not an ordinary table"
+    hidden = _hidden_input(schema, statement)
+    if hidden:
+        return None, hidden
     if schema.engine.lower() != "innodb":
         return None, f"{entry.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
     pins = _narrowest(statement.blocks[0].pins)
@@ -206,6 +217,18 @@ def _uncacheable(plan: Plan, asked: Case) -> str:
     return ""
 
 
+def _hidden_input(schema: TableSchema, statement: Statement) -> str:
+    """What the answer depends on besides the rows and the key."""
+    volatile = next((column.name for column in schema.columns if column.volatile), None)
+    if volatile is not None:
+        return f"{volatile} is worked out anew by every read"
+    times = {column.name for column in schema.columns if column.data_type == "time"}
+    computed = statement.blocks[0].computed
+    if times and (computed is None or not times.isdisjoint(computed)):
+        return "it computes with a time of day, which may become one of today"
+    return ""
+
+
 def _narrowest(pins: Iterable[Pin]) -> dict[str, tuple[Value, ...]]:
     found: dict[str, tuple[Value, ...]] = {}
     for pin in pins:
@@ -235,7 +258,7 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
     if not rules.cached_clusters:
         return None
     statement = asked.statement
-    if statement.kind in _UNKNOWN_WRITES or statement.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE):
+    if statement.kind in _UNKNOWN_WRITES or statement.effects & _CALLS or calling_view(asked):
         return EVERYTHING
     if statement.kind not in _KNOWN_WRITES:
         # What else may write (ANALYZE carries its statement out) is not taken apart.
@@ -264,6 +287,43 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
     if not fixed and not keys and not generating:
         return None
     return Touched(tuple(fixed), tuple(keys), tuple(generating), "; ".join(dict.fromkeys(said)))
+
+
+def touched_locally(asked: Case) -> Touched | None:
+    """The same for what the session carries out: a SET may call functions, an EXECUTE may do anything."""
+    statement = asked.statement
+    writes = statement.kind is Kind.EXECUTE or statement.effects & _CALLS or calling_view(asked)
+    return EVERYTHING if writes and asked.rules.cached_clusters else None
+
+
+def calling_view(asked: Case) -> bool:
+    """Does it read a view that calls a stored function, which may write?"""
+    return any(
+        _calls(asked.catalog, place.cluster, place.database or "", place.ref.name)
+        for place in asked.places
+        if place.cluster is not None and not place.system
+    )
+
+
+def _calls(catalog: Catalog, cluster: str, database: str, name: str, seen: frozenset[str] = frozenset()) -> bool:
+    schema = catalog.find(cluster, database, name)
+    if schema is None or not schema.is_view:
+        return False
+    label = f"{database}.{name}".lower()
+    if label in seen:
+        return False
+    calls, used = _definition(schema.view_definition)
+    return calls or any(_calls(catalog, cluster, *each, seen | {label}) for each in used)
+
+
+@functools.lru_cache(maxsize=1000)
+def _definition(text: str) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """(whether a view may call a stored function, what it reads). A definition that is hidden from us may do so."""
+    read_by = lexer()
+    shape, _ = read_by.shape(text.encode())
+    found = tokens.read(shape.decode("utf-8", "replace"), read_by.ansi_quotes)
+    calls = not text or bool(found.doubt) or bool(of_tokens(found.tokens) & _CALLS)
+    return calls, tuple(qualified_names(text))
 
 
 def _children(schema: TableSchema, asked: Case, place: Place) -> list[tuple[str, str]]:

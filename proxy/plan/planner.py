@@ -13,7 +13,7 @@ from proxy.back.catalog import Catalog
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.around import plan_explain, plan_set_statement
-from proxy.plan.caching import EVERYTHING, cached_read, touched
+from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
@@ -41,7 +41,7 @@ def _plan(asked: Case) -> Plan:
         return _set_statement(asked)
     local = plan_local(asked)
     if local is not None:
-        return local
+        return dataclasses.replace(local, marks=touched_locally(asked)) if asked.rules.cached_tables else local
     hint = statement.hint
     plan: Plan
     if hint is not None and hint.cluster is not None:
