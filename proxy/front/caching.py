@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role
+from proxy.back.settings import Settings
 from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
@@ -170,6 +171,13 @@ class Fill:
         return ""
 
 
+def keepable(settings: Settings, sql_mode: str) -> bool:
+    """May answers under these settings be kept? Not what others have not committed yet, and not where Oracle's words
+    (ROWNUM, SYSDATE, s.NEXTVAL) mean what the parser does not see in them."""
+    isolation = settings.get("transaction_isolation") or settings.get("tx_isolation") or b""
+    return b"UNCOMMITTED" not in isolation.upper() and "ORACLE" not in sql_mode.upper()
+
+
 # -- reads ---------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +198,7 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     stats = entry.cache_stats
     identity = session.cache_identity()
     if identity == 0 or session.held or session.transaction.explicit or session.next_transaction:
-        stats.bypass("in-transaction")
+        stats.bypass("settings" if identity == 0 and session.autocommit else "in-transaction")
         return Served.ASK
     if session.client.write_paused:
         stats.bypass("slow-client")  # answers of servers wait for the client to read; ours would pile up
@@ -205,21 +213,23 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     if slots is None:
         stats.bypass("no-normal-form")
         return Served.ASK
-    clock = caching.clocks.get(cluster)
-    stamp = clock.stamp() if clock is not None else None
-    if cached.cache_class.ttl_s is None and (clock is None or stamp is None):
-        stats.bypass("no-stream")
-        return Served.ASK
-    if clock is not None and stamp is not None and not clock.follows(caching.fingerprints.get(cluster, 0)):
-        stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
-        return Served.ASK
+    stamp: Stamp | None = None
+    if cached.cache_class.ttl_s is None:
+        clock = caching.clocks.get(cluster)
+        stamp = clock.stamp() if clock is not None else None
+        if clock is None or stamp is None:
+            stats.bypass("no-stream")
+            return Served.ASK
+        if not clock.follows(caching.fingerprints.get(cluster, 0)):
+            stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
+            return Served.ASK
     fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots)
     flight = caching.flights.get(key)
     if flight is not None:
         fill.follows = flight
         return Served.WAIT
     fill.flight = caching.flights[key] = asyncio.get_running_loop().create_future()
-    if caching.store.remote is not None:
+    if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
         fill.remote_key = remote_key(session, entry, cluster, literals)
         return Served.WAIT
     stats.misses += 1
@@ -245,7 +255,7 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
             return
     elif fill.remote_key is not None:
         clock = caching.clocks.get(fill.cluster)
-        value = await caching.store.fetch(fill.remote_key, clock.adopt if clock is not None else None)
+        value = await caching.store.fetch(fill.remote_key, fill.slots, clock.adopt if clock is not None else None)
         if value is not None and judge(caching, entry, fill.cluster, value, _now()):
             stats.hits_memcached += 1
             caching.store.keep(fill.key, value)

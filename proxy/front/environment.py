@@ -219,7 +219,9 @@ class Environment:
             by = read.cache_class
             entry.cache_stats = self.measures.cache(f"{read.database}.{read.table}", ",".join(by.by), by.ttl_s is None)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
-            entry.cache_words = (b"prepared" if prepared else b"text", database, shape)
+            read_by = cache.lexer
+            reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()
+            entry.cache_words = (b"prepared" if prepared else b"text", reading, database, shape)
             entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
 
     def cluster(self, name: str) -> ClusterServers:

@@ -4,8 +4,8 @@ A read is cached when its answer is a function of the rows of one table that hav
 class, of the account, and of settings that are in the key. Whatever could make it depend on more is a reason not to.
 
 A write's marks may be too many, never too few. They are exact where the statement itself pins the class's columns to
-constants and leaves them as they are; else the table's epoch is marked, and where even the table is not known,
-everything on the cluster. Foreign keys and triggers carry a write on to other tables.
+constants and leaves them as they are; else the whole class is marked, and where even the table is not known, everything
+on the cluster. Foreign keys and triggers carry a write on to other tables.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ClassRead:
     seed: int
     forms: tuple[KeyForm, ...]
     values: tuple[tuple[Value, ...], ...]
-    always: tuple[int, ...]  # the slots of the cluster and of the table
+    always: tuple[int, ...]  # the slots of the cluster, of the table and of the class
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
         texts = []
@@ -84,9 +84,10 @@ class ClassRead:
         return (*self.always, *(key_slot(self.seed, row) for row in itertools.product(*texts)))
 
     def describe(self) -> str:
-        by = ", ".join(self.cache_class.by)
-        age = f", NOT coherent: up to {self.cache_class.ttl_s:g} s old" if self.cache_class.ttl_s is not None else ""
-        return f"class by ({by}) of {self.database}.{self.table}: this worker's memory, then memcached{age}"
+        what = f"class by ({', '.join(self.cache_class.by)}) of {self.database}.{self.table}"
+        if self.cache_class.ttl_s is not None:
+            return f"{what}: this worker's memory, NOT coherent: up to {self.cache_class.ttl_s:g} s old"
+        return f"{what}: this worker's memory, then memcached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Keys:
     seed: int
     forms: tuple[KeyForm, ...]
     rows: tuple[tuple[Value | None, ...], ...]
-    epoch: int  # marked instead where a value has no normal form
+    whole: int  # marked instead where a value has no normal form: the slot of the class
     automatic: tuple[bool, ...]  # columns where 0 means: generate one
     stored: bool
 
@@ -108,7 +109,7 @@ class _Keys:
                     break
                 text = form_text(form, value_of(value), stored=self.stored)
                 if text is None or (automatic and text == b"0"):
-                    yield self.epoch
+                    yield self.whole
                     break
                 texts.append(text)
             else:
@@ -121,7 +122,7 @@ class Touched:
 
     fixed: tuple[int, ...] = ()
     keys: tuple[_Keys, ...] = ()
-    generating: tuple[tuple[int, KeyForm, int], ...] = ()  # seed, form and epoch of classes by the generated column
+    generating: tuple[tuple[int, KeyForm, int], ...] = ()  # seed, form and slot of classes by the generated column
     text: str = ""
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...]:
@@ -134,9 +135,9 @@ class Touched:
 
     def generated(self, insert_id: int) -> tuple[int, ...]:
         found = []
-        for seed, form, epoch in self.generating:
+        for seed, form, whole in self.generating:
             text = form_text(form, insert_id) if insert_id else None
-            found.append(epoch if text is None else key_slot(seed, (text,)))
+            found.append(whole if text is None else key_slot(seed, (text,)))
         return tuple(found)
 
     def describe(self) -> str:
@@ -172,7 +173,7 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
         return None, f"{entry.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
     pins = _narrowest(statement.blocks[0].pins)
     missing = ""
-    for one in entry.cache:
+    for one in sorted(entry.cache, key=lambda one: one.ttl_s is not None):  # coherent ones before others
         forms = class_forms(schema, one)
         if isinstance(forms, str):
             missing = missing or forms
@@ -189,9 +190,9 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
         if keys > MAX_KEYS:
             missing = missing or f"it pins more than {MAX_KEYS} keys"
             continue
-        seed = class_seed(place.database or "", entry.name, one.by)
-        always = (CLUSTER_SLOT, table_slot(place.database or "", entry.name))
-        return ClassRead(place.database or "", entry.name, one, seed, forms, pinned, always), ""
+        seed = class_seed(entry.database, entry.name, one.by)
+        always = (CLUSTER_SLOT, table_slot(entry.database, entry.name), _class_slot(seed))
+        return ClassRead(entry.database, entry.name, one, seed, forms, pinned, always), ""
     return None, missing
 
 
@@ -276,9 +277,10 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
         schema = asked.schema(index)
         if schema is None or schema.is_view or schema.has_triggers:
             return EVERYTHING
-        for table in _children(schema, asked, place):
-            fixed.add(table_slot(*table))
-            said.append(f"all of {table[1]} (foreign key)")
+        if statement.kind is not Kind.INSERT or (statement.insert is not None and statement.insert.on_duplicate):
+            for table in _children(schema, asked, place):
+                fixed.add(table_slot(*table))
+                said.append(f"all of {table[1]} (foreign key)")
         if place.entry is None or not any(one.ttl_s is None for one in place.entry.cache):
             continue
         for one in place.entry.cache:
@@ -363,35 +365,35 @@ def _touch(
 ) -> None:
     """The marks of one class of one written table."""
     statement = asked.statement
-    database = entry.database
-    epoch = table_slot(database, entry.name)
     by = ", ".join(one.by)
     forms = class_forms(schema, one)
     if isinstance(forms, str):
-        fixed.add(epoch)
-        return
-    seed = class_seed(database, entry.name, one.by)
+        return  # nothing is cached by it
+    seed = class_seed(entry.database, entry.name, one.by)
+    whole = _class_slot(seed)
     automatic = tuple(bool(column and column.auto_increment) for column in map(schema.column, one.by))
     rows = _pinned_rows(statement, one, index) if alone else None
     if rows is not None:
-        keys.append(_Keys(seed, forms, rows, epoch, (False,) * len(forms), stored=False))
+        keys.append(_Keys(seed, forms, rows, whole, (False,) * len(forms), stored=False))
         said.append(f"the rows of {entry.name} with its {by}")
         return
     inserted = _inserted_rows(statement, one, schema, index) if alone else None
-    if inserted is None:
-        fixed.add(epoch)
-        said.append(f"all of {entry.name}")
-        return
-    if any(value is None for row in inserted for value in row):
-        if len(one.by) > 1 or len(inserted) > 1:
-            fixed.add(epoch)
-            said.append(f"all of {entry.name}")
-            return
-        generating.append((seed, forms[0], epoch))
+    generates = inserted is not None and any(value is None for row in inserted for value in row)
+    if inserted is None or (generates and (len(one.by) > 1 or len(inserted) > 1)):
+        fixed.add(whole)
+        said.append(f"all of {entry.name} by {by}")
+    elif generates:
+        generating.append((seed, forms[0], whole))
         said.append(f"the row of {entry.name} with the generated {by}")
-        return
-    keys.append(_Keys(seed, forms, inserted, epoch, automatic, stored=True))
-    said.append(f"the rows of {entry.name} with the {by} of the statement")
+    else:
+        keys.append(_Keys(seed, forms, inserted, whole, automatic, stored=True))
+        said.append(f"the rows of {entry.name} with the {by} of the statement")
+
+
+def _class_slot(seed: int) -> int:
+    """What stands for all rows by one class: a write that does not say which it touches marks it, and leaves the
+    table's other classes alone."""
+    return key_slot(seed, ())
 
 
 def _pinned_rows(statement: Statement, one: CacheClass, index: int) -> tuple[tuple[Value, ...], ...] | None:
