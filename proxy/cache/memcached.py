@@ -3,7 +3,11 @@
 aiomcache speaks the protocol. Three of its habits are dealt with here: a cancelled request gives its connection back
 with the reply still to come, so requests are never cancelled (a late one loses its connection instead); a connection
 that ends in the middle of a reply makes it read empty lines for ever, so the reader raises there; and a request that
-waits for a connection waits for ever when all of them break, so no more requests are made than there are connections.
+waits for a connection waits for ever when all of them break, so that no more are made at a time than there are
+connections, and the others wait here, a short while.
+
+A *lease* says that some worker is asking the server for an answer that memcached does not have: an item beside the
+answer's, with a short life, that only one worker can add.
 
 A server that fails or is late is left alone for a while, twice as long each time: it costs hits and nothing else.
 """
@@ -11,6 +15,7 @@ A server that fails or is late is left alone for a while, twice as long each tim
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 import time
@@ -33,7 +38,11 @@ CONNECT_TIMEOUT_S = 0.5
 EXPIRES_S = 3600  # items do not live longer, whether asked for or not
 MAX_ITEM_BYTES = (1 << 20) - 4096  # memcached's default limit, less what it keeps beside a value
 MAX_QUEUED = 1000  # values waiting to be sent to a server
+MAX_WAITING = 64  # requests waiting for a connection
+LEASE_S = 1  # memcached's shortest; whoever got it is rid of it sooner, when the answer is there
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+_LEASE = b":lease"
 
 T = TypeVar("T")
 
@@ -84,6 +93,16 @@ class Memcached:
             return
         name = item_name(key)
         self._node(name).set_later(name, data)
+
+    async def lease(self, key: RemoteKey) -> bool | None:
+        """Whether this worker is the one to ask the server for the answer; None: memcached does not say."""
+        name = item_name(key)
+        return await self._node(name).add(name + _LEASE)
+
+    def end_lease(self, key: RemoteKey) -> None:
+        """The answer was sent (before this), or will not come."""
+        name = item_name(key)
+        self._node(name).delete_later(name + _LEASE)
 
     async def close(self) -> None:
         for node in self._nodes:
@@ -147,7 +166,8 @@ class _Node:
         self._client = aiomcache.Client(address.host, address.port)
         self._pool = self._client._pool = _Pool(address)
         self._slots = asyncio.Semaphore(CONNECTIONS)
-        self._queue: deque[tuple[bytes, bytes]] = deque()
+        self._waiting = 0
+        self._queue: deque[tuple[bytes, bytes | None]] = deque()  # (item, its value; None: it goes)
         self._sending = False
         self._pause_s = 0.0
         self._down_until = 0.0
@@ -156,9 +176,18 @@ class _Node:
         found = await self._request(lambda: self._client.get(name), GET_TIMEOUT_S)
         return found if isinstance(found, bytes) else None
 
+    async def add(self, name: bytes) -> bool | None:
+        return await self._request(lambda: self._client.add(name, b"1", exptime=LEASE_S), GET_TIMEOUT_S)
+
     def set_later(self, name: bytes, data: bytes) -> None:
+        self._later(name, data)
+
+    def delete_later(self, name: bytes) -> None:
+        self._later(name, None)
+
+    def _later(self, name: bytes, data: bytes | None) -> None:
         if len(self._queue) >= MAX_QUEUED:
-            self._counters.dropped += 1
+            self._counters.dropped += data is not None
             return
         self._queue.append((name, data))
         if not self._sending:
@@ -167,41 +196,68 @@ class _Node:
 
     async def close(self) -> None:
         self._queue.clear()
+        self._down_until = float("inf")
         self._pool.drop_all()
 
     async def _send_queue(self) -> None:
         try:
             while self._queue:
                 name, data = self._queue.popleft()
-                if await self._request(lambda: self._client.set(name, data, exptime=EXPIRES_S), SET_TIMEOUT_S):  # noqa: B023
+                if data is None:
+                    await self._request(functools.partial(self._client.delete, name), SET_TIMEOUT_S)
+                elif await self._request(
+                    functools.partial(self._client.set, name, data, exptime=EXPIRES_S), SET_TIMEOUT_S
+                ):
                     self._counters.sets += 1
         finally:
             self._sending = False
 
     async def _request(self, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T | None:
         """One request, with a time limit that ends its connection and not its task. None: it failed."""
-        if time.monotonic() < self._down_until or self._slots.locked():
+        if not await self._slot(timeout_s):
             self._counters.skipped += 1
             return None
-        task = asyncio.ensure_future(self._in_turn(ask))
+        task = asyncio.ensure_future(self._in_slot(ask))
+        task.add_done_callback(_seen)
         done, _ = await asyncio.wait([task], timeout=timeout_s)
         if not done:
             self._counters.timeouts += 1
             self._leave_alone("takes too long")
-            task.add_done_callback(_seen)
             self._pool.drop_all()
             return None
         error = task.exception()
         if error is not None:
+            if isinstance(error, aiomcache.ClientException) and "too large" in str(error):
+                self._counters.too_long += 1  # its item size is not the default
+                return None
             self._counters.errors += 1
             self._leave_alone(str(error) or type(error).__name__)
             return None
         self._pause_s = 0.0
         return task.result()
 
-    async def _in_turn(self, ask: Callable[[], Awaitable[T]]) -> T:
-        async with self._slots:
+    async def _slot(self, timeout_s: float) -> bool:
+        """Wait for one of the connections, if that is worth it."""
+        if time.monotonic() < self._down_until or self._waiting >= MAX_WAITING:
+            return False
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        if time.monotonic() < self._down_until:
+            self._slots.release()
+            return False
+        return True
+
+    async def _in_slot(self, ask: Callable[[], Awaitable[T]]) -> T:
+        try:
             return await ask()
+        finally:
+            self._slots.release()
 
     def _leave_alone(self, why: str) -> None:
         if time.monotonic() < self._down_until:
@@ -213,6 +269,6 @@ class _Node:
 
 
 def _seen(task: asyncio.Future[T]) -> None:
-    """The request failed long after anybody waited for it."""
+    """Whoever asked may not be there any more."""
     if not task.cancelled():
         task.exception()

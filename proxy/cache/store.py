@@ -39,3 +39,11 @@ class Store:
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         if self.remote is not None:
             self.remote.send(key, value)
+
+    async def lease(self, key: RemoteKey) -> bool | None:
+        """Whether this worker is the one of all workers to ask the server; None: there is nobody to say so."""
+        return await self.remote.lease(key) if self.remote is not None else None
+
+    def end_lease(self, key: RemoteKey) -> None:
+        if self.remote is not None:
+            self.remote.end_lease(key)

@@ -93,6 +93,7 @@ class Entry:
     __slots__ = (
         "asks_id",
         "by_key",
+        "cache_fill_ns",
         "cache_shape",
         "cache_stats",
         "cache_words",
@@ -132,6 +133,7 @@ class Entry:
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
         self.marks: Marks | None = None
+        self.cache_fill_ns: int | None = None  # how long the last answer took that was kept; 0: it was not kept
         self.cache_shape = 0  # the same number for the same text of the same database
         self.cache_words: tuple[bytes, ...] = ()  # the same in words that mean the same in every process
         self.cache_stats: CacheStats

@@ -11,6 +11,8 @@ CACHE_COUNTERS = (
     "fills",
     "fill_ns",
     "waits",
+    "lease_waits",
+    "lease_hits",
     "sampled",
     "sampled_stale",
 )
@@ -46,6 +48,7 @@ class CacheStats:
         self.hits_local = self.hits_memcached = self.misses = 0
         self.fills = self.fill_ns = 0  # answers kept, and how long their statements took on the server
         self.waits = 0  # reads that waited for another session's fill of the same key
+        self.lease_waits = self.lease_hits = 0  # and for another worker's; those that got its answer
         self.sampled = self.sampled_stale = 0  # served values compared with the primary, and those that differed
 
     def refuse(self, reason: str) -> None:

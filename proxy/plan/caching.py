@@ -164,13 +164,9 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
     assert entry is not None
     if schema is None:
         return None, f"the columns of {entry.name} are not known yet"
-    if not schema.is_base or schema.is_view:
-        return None, f"{entry.name} is not an ordinary table"
-    hidden = _hidden_input(schema, statement)
-    if hidden:
-        return None, hidden
-    if schema.engine.lower() != "innodb":
-        return None, f"{entry.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
+    unfit = table_problem(schema) or _computes_with_time(schema, statement)
+    if unfit:
+        return None, unfit
     pins = _narrowest(statement.blocks[0].pins)
     missing = ""
     for one in sorted(entry.cache, key=lambda one: one.ttl_s is not None):  # coherent ones before others
@@ -218,11 +214,23 @@ def _uncacheable(plan: Plan, asked: Case) -> str:
     return ""
 
 
-def _hidden_input(schema: TableSchema, statement: Statement) -> str:
-    """What the answer depends on besides the rows and the key."""
+def table_problem(schema: TableSchema) -> str:
+    """Why nothing of a table can be cached; "" where it can."""
+    if not schema.is_base or schema.is_view:
+        return f"{schema.name} is not an ordinary table"
+    if schema.engine.lower() != "innodb":
+        return f"{schema.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
     volatile = next((column.name for column in schema.columns if column.volatile), None)
-    if volatile is not None:
-        return f"{volatile} is worked out anew by every read"
+    return f"{volatile} is worked out anew by every read" if volatile is not None else ""
+
+
+def class_problem(schema: TableSchema, one: CacheClass) -> str:
+    """Why nothing can be cached by one class; "" where it can."""
+    forms = class_forms(schema, one)
+    return table_problem(schema) or (forms if isinstance(forms, str) else "")
+
+
+def _computes_with_time(schema: TableSchema, statement: Statement) -> str:
     times = {column.name for column in schema.columns if column.data_type == "time"}
     computed = statement.blocks[0].computed
     if times and (computed is None or not times.isdisjoint(computed)):
