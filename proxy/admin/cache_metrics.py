@@ -19,6 +19,16 @@ _COUNTERS = {  # of CacheTotal.counters: (metric, help, factor)
     "lease_hits": ("turnout_cache_lease_hits", "Of these, the ones that got it.", 1.0),
     "sampled": ("turnout_cache_samples", "Served values that were compared with the primary.", 1.0),
     "sampled_stale": ("turnout_cache_samples_stale", "Of these, the ones that the primary no longer had.", 1.0),
+    "sampled_stale_ns": (
+        "turnout_cache_samples_stale_seconds",
+        "How long ago those had been asked of the server, added up.",
+        1e-9,
+    ),
+    "sampled_wrong": (
+        "turnout_cache_samples_wrong",
+        "Of these, the ones still served, and still different, after the limit of staleness: 0, or a defect.",
+        1.0,
+    ),
 }
 _REASONS = {  # of CacheTotal: (metric, help)
     "refused": ("turnout_cache_refused", "Values found but not served, by the part of the rule that forbade it."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue
+from proxy.front.samples import sample
 from proxy.measure.measures import Measures
 from proxy.plan.plan import ValueOf
 from proxy.rules.model import Cache
@@ -224,6 +226,8 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     if value is not None and judge(caching, entry, cluster, value, session.began):
         stats.hits_local += 1
         session.answer_cached(value)
+        if caching.rules.verify and random.random() < caching.rules.verify:
+            sample(session, entry, cluster, value, literals)
         return Served.ANSWERED
     slots = cached.slots(values)
     if slots is None:

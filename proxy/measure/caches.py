@@ -15,6 +15,8 @@ CACHE_COUNTERS = (
     "lease_hits",
     "sampled",
     "sampled_stale",
+    "sampled_stale_ns",
+    "sampled_wrong",
 )
 
 
@@ -50,6 +52,8 @@ class CacheStats:
         self.waits = 0  # reads that waited for another session's fill of the same key
         self.lease_waits = self.lease_hits = 0  # and for another worker's; those that got its answer
         self.sampled = self.sampled_stale = 0  # served values compared with the primary, and those that differed
+        self.sampled_stale_ns = 0  # how long ago the latter had been kept
+        self.sampled_wrong = 0  # and those that were still served, and still differed, when no write may be unseen
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
