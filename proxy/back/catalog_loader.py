@@ -48,7 +48,7 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         _CASCADES: "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME"
         " FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE (UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')"
         " OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'))"
-        f" AND {_among('UNIQUE_CONSTRAINT_SCHEMA', databases)}",
+        f" AND ({_among('UNIQUE_CONSTRAINT_SCHEMA', databases)} OR {_among('CONSTRAINT_SCHEMA', databases)})",
     }
 
 
@@ -92,6 +92,10 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     cascades: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for parent_database, parent, database, child in rows[_CASCADES]:
         cascades[_text(parent_database), _text(parent)].append((_text(database), _text(child)))
+    parents: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for parent_name, children in cascades.items():
+        for child_name in children:
+            parents[child_name].add(parent_name)
     found: dict[Key, TableSchema] = {}
     twice: set[Key] = set()
     for database, table, kind, engine in rows[_TABLES]:
@@ -113,8 +117,23 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             engine=_text(engine),
             is_base=_text(kind).upper() == "BASE TABLE",
             cascades=tuple(sorted(set(cascades[name]))),
+            follows=_reached(name, parents),
         )
     return {key: schema for key, schema in found.items() if key not in twice}
+
+
+def _reached(
+    start: tuple[str, str], edges: Mapping[tuple[str, str], Set[tuple[str, str]]]
+) -> tuple[tuple[str, str], ...]:
+    """All that edges lead to from `start`, and on."""
+    found: set[tuple[str, str]] = set()
+    waiting = list(edges.get(start, ()))
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting.extend(edges.get(one, ()))
+    return tuple(sorted(found))
 
 
 def merge(catalog: Catalog, cluster: str, tables: Mapping[Key, TableSchema]) -> Catalog:

@@ -88,7 +88,7 @@ def _cache_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
                 yield Finding(where, message, False)
             schema = answer.catalog.find(cluster, entry.database, entry.name)
             for one in entry.cache:
-                why = class_problem(schema, one) if schema is not None else ""
+                why = class_problem(schema, one, rules) if schema is not None else ""
                 if why:
                     by = ", ".join(one.by)
                     yield Finding(where, f"Nothing is cached by ({by}) on cluster {cluster}: {why}.", True)

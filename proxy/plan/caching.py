@@ -164,7 +164,7 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
     assert entry is not None
     if schema is None:
         return None, f"the columns of {entry.name} are not known yet"
-    unfit = table_problem(schema) or _computes_with_time(schema, statement)
+    unfit = table_problem(schema, asked.rules) or _computes_with_time(schema, statement)
     if unfit:
         return None, unfit
     pins = _narrowest(statement.blocks[0].pins)
@@ -214,20 +214,24 @@ def _uncacheable(plan: Plan, asked: Case) -> str:
     return ""
 
 
-def table_problem(schema: TableSchema) -> str:
+def table_problem(schema: TableSchema, rules: Rules) -> str:
     """Why nothing of a table can be cached; "" where it can."""
     if not schema.is_base or schema.is_view:
         return f"{schema.name} is not an ordinary table"
     if schema.engine.lower() != "innodb":
         return f"{schema.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
+    followed = {table.database.lower() for table in rules.cached_tables}
+    parent = next((parent for parent in schema.follows if parent[0].lower() not in followed), None)
+    if parent is not None:  # the stream process knows the foreign keys of these databases only
+        return f"its rows follow those of {'.'.join(parent)} by a foreign key, in a database without cached tables"
     volatile = next((column.name for column in schema.columns if column.volatile), None)
     return f"{volatile} is worked out anew by every read" if volatile is not None else ""
 
 
-def class_problem(schema: TableSchema, one: CacheClass) -> str:
+def class_problem(schema: TableSchema, one: CacheClass, rules: Rules) -> str:
     """Why nothing can be cached by one class; "" where it can."""
     forms = class_forms(schema, one)
-    return table_problem(schema) or (forms if isinstance(forms, str) else "")
+    return table_problem(schema, rules) or (forms if isinstance(forms, str) else "")
 
 
 def _computes_with_time(schema: TableSchema, statement: Statement) -> str:

@@ -56,6 +56,7 @@ _MAIN = [
     _table("shops", [_id(), column("opens", "time"), column("made", "datetime")], ("id",)),
     _table("days", [column("day", "date"), column("n")], ("day",)),
     _table("renamed", [_id(), column("latter")], ("id",)),
+    _table("follower", [_id()], ("id",), follows=(("elsewhere", "leaders"),)),
     _table("plain", [_id(), column("n")], ("id",)),
     TableSchema(
         DATABASE,

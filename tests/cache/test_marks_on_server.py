@@ -451,3 +451,33 @@ def test_a_write_marks_every_read_whose_answer_it_changes(
     assert not wrong, "\n".join(f"{write}   is not seen by   {read}" for write, read in wrong)
     assert changing > 100
     assert answers(client, reads) == before
+
+
+def test_a_table_that_follows_one_of_a_database_without_cached_tables_is_not_cached(
+    server: MariaDB, client: Connection, rules: Rules
+) -> None:
+    """Cascades are not in the binary log, and nobody there knows of that foreign key."""
+    server.execute("CREATE DATABASE other", "CREATE TABLE other.leaders (id INT PRIMARY KEY, UNIQUE (id))")
+    sql, further = "SELECT * FROM counters WHERE id = 1", "SELECT * FROM likes WHERE comment_id = 1"
+    for read in (sql, further):
+        assert planned(read, rules, catalog_of(server))[0].cached is not None
+    cursor = client.cursor()
+    cursor.execute("SET foreign_key_checks = 0")
+    cursor.execute(
+        "ALTER TABLE counters ADD CONSTRAINT c FOREIGN KEY (id) REFERENCES other.leaders (id) ON DELETE CASCADE"
+    )
+    # Two steps away: users -> posts -> comments -> likes.
+    cursor.execute(
+        "ALTER TABLE users ADD CONSTRAINT u FOREIGN KEY (id) REFERENCES other.leaders (id) ON DELETE CASCADE"
+    )
+    try:
+        for read in (sql, further):
+            made = planned(read, rules, catalog_of(server))[0]
+            assert made.cached is None
+            assert "follow those of other.leaders" in made.uncached
+        restricted = "SELECT * FROM settings WHERE name = 'size'"
+        assert planned(restricted, rules, catalog_of(server))[0].cached is not None
+    finally:
+        cursor.execute("ALTER TABLE counters DROP FOREIGN KEY c")
+        cursor.execute("ALTER TABLE users DROP FOREIGN KEY u")
+        server.execute("DROP DATABASE other")
