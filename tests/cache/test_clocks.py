@@ -251,6 +251,13 @@ def test_resume_goes_on_with_the_values_but_serves_none_before_the_next_probe(ho
     assert host.workers[0].reason == ""
 
 
+def test_resuming_after_a_killed_process_serves_none_before_the_next_probe_either(host: Host) -> None:
+    host.follow()
+    stamp = stamp_of(host.workers[0])
+    host.stream.resume()
+    assert refusal(host.workers[0], stamp, (5,)) == "stale-clock"
+
+
 def test_adopt_takes_positions_of_the_same_log_that_are_not_before_the_floor(host: Host) -> None:
     incarnation = host.follow(floor=100)
     adopt = host.workers[0].adopt

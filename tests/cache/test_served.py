@@ -16,6 +16,7 @@ from pymysql.connections import Connection
 
 from tests.cache.test_marks_on_server import SCHEMA
 from tests.front.conftest import end
+from tests.front.raw import Client, Statement
 from tests.servers import MariaDB, Memcached, Run, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, OPS, OPS_PASSWORD, SERVICE, SERVICE_PASSWORD
@@ -370,9 +371,47 @@ def test_another_account_has_values_of_its_own(fresh: MariaDB, turnout: Callable
         assert answer(other, sql) in (1142, 1143)
         cached(server, client, [sql])
         assert answer(other, sql) in (1142, 1143)
-        # By COM_CHANGE_USER, too: the connection's settings are the same, the account is not.
-        changing = through(proxy)
-        assert answer(changing, sql) == answer(client, sql)
+    finally:
+        fresh.execute(f"GRANT ALL PRIVILEGES ON *.* TO '{OPS}'@'%'")
+
+
+def test_a_prepared_statement_means_what_it_meant_when_it_was_prepared(
+    fresh: MariaDB, turnout: Callable[..., Turnout]
+) -> None:
+    """Two sessions with the same settings now, that prepared the same text under different ones."""
+    proxy = turnout(rules(fresh))
+    server = direct(fresh)
+    sql = "SELECT ? || 0 FROM users WHERE id = 1"
+    cached(server, through(proxy), ["SELECT * FROM users WHERE id = 1"])
+    with Client(proxy.port, APP, APP_PASSWORD, DATABASE) as one, Client(proxy.port, APP, APP_PASSWORD, DATABASE) as two:
+        statements = []
+        for client, mode in ((one, "PIPES_AS_CONCAT"), (two, "")):
+            client.run(f"SET sql_mode = '{mode}'")
+            made = client.prepare(sql)
+            assert isinstance(made, Statement)
+            statements.append(made)
+            client.run("SET sql_mode = ''")
+        for _ in range(3):
+            # Binary rows: a string of two characters, and the integer 1.
+            assert one.execute(statements[0], 5).value == b"\0\0\x0250"
+            assert (two.execute(statements[1], 5).value or b"").startswith(b"\0\0\x01\0")
+
+
+def test_after_change_user_another_account_s_values_are_out_of_reach(
+    fresh: MariaDB, turnout: Callable[..., Turnout]
+) -> None:
+    proxy = turnout(rules(fresh))
+    sql = "SELECT n FROM users WHERE id = 1"
+    cached(direct(fresh), through(proxy), [sql])
+    fresh.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM '{OPS}'@'%'")
+    try:
+        fresh.execute(f"GRANT SELECT (id) ON {DATABASE}.users TO '{OPS}'@'%'")
+        with Client(proxy.port, APP, APP_PASSWORD, DATABASE) as client:
+            assert client.query(sql).ok
+            client.change_user(OPS, OPS_PASSWORD, DATABASE)
+            assert not client.query(sql).ok
+            client.change_user(APP, APP_PASSWORD, DATABASE)
+            assert client.query(sql).ok
     finally:
         fresh.execute(f"GRANT ALL PRIVILEGES ON *.* TO '{OPS}'@'%'")
 
