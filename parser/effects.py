@@ -62,6 +62,8 @@ def _names_columns(tokens: Sequence[Token], i: int) -> bool:
     before = tokens[i - 1]
     if before.of is Of.MARK:
         return before.text == ")"  # (SELECT ..) alias (a, b)
+    if before.word == "HIGH_PRIORITY":  # of INSERT; SELECT HIGH_PRIORITY f(..) calls f
+        return _word_at(tokens, i - 2) in ("INSERT", "REPLACE")
     return before.word in _BEFORE_NAMES
 
 
@@ -72,7 +74,7 @@ _BEFORE_NAMES = vocabulary("""
 
 
 _TELLING = frozenset(
-    {"FOR", "LOCK", "SQL_CALC_FOUND_ROWS", "INTO", "VALUE", "RETURNING"}
+    {"FOR", "LOCK", "SQL_CALC_FOUND_ROWS", "INTO", "VALUE", "RETURNING", "TIME", "T"}
     | {name.upper() for name in functions.WITHOUT_PARENTHESES}
 )
 
@@ -94,9 +96,22 @@ def _word(tokens: Sequence[Token], i: int, word: str) -> Effect:
         return Effect.SEQUENCE | Effect.NONDETERMINISTIC | Effect.WRITES
     if word == "RETURNING":
         return Effect.RETURNING
+    if word in ("TIME", "T"):
+        return Effect.MAKES_TIME if _is_time(tokens, i) else Effect.NONE
     if word.lower() in functions.WITHOUT_PARENTHESES and not _is_part_of_name(tokens, i):
         return Effect.NONDETERMINISTIC
     return Effect.NONE
+
+
+def _is_time(tokens: Sequence[Token], i: int) -> bool:
+    """TIME '10:00', {t '10:00'}, CAST(.. AS TIME), CONVERT(.., TIME)."""
+    after, before = tokens[i + 1 : i + 2], tokens[i - 1 : i]
+    if tokens[i].word == "T":
+        return bool(before) and before[0].is_mark("{")
+    if not after:
+        return False
+    ends = after[0].is_mark(")") and bool(before) and (before[0].word == "AS" or before[0].is_mark(","))
+    return ends or after[0].of is Of.STRING
 
 
 def _is_part_of_name(tokens: Sequence[Token], i: int) -> bool:

@@ -70,6 +70,7 @@ sleep sys_guid sysdate system_user unix_timestamp user utc_date utc_time utc_tim
 icu_version benchmark rownum ps_current_thread_id ps_thread_id master_gtid_wait master_pos_wait source_pos_wait
 wait_for_executed_gtid_set wait_until_sql_thread_after_gtids wsrep_last_written_gtid wsrep_sync_wait_upto_gtid
 get_lock is_free_lock is_used_lock release_lock release_all_locks load_file nextval lastval setval
+binlog_gtid_pos default encrypt wsrep_last_seen_gtid
 """
 
 _SLEEPING = """
@@ -100,6 +101,8 @@ _add("row_count", Effect.USES_ROW_COUNT)
 _add("connection_id ps_current_thread_id", Effect.USES_CONNECTION_ID)
 _add("nextval lastval setval", Effect.SEQUENCE)
 _add("nextval setval", Effect.WRITES)
+
+_add("addtime maketime sec_to_time str_to_date subtime time timediff", Effect.MAKES_TIME)
 
 WITHOUT_PARENTHESES = frozenset(
     [

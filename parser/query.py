@@ -139,6 +139,8 @@ class Reader:
         )
         for lock in node.args.get("locks") or []:
             self._met.update(id(table) for table in lock.find_all(exp.Table))  # FOR UPDATE OF t: a table of the FROM
+        if source is not None and isinstance(source.this, exp.Table) and not node.args.get("joins"):
+            building.computed = _computed(node, self.tree)
         where = node.args.get("where")
         self.conditions(inner, where.this if where is not None else None)
         for part in ("expressions", "where", "group", "having", "windows", "order", "limit", "offset", "distinct"):
@@ -457,3 +459,26 @@ def _derived_alias(node: exp.Expression, tree: Tree) -> str:
 def _may_be_null(fact: Constants) -> bool:
     """Could rows in whose place an outer join puts NULLs pass the condition?"""
     return fact.null_safe and any(value is Word.NULL or isinstance(value, (Param, Opaque)) for value in fact.values)
+
+
+def _computed(select: exp.Select, tree: Tree) -> frozenset[str]:
+    """See `Block.computed`."""
+    shown: dict[str, str] = {}  # alias -> column, both lower case
+    found: set[str] = set()
+    parts: list[exp.Expression] = []
+    for item in select.expressions:
+        inner = item.this if isinstance(item, exp.Alias) else item
+        if type(inner) is not exp.Column:
+            parts.append(item)
+        elif isinstance(item, exp.Alias):
+            shown[tree.name(item.alias).lower()] = tree.name(inner.name).lower()
+    order = select.args.get("order")
+    parts += [each for each in order.expressions if type(each.this) is not exp.Column] if order is not None else []
+    parts += [
+        part for name in ("where", "group", "having", "limit", "offset", "distinct") if (part := select.args.get(name))
+    ]
+    parts += select.args.get("windows") or []
+    for part in parts:
+        found.update(tree.name(column.name).lower() for column in part.find_all(exp.Column))
+    found.update(column for alias, column in shown.items() if alias in found)
+    return frozenset(found)

@@ -55,6 +55,7 @@ class Building:
     joins: list[Join] = field(default_factory=list)
     nullable: set[int] = field(default_factory=set)
     flags: dict[str, bool] = field(default_factory=dict)
+    computed: frozenset[str] | None = None
 
     def done(self) -> Block:
         return Block(
@@ -66,6 +67,7 @@ class Building:
             tuple(self.unresolved_equalities),
             nullable=tuple(sorted(self.nullable)),
             set_operation=self.set_operation,
+            computed=self.computed,
             **self.flags,
         )
 

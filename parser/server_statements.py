@@ -16,12 +16,16 @@ from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
 from parser.tokens import Of, Token, words
 from parser.tree import NotUnderstood
 
+# What the WHERE of a SHOW may do.
+_OF_CONDITIONS = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE | Effect.SETS_USER_VARIABLE | Effect.SESSION_LOCK
+
 
 def show_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
     if word_at(tokens, 1) == "TURNOUT":
         return Statement(Kind.TURNOUT, detail=_written(tokens[2:], source))
     shown = read_show(tokens)
-    return Statement(Kind.SHOW, tables=shown.tables, effects=shown.effects, name=shown.name, detail=shown.detail)
+    effects = shown.effects | of_tokens(tokens) & _OF_CONDITIONS
+    return Statement(Kind.SHOW, tables=shown.tables, effects=effects, name=shown.name, detail=shown.detail)
 
 
 def _written(tokens: Sequence[Token], source: Source) -> str:

@@ -81,6 +81,7 @@ class Effect(enum.IntFlag):
     SEQUENCE = 1 << 19  # NEXTVAL, NEXT VALUE FOR, SETVAL
     RETURNING = 1 << 20  # INSERT/DELETE .. RETURNING
     SLEEPS = 1 << 21  # SLEEP, BENCHMARK, MASTER_GTID_WAIT ...
+    MAKES_TIME = 1 << 22  # TIME '10:00', MAKETIME ...: where a date is wanted, a time of day is taken to be today's
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,9 @@ class Block:
     ordered: bool = False  # a UNION's ORDER BY and LIMIT count as those of each of its branches
     limited: bool = False
     set_operation: bool = False  # a branch of UNION / INTERSECT / EXCEPT
+    computed: frozenset[str] | None = None
+    # lower-case names of columns that the block does more with than show them or sort by them; None where that was not
+    # worked out (only for a SELECT from one table).
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,20 @@ _COUNTERS = {  # of CacheTotal.counters: (metric, help, factor)
     "fills": ("turnout_cache_fills", "Answers kept in the cache.", 1.0),
     "fill_ns": ("turnout_cache_fill_seconds", "Time that servers took for the answers that were kept.", 1e-9),
     "waits": ("turnout_cache_waits", "Reads that waited for another session's answer to the same statement.", 1.0),
+    "lease_waits": ("turnout_cache_lease_waits", "Reads that waited for another worker's answer in memcached.", 1.0),
+    "lease_hits": ("turnout_cache_lease_hits", "Of these, the ones that got it.", 1.0),
     "sampled": ("turnout_cache_samples", "Served values that were compared with the primary.", 1.0),
     "sampled_stale": ("turnout_cache_samples_stale", "Of these, the ones that the primary no longer had.", 1.0),
+    "sampled_stale_ns": (
+        "turnout_cache_samples_stale_seconds",
+        "How long ago those had been asked of the server, added up.",
+        1e-9,
+    ),
+    "sampled_wrong": (
+        "turnout_cache_samples_wrong",
+        "Of these, the ones still served, and still different, after the limit of staleness: 0, or a defect.",
+        1.0,
+    ),
 }
 _REASONS = {  # of CacheTotal: (metric, help)
     "refused": ("turnout_cache_refused", "Values found but not served, by the part of the rule that forbade it."),

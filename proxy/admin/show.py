@@ -12,6 +12,7 @@ from proxy.errors import StatementRefused
 from proxy.measure.peers import Rows
 from proxy.measure.states import SessionState
 from proxy.measure.totals import CacheTotal, ShapeTotal
+from proxy.plan.places import table_clusters
 from proxy.rules.mask import masked_text
 from proxy.rules.model import Database, Rules, Table
 from proxy.rules.problem import did_you_mean
@@ -172,7 +173,16 @@ def placed(rules: Rules, database: str, table: str) -> tuple[str, str, str]:
 async def cache(overview: Overview) -> Shown:
     """One line per cache class: those of the rules, and what was served under earlier ones."""
     columns = ["table", "by", "coherent", "hits", "from_memcached", "misses", "hit_pct", "waits", "refused", "bypassed"]
-    columns += ["not_kept", "why"]
+    columns += ["not_kept", "why", "not_served"]
+    stopped = {one.cluster: one.reason or "not followed yet" for one in overview.streams if not one.following}
+    unserved = {
+        (f"{table.database}.{table.name}", ",".join(one.by), True): "; ".join(
+            f"{cluster}: {stopped[cluster]}" for cluster in table_clusters(overview.rules, table) if cluster in stopped
+        )
+        for table in overview.rules.cached_tables
+        for one in table.cache
+        if one.ttl_s is None
+    }
     known = {
         (f"{database.name}.{table.name}", ",".join(one.by), one.ttl_s is None)
         for database in overview.rules.databases.values()
@@ -201,6 +211,7 @@ async def cache(overview: Overview) -> Shown:
                 sum(total.bypassed.values()),
                 sum(total.unfilled.values()),
                 ", ".join(f"{reason}: {n}" for reason, n in most),
+                unserved.get(key, ""),
             ]
         )
     return columns, rows

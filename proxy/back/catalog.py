@@ -23,6 +23,7 @@ class Column:
     invisible: bool = False  # not among the columns of INSERT INTO t VALUES (..)
     server_default: bool = False  # its default is an expression: the time, a UUID, a sequence's next value ..
     on_update: bool = False  # ON UPDATE CURRENT_TIMESTAMP
+    volatile: bool = False  # generated when it is read, and not from the row alone (the time, the account, ..)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class TableSchema:
     engine: str = ""  # as in information_schema.TABLES.ENGINE; empty for views
     is_base: bool = True  # an ordinary table: no view, no sequence, not system-versioned
     cascades: tuple[tuple[str, str], ...] = ()  # (database, table) whose rows change with this one's by foreign keys
+    follows: tuple[tuple[str, str], ...] = ()  # (database, table) whose `cascades`, and theirs, lead here
     triggers_leave_state: bool = False  # they may set user or system variables, which stay after the statement
 
     def column(self, name: str) -> Column | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from parser import tokens
 from parser.effects import of_tokens
@@ -34,7 +34,7 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         _TABLES: "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES"
         f" WHERE {_among('TABLE_SCHEMA', databases)}",
         _COLUMNS: "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE,"
-        " CHARACTER_SET_NAME, COLLATION_NAME, CHARACTER_MAXIMUM_LENGTH, COLUMN_DEFAULT, EXTRA"
+        " CHARACTER_SET_NAME, COLLATION_NAME, CHARACTER_MAXIMUM_LENGTH, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION"
         " FROM information_schema.COLUMNS"
         f" WHERE {_among('TABLE_SCHEMA', databases)} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION",
         _KEYS: "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS"
@@ -48,7 +48,7 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         _CASCADES: "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME"
         " FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE (UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')"
         " OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'))"
-        f" AND {_among('UNIQUE_CONSTRAINT_SCHEMA', databases)}",
+        f" AND ({_among('UNIQUE_CONSTRAINT_SCHEMA', databases)} OR {_among('CONSTRAINT_SCHEMA', databases)})",
     }
 
 
@@ -72,8 +72,13 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     """
     mariadb = "mariadb" in _text(rows[_VERSION][0][0]).lower()
     columns: dict[tuple[str, str], list[Column]] = defaultdict(list)
+    times: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for database, table, column, data_type, *_ in rows[_COLUMNS]:
+        if _text(data_type).lower() == "time":
+            times[_text(database), _text(table)].add(_text(column).lower())
     for database, table, *row in rows[_COLUMNS]:
-        columns[_text(database), _text(table)].append(_column([_text_or_none(cell) for cell in row], mariadb))
+        of_day = times[_text(database), _text(table)]
+        columns[_text(database), _text(table)].append(_column([_text_or_none(cell) for cell in row], mariadb, of_day))
     keys: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for database, table, index, column, part in rows[_KEYS]:
         keys[_text(database), _text(table)][_text(index)].append(_key_part(column, part))
@@ -87,6 +92,10 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     cascades: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for parent_database, parent, database, child in rows[_CASCADES]:
         cascades[_text(parent_database), _text(parent)].append((_text(database), _text(child)))
+    parents: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for parent_name, children in cascades.items():
+        for child_name in children:
+            parents[child_name].add(parent_name)
     found: dict[Key, TableSchema] = {}
     twice: set[Key] = set()
     for database, table, kind, engine in rows[_TABLES]:
@@ -108,8 +117,23 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             engine=_text(engine),
             is_base=_text(kind).upper() == "BASE TABLE",
             cascades=tuple(sorted(set(cascades[name]))),
+            follows=_reached(name, parents),
         )
     return {key: schema for key, schema in found.items() if key not in twice}
+
+
+def _reached(
+    start: tuple[str, str], edges: Mapping[tuple[str, str], Set[tuple[str, str]]]
+) -> tuple[tuple[str, str], ...]:
+    """All that edges lead to from `start`, and on."""
+    found: set[tuple[str, str]] = set()
+    waiting = list(edges.get(start, ()))
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting.extend(edges.get(one, ()))
+    return tuple(sorted(found))
 
 
 def merge(catalog: Catalog, cluster: str, tables: Mapping[Key, TableSchema]) -> Catalog:
@@ -143,8 +167,9 @@ _CONSTANT_DEFAULT = re.compile(r"NULL|'.*'|[bx]'.*'|-?[0-9.]+(?:e[+-]?[0-9]+)?",
 _CLOCK = re.compile(r"current_timestamp|now|localtime|localtimestamp", re.IGNORECASE)
 
 
-def _column(row: Sequence[str | None], mariadb: bool) -> Column:
-    name, data_type, column_type, nullable, charset, collation, length, default, extra = row
+def _column(row: Sequence[str | None], mariadb: bool, times: Set[str]) -> Column:
+    """`times`: the columns of the table that are of type TIME."""
+    name, data_type, column_type, nullable, charset, collation, length, default, extra, expression = row
     data_type, column_type, extra = (data_type or "").lower(), (column_type or "").lower(), (extra or "").lower()
     generated = bool(re.search(r"(?:virtual|stored|persistent)(?: generated)?\b", extra))
     return Column(
@@ -161,7 +186,17 @@ def _column(row: Sequence[str | None], mariadb: bool) -> Column:
         invisible="invisible" in extra,
         server_default=not generated and _is_computed(default, data_type, extra, mariadb),
         on_update="on update" in extra,
+        volatile="virtual" in extra and _is_volatile(expression or "", times),
     )
+
+
+def _is_volatile(expression: str, times: Set[str]) -> bool:
+    """Does a generated column's value depend on more than its row? With dates, a time of day is taken to be today's."""
+    read_by = lexer()
+    shape, _ = read_by.shape(expression.encode())
+    found = tokens.read(shape.decode("utf-8", "replace"), read_by.ansi_quotes)
+    names = {token.text.lower() for token in found.tokens}
+    return not expression or bool(found.doubt) or bool(of_tokens(found.tokens)) or not times.isdisjoint(names)
 
 
 def _is_computed(default: str | None, data_type: str, extra: str, mariadb: bool) -> bool:

@@ -70,6 +70,8 @@ class Local:
         size = value.size_bytes
         if self._young_bytes + size > self.limit_bytes // 2:
             self._turn()
+        if self.bytes + size > self.limit_bytes:  # the old generation is from when the limit was higher
+            self._turn()
         self._young[key] = value
         self._young_bytes += size
 

@@ -4,12 +4,16 @@ A worker has one connection to each server, and sends requests without waiting f
 request is never taken back: whoever does not want its reply any longer does not look at it. When one is late, the
 connection goes, and all requests on it fail.
 
+A *lease* says that some worker is asking the server for an answer that memcached does not have: an item beside the
+answer's, with a short life, that only one worker can add.
+
 A server that fails or is late is left alone for a while, twice as long each time: it costs hits and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import hashlib
 import logging
 import time
@@ -17,7 +21,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
-from proxy.cache.replies import MalformedReply, Outcome, Reply, ReplyReader, get_request, set_request
+from proxy.cache.replies import (
+    MalformedReply,
+    Outcome,
+    Reply,
+    ReplyReader,
+    add_request,
+    delete_request,
+    get_request,
+    set_request,
+)
 from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item, item_name
 from proxy.rules.model import Address
 
@@ -28,9 +41,11 @@ SET_TIMEOUT_S = 0.5  # nobody waits for these
 CONNECT_TIMEOUT_S = 0.5
 EXPIRES_S = 3600  # items do not live longer, whether asked for or not
 MAX_ITEM_BYTES = (1 << 20) - 4096  # memcached's default limit, less what it keeps beside a value
+LEASE_S = 1  # memcached's shortest; whoever got it is rid of it sooner, when the answer is there
 MAX_GETS = 1000  # under way to one server
 MAX_UNSENT_BYTES = 4 << 20  # waiting to be taken by a server
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_LEASE = b":lease"
 
 
 class RemoteCounters:
@@ -80,6 +95,16 @@ class Memcached:
         name = item_name(key)
         self._node(name).set(name, data)
 
+    async def lease(self, key: RemoteKey) -> bool | None:
+        """Whether this worker is the one to ask the server for the answer; None: memcached does not say."""
+        name = item_name(key)
+        return await self._node(name).add(name + _LEASE)
+
+    def end_lease(self, key: RemoteKey) -> None:
+        """The answer was sent (before this), or will not come."""
+        name = item_name(key)
+        self._node(name).delete(name + _LEASE)
+
     async def close(self) -> None:
         for node in self._nodes:
             node.close()
@@ -91,7 +116,17 @@ class Memcached:
         return max(self._nodes, key=lambda node: hashlib.blake2b(name, key=node.name, digest_size=8).digest())
 
 
-_Waiting = tuple[asyncio.Future[bytes | None] | None, float]  # whose reply (None: a set's), until when
+class _Asked(enum.Enum):
+    """What a reply is the reply to, and which replies there are to it."""
+
+    GET = frozenset({Outcome.MISSED})  # and a value
+    ADD = frozenset({Outcome.STORED, Outcome.NOT_STORED, Outcome.FAILED})
+    SET = frozenset({Outcome.STORED, Outcome.NOT_STORED, Outcome.TOO_LONG, Outcome.FAILED})
+    DELETE = frozenset({Outcome.GONE, Outcome.FAILED})
+
+
+# What was asked, who waits for the reply (of a get or an add), until when.
+_Waiting = tuple[_Asked, asyncio.Future[Reply | None] | None, float]
 
 
 class _Link(asyncio.Protocol):
@@ -115,15 +150,16 @@ class _Link(asyncio.Protocol):
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    def get(self, name: bytes) -> asyncio.Future[bytes | None] | None:
+    def get(self, name: bytes) -> asyncio.Future[Reply | None] | None:
         """None: there are too many already."""
-        if len(self._reads) >= MAX_GETS:
-            return None
-        future: asyncio.Future[bytes | None] = self._loop.create_future()
-        waiting = (future, self._loop.time() + GET_TIMEOUT_S)
-        self._reads.append(waiting)
-        self._request(get_request(name), waiting)
-        return future
+        return self._ask(_Asked.GET, get_request(name))
+
+    def add(self, name: bytes) -> asyncio.Future[Reply | None] | None:
+        """None: there are too many already."""
+        return self._ask(_Asked.ADD, add_request(name, b"1", LEASE_S))
+
+    def delete(self, name: bytes) -> None:
+        self._request(delete_request(name), (_Asked.DELETE, None, self._loop.time() + SET_TIMEOUT_S))
 
     def set(self, name: bytes, data: bytes) -> bool:
         """False: the server has too much to take already."""
@@ -132,13 +168,23 @@ class _Link(asyncio.Protocol):
             waiting += self._transport.get_write_buffer_size()
         if waiting + len(data) > MAX_UNSENT_BYTES:
             return False
-        self._request(set_request(name, data, EXPIRES_S), (None, self._loop.time() + SET_TIMEOUT_S))
+        self._request(set_request(name, data, EXPIRES_S), (_Asked.SET, None, self._loop.time() + SET_TIMEOUT_S))
         return True
+
+    def _ask(self, what: _Asked, request: bytes) -> asyncio.Future[Reply | None] | None:
+        """A request whose reply somebody waits for."""
+        if len(self._reads) >= MAX_GETS:
+            return None
+        future: asyncio.Future[Reply | None] = self._loop.create_future()
+        waiting = (what, future, self._loop.time() + GET_TIMEOUT_S)
+        self._reads.append(waiting)
+        self._request(request, waiting)
+        return future
 
     def _request(self, data: bytes, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
-        if self._timer is None or waiting[1] < self._check_at:
-            self._arm(waiting[1])
+        if self._timer is None or waiting[2] < self._check_at:
+            self._arm(waiting[2])
         if not self._unsent and self._transport is not None:
             self._loop.call_soon(self._flush)
         self._unsent.append(data)
@@ -156,11 +202,11 @@ class _Link(asyncio.Protocol):
         if not self._waiting or self.closed:
             return
         first = self._waiting[0]
-        if self._reads and self._reads[0][1] < first[1]:
+        if self._reads and self._reads[0][2] < first[2]:
             first = self._reads[0]
         now = self._loop.time()
-        if first[1] > now:
-            self._arm(first[1])
+        if first[2] > now:
+            self._arm(first[2])
         elif self._overdue is not first:
             self._overdue = first
             self._arm(now + GET_TIMEOUT_S / 10)
@@ -204,27 +250,25 @@ class _Link(asyncio.Protocol):
     def _replied(self, reply: Reply) -> None:
         if not self._waiting:
             raise MalformedReply("what was not asked")
-        is_get = self._waiting[0][0] is not None
-        if isinstance(reply, bytes) or reply is Outcome.MISSED:
-            if not is_get:
-                raise MalformedReply("a value instead of an outcome")
-            self._answer(reply if isinstance(reply, bytes) else None)
-            return
-        if reply is Outcome.STORED:
-            if is_get:
-                raise MalformedReply("an outcome instead of a value")
-            self._counters.sets += 1
-        else:
+        what = self._waiting[0][0]
+        if reply not in what.value if isinstance(reply, Outcome) else what is not _Asked.GET:
+            raise MalformedReply("another kind of reply than was asked for")
+        if what is _Asked.SET:
+            if reply is Outcome.STORED:
+                self._counters.sets += 1
+            elif reply is Outcome.TOO_LONG:
+                self._counters.too_long += 1  # the server's item size is not the default
+        if reply is Outcome.FAILED or (what is _Asked.SET and reply is Outcome.NOT_STORED):
             self._counters.errors += 1
-        self._answer(None)
+        self._answer(reply)
 
-    def _answer(self, value: bytes | None) -> None:
+    def _answer(self, reply: Reply | None) -> None:
         """To the oldest request."""
-        future, _ = self._waiting.popleft()
+        _, future, _ = self._waiting.popleft()
         if future is not None:
             self._reads.popleft()
             if not future.done():
-                future.set_result(value)
+                future.set_result(reply)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -261,11 +305,25 @@ class _Node:
 
     async def get(self, name: bytes) -> bytes | None:
         link = self._usable()
-        found = link.get(name) if link is not None else None
-        if found is None:
+        reply = await self._reply(link.get(name) if link is not None else None)
+        return reply if isinstance(reply, bytes) else None
+
+    async def add(self, name: bytes) -> bool | None:
+        """Was it added? None: the server does not say."""
+        link = self._usable()
+        reply = await self._reply(link.add(name) if link is not None else None)
+        return {Outcome.STORED: True, Outcome.NOT_STORED: False}.get(reply) if isinstance(reply, Outcome) else None
+
+    async def _reply(self, asked: asyncio.Future[Reply | None] | None) -> Reply | None:
+        if asked is None:
             self._counters.skipped += 1
             return None
-        return await found
+        return await asked
+
+    def delete(self, name: bytes) -> None:
+        link = self._usable()
+        if link is not None:
+            link.delete(name)
 
     def set(self, name: bytes, data: bytes) -> None:
         link = self._usable()

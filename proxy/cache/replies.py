@@ -1,4 +1,4 @@
-"""memcached's text protocol as far as the cache speaks it: `get` of one key, `set`, and their replies.
+"""memcached's text protocol as far as the cache speaks it: `get` of one key, `set`, `add`, `delete`, and their replies.
 
 Bytes in, replies out; no I/O. Source: doc/protocol.txt of memcached.
 """
@@ -16,6 +16,9 @@ class Outcome(enum.Enum):
 
     MISSED = "missed"
     STORED = "stored"
+    NOT_STORED = "not stored"  # of an `add`: it is there already
+    GONE = "gone"  # of a `delete`, whether it was there or not
+    TOO_LONG = "too long"  # over the server's item size
     FAILED = "failed"  # the server says so; it goes on with the next request
 
 
@@ -32,6 +35,24 @@ def get_request(name: bytes) -> bytes:
 
 def set_request(name: bytes, data: bytes, expires_s: int) -> bytes:
     return b"set %b 0 %d %d\r\n%b\r\n" % (name, expires_s, len(data), data)
+
+
+def add_request(name: bytes, data: bytes, expires_s: int) -> bytes:
+    return b"add %b 0 %d %d\r\n%b\r\n" % (name, expires_s, len(data), data)
+
+
+def delete_request(name: bytes) -> bytes:
+    return b"delete %b\r\n" % name
+
+
+_LINES = {
+    b"END": Outcome.MISSED,
+    b"STORED": Outcome.STORED,
+    b"NOT_STORED": Outcome.NOT_STORED,
+    b"DELETED": Outcome.GONE,
+    b"NOT_FOUND": Outcome.GONE,
+    b"SERVER_ERROR object too large for cache": Outcome.TOO_LONG,
+}
 
 
 class ReplyReader:
@@ -60,11 +81,9 @@ class ReplyReader:
                 replies.append(data[begin:after])
                 start = after + 7
                 continue
-            if line == b"END":
-                replies.append(Outcome.MISSED)
-            elif line == b"STORED":
-                replies.append(Outcome.STORED)
-            elif line.startswith(b"SERVER_ERROR") or line == b"NOT_STORED":
+            if line in _LINES:
+                replies.append(_LINES[line])
+            elif line.startswith(b"SERVER_ERROR"):
                 replies.append(Outcome.FAILED)
             else:
                 raise MalformedReply(line[:80].decode("ascii", "replace"))

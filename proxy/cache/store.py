@@ -22,12 +22,13 @@ class Store:
         self.peek: Callable[[Hashable], CachedValue | None] = self.local.get
         self.keep: Callable[[Hashable, CachedValue], None] = self.local.put
 
-    async def fetch(self, key: RemoteKey, adopt: Adopt | None) -> CachedValue | None:
-        """What memcached has, if its stamp can be compared with the clocks here."""
+    async def fetch(self, key: RemoteKey, slots: tuple[int, ...], adopt: Adopt | None) -> CachedValue | None:
+        """What memcached has, if its stamp can be compared with the clocks here. It must depend on the same `slots`:
+        whoever put it there may have had other rules, whose tags nobody touches here."""
         if self.remote is None or adopt is None:
             return None
         value = await self.remote.fetch(key)
-        if value is None:
+        if value is None or value.slots != slots:
             return None
         incarnation = adopt(value.log_id, value.position)
         if incarnation is None:
@@ -38,3 +39,11 @@ class Store:
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         if self.remote is not None:
             self.remote.send(key, value)
+
+    async def lease(self, key: RemoteKey) -> bool | None:
+        """Whether this worker is the one of all workers to ask the server; None: there is nobody to say so."""
+        return await self.remote.lease(key) if self.remote is not None else None
+
+    def end_lease(self, key: RemoteKey) -> None:
+        if self.remote is not None:
+            self.remote.end_lease(key)

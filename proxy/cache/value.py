@@ -11,6 +11,7 @@ import zlib
 
 import msgspec
 
+from proxy.back.tags import SLOTS
 from proxy.cache.clocks import Stamp
 
 FORMAT = 1
@@ -90,6 +91,8 @@ def decode_item(key: RemoteKey, data: bytes, created_ns: int) -> CachedValue | N
         item = _decoder.decode(data[8:])
     except msgspec.MsgspecError:
         return None
-    if tuple(item.key) != key:
+    if tuple(item.key) != key or not item.response:
+        return None
+    if item.position < 0 or item.log_id < 0 or not all(0 <= slot < SLOTS for slot in item.slots):
         return None
     return CachedValue(0, item.log_id, item.position, tuple(item.slots), item.response, item.rows, created_ns)

@@ -10,6 +10,7 @@ import uvloop
 
 from proxy.cli import console
 from proxy.cli.servers import Answer, look
+from proxy.plan.caching import class_problem
 from proxy.plan.places import table_clusters
 from proxy.plan.sharding import check_sharding_keys
 from proxy.rules.diff import diff
@@ -71,9 +72,26 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
                     yield Finding(
                         where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
                     )
+    yield from _cache_findings(rules, answer)
     for problem in check_sharding_keys(rules, answer.catalog):
         where = f"databases.{problem.database}.tables.{problem.table}"
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)
+
+
+def _cache_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
+    """Coherent classes on servers that cannot be followed, and classes by which nothing can be cached."""
+    for entry in rules.cached_tables:
+        where = f"databases.{entry.database}.tables.{entry.name}.cache"
+        for cluster in table_clusters(rules, entry):
+            if cluster in answer.not_followable and any(one.ttl_s is None for one in entry.cache):
+                message = f"{answer.not_followable[cluster]}. Or give the class a `ttl:`: it is then not coherent."
+                yield Finding(where, message, False)
+            schema = answer.catalog.find(cluster, entry.database, entry.name)
+            for one in entry.cache:
+                why = class_problem(schema, one, rules) if schema is not None else ""
+                if why:
+                    by = ", ".join(one.by)
+                    yield Finding(where, f"Nothing is cached by ({by}) on cluster {cluster}: {why}.", True)
 
 
 def _load(path: Path) -> Rules | None:

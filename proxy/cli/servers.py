@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
 
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
 from proxy.back.server import State
+from proxy.errors import TurnoutError
 from proxy.front.schemas import SchemaReader
 from proxy.measure.measures import Measures
 from proxy.rules.model import Rules
+from proxy.stream.check import NotFollowable
+from proxy.stream.check import check as check_log
+from proxy.wire.login import Secret
 
 TIMEOUT_S = 5.0
 
@@ -23,6 +27,7 @@ class Answer:
     catalog: Catalog
     unreachable: tuple[tuple[str, str], ...]  # (where, reason)
     asked: frozenset[str]  # clusters whose schemas are in the catalog
+    not_followable: Mapping[str, str] = field(default_factory=dict)  # clusters with coherent cache classes -> why not
 
 
 async def look(rules: Rules) -> Answer:
@@ -47,9 +52,30 @@ async def look(rules: Rules) -> Answer:
         asked = frozenset(
             name for name, servers in clusters.by_name.items() if servers.primary.health.state is State.UP
         )
-        return Answer(catalog, unreachable, asked)
+        return Answer(catalog, unreachable, asked, await _logs(rules, clusters, asked))
     finally:
         await clusters.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dict[str, str]:
+    """The clusters that are to be followed, and whose settings do not allow it."""
+    found: dict[str, str] = {}
+    for name in rules.cached_clusters:
+        account = rules.clusters[name].service or rules.service
+        if name not in asked or account is None:
+            continue
+        primary = clusters.by_name[name].primary
+        try:
+            connection = await primary.connect(account.user, Secret.of_password(account.password.encode()), 0)
+            try:
+                await check_log(connection, account.user)
+            finally:
+                connection.close()
+        except NotFollowable as error:
+            found[name] = error.message
+        except TurnoutError:
+            continue  # it is among the unreachable, or was up a moment ago
+    return found

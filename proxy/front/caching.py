@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING
 from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
+from proxy.back.settings import Settings
 from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue
+from proxy.front.samples import sample
 from proxy.measure.measures import Measures
 from proxy.plan.plan import ValueOf
 from proxy.rules.model import Cache
@@ -36,6 +39,9 @@ _ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what th
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _FLIGHT_WAIT_S = 1.0  # how long a read waits for another session's answer to the same statement
+_LEASE_WAIT_S = 0.06  # at most, for another worker's
+_LEASE_POLLS = (0.15, 0.15, 0.2, 0.2, 0.3)  # when memcached is asked for it meanwhile, in parts of the time
+_WORTH_A_LEASE_NS = 2_000_000  # a server that is quicker than that is asked sooner than memcached
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
 LocalKey = tuple[int, int, str, tuple[bytes, ...]]
@@ -94,6 +100,7 @@ class Fill:
     """An answer on its way into the cache; the session has it while its statement runs."""
 
     __slots__ = (
+        "asked_ns",
         "caching",
         "cluster",
         "entry",
@@ -102,6 +109,7 @@ class Fill:
         "follows",
         "key",
         "leads",
+        "leased",
         "parts",
         "remote_key",
         "replica",
@@ -134,6 +142,8 @@ class Fill:
         self.leads = False  # it is in `flights`
         self.flight: asyncio.Future[None] | None = None  # others wait for it
         self.follows: asyncio.Future[None] | None = None  # another session's that this one waits for
+        self.leased = False  # other workers wait for it
+        self.asked_ns = _now()
 
     def may_come_from(self, replica: Server) -> bool:
         """May a replica be asked? Then the stamp says how far it had come, which it was asked a moment ago: what it
@@ -164,19 +174,28 @@ class Fill:
     def complete(self, connection: ServerConnection) -> None:
         """The answer is whole: keep it if nothing speaks against that."""
         reason = self._unfit(connection)
-        if reason:
-            self.entry.cache_stats.not_kept(reason)
-        elif self.parts is not None:
+        if reason or self.parts is None:
+            self.entry.cache_fill_ns = 0
+            if reason:
+                self.entry.cache_stats.not_kept(reason)
+        else:
             response = b"".join(self.parts)
             value = CachedValue.of(self.stamp, self.slots, response, connection.scanner.rows, _now())
             self.caching.store.keep(self.key, value)
             if self.remote_key is not None:
                 self.caching.store.send(self.remote_key, value)
-            self.entry.cache_stats.fills += 1
+            took_ns = _now() - self.asked_ns
+            self.entry.cache_fill_ns = took_ns
+            stats = self.entry.cache_stats
+            stats.fills += 1
+            stats.fill_ns += took_ns
         self.landed()
 
     def landed(self) -> None:
         """Whatever became of it: nobody needs to wait for it any longer."""
+        if self.leased and self.remote_key is not None:
+            self.leased = False
+            self.caching.store.end_lease(self.remote_key)
         if self.leads:
             self.leads = False
             self.caching.flights.pop(self.key, None)
@@ -203,6 +222,13 @@ class Fill:
         return ""
 
 
+def keepable(settings: Settings, sql_mode: str) -> bool:
+    """May answers under these settings be kept? Not what others have not committed yet, and not where Oracle's words
+    (ROWNUM, SYSDATE, s.NEXTVAL) mean what the parser does not see in them."""
+    isolation = settings.get("transaction_isolation") or settings.get("tx_isolation") or b""
+    return b"UNCOMMITTED" not in isolation.upper() and "ORACLE" not in sql_mode.upper()
+
+
 # -- reads ---------------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +253,7 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     stats = entry.cache_stats
     identity = session.cache_identity()
     if identity == 0 or session.held or session.transaction.explicit or session.next_transaction:
-        stats.bypass("in-transaction")
+        stats.bypass("settings" if identity == 0 and session.autocommit else "in-transaction")
         return Served.ASK
     if session.client.write_paused:
         stats.bypass("slow-client")  # answers of servers wait for the client to read; ours would pile up
@@ -237,32 +263,47 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
     if value is not None and judge(caching, entry, cluster, value, session.began):
         stats.hits_local += 1
         session.answer_cached(value)
+        _perhaps_sample(session, entry, cluster, value, literals)
         return Served.ANSWERED
     slots = cached.slots(values)
     if slots is None:
         stats.bypass("no-normal-form")
         return Served.ASK
-    clock = caching.clocks.get(cluster)
-    stamp = clock.stamp() if clock is not None else None
-    if cached.cache_class.ttl_s is None and (clock is None or stamp is None):
-        stats.bypass("no-stream")
-        return Served.ASK
+    stamp: Stamp | None = None
     fingerprint = session.environment.fingerprints.get(cluster, 0)
-    if clock is not None and stamp is not None and not clock.follows(fingerprint):
-        stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
-        return Served.ASK
+    if cached.cache_class.ttl_s is None:
+        clock = caching.clocks.get(cluster)
+        stamp = clock.stamp() if clock is not None else None
+        if clock is None or stamp is None:
+            stats.bypass("no-stream")
+            return Served.ASK
+        if not clock.follows(fingerprint):
+            stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
+            return Served.ASK
     fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots, fingerprint)
     flight = caching.flights.get(key)
+    if flight is not None and not waiting_pays(fill):
+        stats.misses += 1
+        return Served.ASK
     if flight is not None:
         fill.follows = flight.landing()
         return Served.WAIT
     fill.leads = True
     caching.flights[key] = fill
-    if caching.store.remote is not None:
+    if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
         fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
         return Served.WAIT
     stats.misses += 1
     return Served.ASK
+
+
+def _perhaps_sample(
+    session: Session, entry: Entry, cluster: str, value: CachedValue, literals: tuple[bytes, ...]
+) -> None:
+    """Compare what was served with the primary, if the rules ask for it (`cache.verify`)."""
+    caching = session.environment.caching
+    if caching is not None and caching.rules.verify and random.random() < caching.rules.verify:
+        sample(session, entry, cluster, value, literals)
 
 
 def serve_known(session: Session, known: Known) -> bool:
@@ -290,6 +331,7 @@ def serve_known(session: Session, known: Known) -> bool:
     entry.cache_stats.hits_local += 1
     session.running = entry
     session.answer_cached(value)
+    _perhaps_sample(session, entry, cluster, value, literals)
     return True
 
 
@@ -299,7 +341,6 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
     assert fill is not None
     caching, entry = fill.caching, fill.entry
     stats = entry.cache_stats
-    value: CachedValue | None
     if fill.follows is not None:
         stats.waits += 1
         await asyncio.wait([fill.follows], timeout=_FLIGHT_WAIT_S)
@@ -311,9 +352,10 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
             session.answer_cached(value)
             return
     elif fill.remote_key is not None:
-        clock = caching.clocks.get(fill.cluster)
-        value = await caching.store.fetch(fill.remote_key, clock.adopt if clock is not None else None)
-        if value is not None and judge(caching, entry, fill.cluster, value, _now()):
+        value = await _fetched(fill, fill.remote_key)
+        if value is None:
+            value = await _leased(fill, fill.remote_key)
+        if value is not None:
             stats.hits_memcached += 1
             caching.store.keep(fill.key, value)
             session.not_filled()
@@ -321,11 +363,61 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
             return
     stats.misses += 1
     clock = caching.clocks.get(fill.cluster)
-    if clock is not None and fill.stamp is not None:
-        fill.stamp = clock.stamp()  # the newest that is still older than the SELECT
-        if fill.stamp is None or not clock.follows(fill.fingerprint):
+    if fill.stamp is not None:
+        fill.stamp = clock.stamp() if clock is not None else None  # the newest that is still older than the SELECT
+        if clock is None or fill.stamp is None or not clock.follows(fill.fingerprint):
             session.not_filled()
+    fill.asked_ns = _now()
     await ask()
+
+
+async def _fetched(fill: Fill, key: tuple[bytes, ...]) -> CachedValue | None:
+    """What memcached has, if it may be served."""
+    caching = fill.caching
+    clock = caching.clocks.get(fill.cluster)
+    value = await caching.store.fetch(key, fill.slots, clock.adopt if clock is not None else None)
+    if value is not None and judge(caching, fill.entry, fill.cluster, value, _now()):
+        return value
+    return None
+
+
+async def _leased(fill: Fill, key: tuple[bytes, ...]) -> CachedValue | None:
+    """Of all workers that miss an answer one asks the server. It has the lease when this returns None, or it did not
+    pay to wait for another's answer, or that did not come in time: then there are several, and no harm."""
+    known_ns = fill.entry.cache_fill_ns
+    if (known_ns is not None and known_ns < _WORTH_A_LEASE_NS) or not waiting_pays(fill):
+        return None
+    got = await fill.caching.store.lease(key)
+    if got is not False:
+        fill.leased = bool(got)
+        return None
+    stats = fill.entry.cache_stats
+    stats.lease_waits += 1
+    wait_s = _LEASE_WAIT_S if known_ns is None else min(_LEASE_WAIT_S, 2e-9 * known_ns)
+    for part in _LEASE_POLLS:
+        await asyncio.sleep(part * wait_s)
+        value = await _fetched(fill, key)
+        if value is not None:
+            stats.lease_hits += 1
+            return value
+        if not waiting_pays(fill):
+            break
+    return None
+
+
+def waiting_pays(fill: Fill) -> bool:
+    """Would an answer that a server gives now be served from the cache? Not while what it depends on is being written:
+    whoever waits for another's answer then has to ask all the same."""
+    if fill.stamp is None:
+        return True
+    caching = fill.caching
+    clock = caching.clocks.get(fill.cluster)
+    stamp = clock.stamp() if clock is not None else None
+    return (
+        clock is not None
+        and stamp is not None
+        and clock.fresh(stamp.incarnation, stamp.position, fill.slots, _now(), caching.max_staleness_ns)
+    )
 
 
 def judge(caching: Caching, entry: Entry, cluster: str, value: CachedValue, now_ns: int) -> bool:

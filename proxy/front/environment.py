@@ -95,6 +95,7 @@ class Entry:
     __slots__ = (
         "asks_id",
         "by_key",
+        "cache_fill_ns",
         "cache_shape",
         "cache_stats",
         "cache_words",
@@ -134,6 +135,7 @@ class Entry:
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
         self.marks: Marks | None = None
+        self.cache_fill_ns: int | None = None  # how long the last answer took that was kept; 0: it was not kept
         self.cache_shape = 0  # the same number for the same text of the same database
         self.cache_words: tuple[bytes, ...] = ()  # the same in words that mean the same in every process
         self.cache_stats: CacheStats
@@ -237,7 +239,9 @@ class Environment:
             by = read.cache_class
             entry.cache_stats = self.measures.cache(f"{read.database}.{read.table}", ",".join(by.by), by.ttl_s is None)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
-            entry.cache_words = (b"prepared" if prepared else b"text", database, shape)
+            read_by = cache.lexer
+            reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()
+            entry.cache_words = (b"prepared" if prepared else b"text", reading, database, shape)
             entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
 
     def cluster(self, name: str) -> ClusterServers:

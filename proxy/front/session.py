@@ -150,15 +150,17 @@ class Session:
 
     def refresh(self) -> None:
         """Look up what follows from settings, database and environment: the lexer and the plan cache."""
-        mode = self.settings.get("sql_mode")
-        if mode is None:
-            home = self.environment.servers.get(self.environment.rules.home(self.database))
-            text = home.primary.health.baseline.sql_mode if home is not None else ""
-        else:
-            text = mode.decode("ascii", "replace")
+        text = self._sql_mode()
         charset = (self.settings.get("character_set_client") or b"'utf8mb4'").decode().strip("'")
         self.lexer = lexer("ANSI_QUOTES" in text, "NO_BACKSLASH_ESCAPES" in text, charset)
         self.plans = self.environment.cache(self.database, self.lexer)
+
+    def _sql_mode(self) -> str:
+        mode = self.settings.get("sql_mode")
+        if mode is not None:
+            return mode.decode("ascii", "replace")
+        home = self.environment.servers.get(self.environment.rules.home(self.database))
+        return home.primary.health.baseline.sql_mode if home is not None else ""
 
     def adopt(self, environment: Environment) -> None:
         """Move to new rules, if no transaction or pinned state ties the session to the old ones."""
@@ -434,7 +436,8 @@ class Session:
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
-            self._cache_identity = shared.identities.of(self._cache_words) if shared and self.autocommit else 0
+            kept = self.autocommit and caching.keepable(self.settings, self._sql_mode())
+            self._cache_identity = shared.identities.of(self._cache_words) if shared and kept else 0
         return self._cache_identity
 
     def cache_words(self) -> tuple[bytes, ...]:
@@ -802,6 +805,7 @@ class Session:
         """Change a capability flag: from now on connections with the other value are used."""
         flags = self.key.capabilities | flag if on else self.key.capabilities & ~flag
         self.key = PoolKey(self.user, flags)
+        self._cache_settings = None
         self._pools.clear()
 
     async def release_all(self) -> None:

@@ -16,12 +16,14 @@ from parser.statement import Assignment, Effect, Hole, Scope, Statement, Word
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
 from proxy.errors import StatementRefused
+from proxy.front.caching import acknowledge, note_everything
 from proxy.front.session import Session
 from proxy.front.statements import finish_statement, join_transaction, pin, settle
 from proxy.front.transactions import finish
 from proxy.plan.plan import Plan
 from proxy.wire import command as com
 from proxy.wire.packets import encode_ok
+from proxy.wire.status import IN_TRANS
 
 _ON = re.compile(rb"=\s*(1|on|true|'on')\s*;?\s*\Z", re.IGNORECASE)
 _INTEGER = re.compile(rb"-?\d{1,18}\Z")
@@ -45,12 +47,6 @@ async def run_set(session: Session, plan: Plan, sql: bytes, shape: bytes, litera
     assignments = statement.assignments
     if not assignments:
         raise StatementRefused("This form of SET is not understood", 1064, "42000", reason="set-not-understood")
-    if any(a.scope is Scope.SESSION and a.name == "sql_log_bin" for a in assignments):
-        raise StatementRefused(
-            "SET sql_log_bin is not possible through Turnout: replicas and the cache follow the binary log. "
-            "Connect to the server itself for maintenance",
-            reason="sql-log-bin",
-        )
     if all(a.scope is Scope.USER for a in assignments):
         changes = _carried_variables(assignments, literals)
         if changes is not None and not session.pinned:
@@ -132,7 +128,10 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: K
     try:
         if held is None and session.transaction.explicit:
             await join_transaction(session, connection, home)
+        if plan.marks is not None and connection.pool is not None:  # it may call functions
+            note_everything(session, (connection.pool.server.cluster,))
         answer = await connection.command(bytes((com.COM_QUERY,)) + sql)
+        acknowledge(session, bool(connection.scanner.status & IN_TRANS) or session.in_transaction)
         entry = session.running
         assert entry is not None
         if connection.scanner.errno:
@@ -166,7 +165,7 @@ async def _take_over(
         scanner.session_state = []
     diagnostics = await connection.command(b"\x03SHOW WARNINGS") if warnings else None
     if any(item.name in _INSERT_IDS for item in assignments):
-        session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
+        session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
     await _read_back(session, connection, assignments)
     reason = _pin_reason(assignments)
     if reason:
@@ -206,7 +205,8 @@ async def _read_back(session: Session, connection: ServerConnection, assignments
             names[item.name] = None
     if not names:
         return
-    rows = await connection.query("SELECT " + ",".join("@@session." + name for name in names))
+    # LIMIT: sql_select_limit may be 0.
+    rows = await connection.query("SELECT " + ",".join("@@session." + name for name in names) + " LIMIT 1")
     changes: dict[str, bytes | None] = {
         name: tracked_value(name, value) if value is not None else b"NULL" for name, value in zip(names, rows[0])
     }

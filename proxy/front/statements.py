@@ -329,11 +329,11 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             return
     if not failed:
         if plan.effects & Effect.CALC_FOUND_ROWS:
-            session.found_rows = int((await connection.query("SELECT FOUND_ROWS()"))[0][0] or 0)
+            session.found_rows = int((await connection.query("SELECT FOUND_ROWS() LIMIT 1"))[0][0] or 0)
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id
         elif _may_ask_last_insert_id(session, plan):
-            session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID()"))[0][0] or 0)
+            session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
     if session.one_shot:
         await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:

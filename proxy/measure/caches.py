@@ -11,8 +11,12 @@ CACHE_COUNTERS = (
     "fills",
     "fill_ns",
     "waits",
+    "lease_waits",
+    "lease_hits",
     "sampled",
     "sampled_stale",
+    "sampled_stale_ns",
+    "sampled_wrong",
 )
 
 
@@ -46,7 +50,10 @@ class CacheStats:
         self.hits_local = self.hits_memcached = self.misses = 0
         self.fills = self.fill_ns = 0  # answers kept, and how long their statements took on the server
         self.waits = 0  # reads that waited for another session's fill of the same key
+        self.lease_waits = self.lease_hits = 0  # and for another worker's; those that got its answer
         self.sampled = self.sampled_stale = 0  # served values compared with the primary, and those that differed
+        self.sampled_stale_ns = 0  # how long ago the latter had been kept
+        self.sampled_wrong = 0  # and those that were still served, and still differed, when no write may be unseen
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

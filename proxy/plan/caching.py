@@ -4,23 +4,27 @@ A read is cached when its answer is a function of the rows of one table that hav
 class, of the account, and of settings that are in the key. Whatever could make it depend on more is a reason not to.
 
 A write's marks may be too many, never too few. They are exact where the statement itself pins the class's columns to
-constants and leaves them as they are; else the table's epoch is marked, and where even the table is not known,
-everything on the cluster. Foreign keys and triggers carry a write on to other tables.
+constants and leaves them as they are; else the whole class is marked, and where even the table is not known, everything
+on the cluster. Foreign keys and triggers carry a write on to other tables.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from parser import tokens
+from parser.effects import of_tokens
+from parser.shape import lexer
 from parser.statement import Effect, Kind, Pin, Statement, Value, Word
-from proxy.back.catalog import TableSchema
+from proxy.back.catalog import Catalog, TableSchema
 from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, table_slot
 from proxy.plan.case import Case
 from proxy.plan.insert_values import column_values, insert_columns
 from proxy.plan.keys import KeyForm, Unmodelled, form_text, key_form
-from proxy.plan.places import Place
+from proxy.plan.places import Place, qualified_names
 from proxy.plan.plan import Forward, Plan, ValueOf
 from proxy.plan.shard_routes import ByKey
 from proxy.rules.model import CacheClass, Rules, Table
@@ -35,6 +39,7 @@ _REASONS = (
     (Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE, "it uses user variables"),
     (Effect.READS_SYSTEM_VARIABLE, "it reads system variables"),
     (Effect.CALC_FOUND_ROWS | Effect.USES_FOUND_ROWS, "it uses FOUND_ROWS"),
+    (Effect.MAKES_TIME, "it computes with a time of day, which may become one of today"),
 )
 _KNOWN_WRITES = frozenset({Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE, Kind.LOAD_DATA})
 _UNKNOWN_WRITES = frozenset(
@@ -52,6 +57,9 @@ _UNKNOWN_WRITES = frozenset(
 )
 
 
+_CALLS = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE  # what may write without saying where
+
+
 @dataclass(frozen=True, slots=True)
 class ClassRead:
     """See `proxy.plan.plan.CachedRead`. `values`: what each column of the class is pinned to."""
@@ -62,7 +70,7 @@ class ClassRead:
     seed: int
     forms: tuple[KeyForm, ...]
     values: tuple[tuple[Value, ...], ...]
-    always: tuple[int, ...]  # the slots of the cluster and of the table
+    always: tuple[int, ...]  # the slots of the cluster, of the table and of the class
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
         if len(self.values) == 1 and len(self.values[0]) == 1:  # what most reads are; the rest would do it, too
@@ -79,9 +87,10 @@ class ClassRead:
         return (*self.always, *(key_slot(self.seed, row) for row in itertools.product(*texts)))
 
     def describe(self) -> str:
-        by = ", ".join(self.cache_class.by)
-        age = f", NOT coherent: up to {self.cache_class.ttl_s:g} s old" if self.cache_class.ttl_s is not None else ""
-        return f"class by ({by}) of {self.database}.{self.table}: this worker's memory, then memcached{age}"
+        what = f"class by ({', '.join(self.cache_class.by)}) of {self.database}.{self.table}"
+        if self.cache_class.ttl_s is not None:
+            return f"{what}: this worker's memory, NOT coherent: up to {self.cache_class.ttl_s:g} s old"
+        return f"{what}: this worker's memory, then memcached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class _Keys:
     seed: int
     forms: tuple[KeyForm, ...]
     rows: tuple[tuple[Value | None, ...], ...]
-    epoch: int  # marked instead where a value has no normal form
+    whole: int  # marked instead where a value has no normal form: the slot of the class
     automatic: tuple[bool, ...]  # columns where 0 means: generate one
     stored: bool
 
@@ -103,7 +112,7 @@ class _Keys:
                     break
                 text = form_text(form, value_of(value), stored=self.stored)
                 if text is None or (automatic and text == b"0"):
-                    yield self.epoch
+                    yield self.whole
                     break
                 texts.append(text)
             else:
@@ -116,7 +125,7 @@ class Touched:
 
     fixed: tuple[int, ...] = ()
     keys: tuple[_Keys, ...] = ()
-    generating: tuple[tuple[int, KeyForm, int], ...] = ()  # seed, form and epoch of classes by the generated column
+    generating: tuple[tuple[int, KeyForm, int], ...] = ()  # seed, form and slot of classes by the generated column
     text: str = ""
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...]:
@@ -129,9 +138,9 @@ class Touched:
 
     def generated(self, insert_id: int) -> tuple[int, ...]:
         found = []
-        for seed, form, epoch in self.generating:
+        for seed, form, whole in self.generating:
             text = form_text(form, insert_id) if insert_id else None
-            found.append(epoch if text is None else key_slot(seed, (text,)))
+            found.append(whole if text is None else key_slot(seed, (text,)))
         return tuple(found)
 
     def describe(self) -> str:
@@ -158,13 +167,12 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
     assert entry is not None
     if schema is None:
         return None, f"the columns of {entry.name} are not known yet"
-    if not schema.is_base or schema.is_view:
-        return None, f"{entry.name} is not an ordinary table"
-    if schema.engine.lower() != "innodb":
-        return None, f"{entry.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
+    unfit = table_problem(schema, asked.rules) or _computes_with_time(schema, statement)
+    if unfit:
+        return None, unfit
     pins = _narrowest(statement.blocks[0].pins)
     missing = ""
-    for one in entry.cache:
+    for one in sorted(entry.cache, key=lambda one: one.ttl_s is not None):  # coherent ones before others
         forms = class_forms(schema, one)
         if isinstance(forms, str):
             missing = missing or forms
@@ -181,9 +189,9 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
         if keys > MAX_KEYS:
             missing = missing or f"it pins more than {MAX_KEYS} keys"
             continue
-        seed = class_seed(place.database or "", entry.name, one.by)
-        always = (CLUSTER_SLOT, table_slot(place.database or "", entry.name))
-        return ClassRead(place.database or "", entry.name, one, seed, forms, pinned, always), ""
+        seed = class_seed(entry.database, entry.name, one.by)
+        always = (CLUSTER_SLOT, table_slot(entry.database, entry.name), _class_slot(seed))
+        return ClassRead(entry.database, entry.name, one, seed, forms, pinned, always), ""
     return None, missing
 
 
@@ -206,6 +214,34 @@ def _uncacheable(plan: Plan, asked: Case) -> str:
     entry = asked.places[0].entry
     if entry is not None and entry.everywhere:
         return "the table is everywhere"
+    return ""
+
+
+def table_problem(schema: TableSchema, rules: Rules) -> str:
+    """Why nothing of a table can be cached; "" where it can."""
+    if not schema.is_base or schema.is_view:
+        return f"{schema.name} is not an ordinary table"
+    if schema.engine.lower() != "innodb":
+        return f"{schema.name} is kept by {schema.engine}: only InnoDB says when a row is visible"
+    followed = {table.database.lower() for table in rules.cached_tables}
+    parent = next((parent for parent in schema.follows if parent[0].lower() not in followed), None)
+    if parent is not None:  # the stream process knows the foreign keys of these databases only
+        return f"its rows follow those of {'.'.join(parent)} by a foreign key, in a database without cached tables"
+    volatile = next((column.name for column in schema.columns if column.volatile), None)
+    return f"{volatile} is worked out anew by every read" if volatile is not None else ""
+
+
+def class_problem(schema: TableSchema, one: CacheClass, rules: Rules) -> str:
+    """Why nothing can be cached by one class; "" where it can."""
+    forms = class_forms(schema, one)
+    return table_problem(schema, rules) or (forms if isinstance(forms, str) else "")
+
+
+def _computes_with_time(schema: TableSchema, statement: Statement) -> str:
+    times = {column.name for column in schema.columns if column.data_type == "time"}
+    computed = statement.blocks[0].computed
+    if times and (computed is None or not times.isdisjoint(computed)):
+        return "it computes with a time of day, which may become one of today"
     return ""
 
 
@@ -238,7 +274,7 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
     if not rules.cached_clusters:
         return None
     statement = asked.statement
-    if statement.kind in _UNKNOWN_WRITES or statement.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE):
+    if statement.kind in _UNKNOWN_WRITES or statement.effects & _CALLS or calling_view(asked):
         return EVERYTHING
     if statement.kind not in _KNOWN_WRITES:
         # What else may write (ANALYZE carries its statement out) is not taken apart.
@@ -256,9 +292,10 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
         schema = asked.schema(index)
         if schema is None or schema.is_view or schema.has_triggers:
             return EVERYTHING
-        for table in _children(schema, asked, place):
-            fixed.add(table_slot(*table))
-            said.append(f"all of {table[1]} (foreign key)")
+        if statement.kind is not Kind.INSERT or (statement.insert is not None and statement.insert.on_duplicate):
+            for table in _children(schema, asked, place):
+                fixed.add(table_slot(*table))
+                said.append(f"all of {table[1]} (foreign key)")
         if place.entry is None or not any(one.ttl_s is None for one in place.entry.cache):
             continue
         for one in place.entry.cache:
@@ -267,6 +304,43 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
     if not fixed and not keys and not generating:
         return None
     return Touched(tuple(fixed), tuple(keys), tuple(generating), "; ".join(dict.fromkeys(said)))
+
+
+def touched_locally(asked: Case) -> Touched | None:
+    """The same for what the session carries out: a SET may call functions, an EXECUTE may do anything."""
+    statement = asked.statement
+    writes = statement.kind is Kind.EXECUTE or statement.effects & _CALLS or calling_view(asked)
+    return EVERYTHING if writes and asked.rules.cached_clusters else None
+
+
+def calling_view(asked: Case) -> bool:
+    """Does it read a view that calls a stored function, which may write?"""
+    return any(
+        _calls(asked.catalog, place.cluster, place.database or "", place.ref.name)
+        for place in asked.places
+        if place.cluster is not None and not place.system
+    )
+
+
+def _calls(catalog: Catalog, cluster: str, database: str, name: str, seen: frozenset[str] = frozenset()) -> bool:
+    schema = catalog.find(cluster, database, name)
+    if schema is None or not schema.is_view:
+        return False
+    label = f"{database}.{name}".lower()
+    if label in seen:
+        return False
+    calls, used = _definition(schema.view_definition)
+    return calls or any(_calls(catalog, cluster, *each, seen | {label}) for each in used)
+
+
+@functools.lru_cache(maxsize=1000)
+def _definition(text: str) -> tuple[bool, tuple[tuple[str, str], ...]]:
+    """(whether a view may call a stored function, what it reads). A definition that is hidden from us may do so."""
+    read_by = lexer()
+    shape, _ = read_by.shape(text.encode())
+    found = tokens.read(shape.decode("utf-8", "replace"), read_by.ansi_quotes)
+    calls = not text or bool(found.doubt) or bool(of_tokens(found.tokens) & _CALLS)
+    return calls, tuple(qualified_names(text))
 
 
 def _children(schema: TableSchema, asked: Case, place: Place) -> list[tuple[str, str]]:
@@ -306,35 +380,35 @@ def _touch(
 ) -> None:
     """The marks of one class of one written table."""
     statement = asked.statement
-    database = entry.database
-    epoch = table_slot(database, entry.name)
     by = ", ".join(one.by)
     forms = class_forms(schema, one)
     if isinstance(forms, str):
-        fixed.add(epoch)
-        return
-    seed = class_seed(database, entry.name, one.by)
+        return  # nothing is cached by it
+    seed = class_seed(entry.database, entry.name, one.by)
+    whole = _class_slot(seed)
     automatic = tuple(bool(column and column.auto_increment) for column in map(schema.column, one.by))
     rows = _pinned_rows(statement, one, index) if alone else None
     if rows is not None:
-        keys.append(_Keys(seed, forms, rows, epoch, (False,) * len(forms), stored=False))
+        keys.append(_Keys(seed, forms, rows, whole, (False,) * len(forms), stored=False))
         said.append(f"the rows of {entry.name} with its {by}")
         return
     inserted = _inserted_rows(statement, one, schema, index) if alone else None
-    if inserted is None:
-        fixed.add(epoch)
-        said.append(f"all of {entry.name}")
-        return
-    if any(value is None for row in inserted for value in row):
-        if len(one.by) > 1 or len(inserted) > 1:
-            fixed.add(epoch)
-            said.append(f"all of {entry.name}")
-            return
-        generating.append((seed, forms[0], epoch))
+    generates = inserted is not None and any(value is None for row in inserted for value in row)
+    if inserted is None or (generates and (len(one.by) > 1 or len(inserted) > 1)):
+        fixed.add(whole)
+        said.append(f"all of {entry.name} by {by}")
+    elif generates:
+        generating.append((seed, forms[0], whole))
         said.append(f"the row of {entry.name} with the generated {by}")
-        return
-    keys.append(_Keys(seed, forms, inserted, epoch, automatic, stored=True))
-    said.append(f"the rows of {entry.name} with the {by} of the statement")
+    else:
+        keys.append(_Keys(seed, forms, inserted, whole, automatic, stored=True))
+        said.append(f"the rows of {entry.name} with the {by} of the statement")
+
+
+def _class_slot(seed: int) -> int:
+    """What stands for all rows by one class: a write that does not say which it touches marks it, and leaves the
+    table's other classes alone."""
+    return key_slot(seed, ())
 
 
 def _pinned_rows(statement: Statement, one: CacheClass, index: int) -> tuple[tuple[Value, ...], ...] | None:

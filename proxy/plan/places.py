@@ -126,6 +126,13 @@ def words_elsewhere(rules: Rules, catalog: Catalog, cluster: str) -> frozenset[s
 _QUALIFIED = re.compile(r"`((?:[^`]|``)+)`\s*\.\s*`((?:[^`]|``)+)`")
 
 
+def qualified_names(definition: str) -> Iterator[tuple[str, str]]:
+    """The `database`.`table` pairs of a view's definition; some may be the names of columns or functions."""
+    for found in _QUALIFIED.finditer(definition):
+        database, name = (part.replace("``", "`") for part in found.groups())
+        yield database, name
+
+
 def check_views(places: list[Place], rules: Rules, catalog: Catalog) -> None:
     """Raises StatementRefused for a view that reads what is not on its cluster."""
     for mention in places:
@@ -150,8 +157,7 @@ def view_problem(
     if not schema.view_definition:
         return "" if one_place(rules) is None else None
     label = f"{database}.{name}".lower()
-    for found in _QUALIFIED.finditer(schema.view_definition):
-        used_database, used = (part.replace("``", "`") for part in found.groups())
+    for used_database, used in qualified_names(schema.view_definition):
         entry = database_entry(rules, used_database)
         used_label = f"{used_database}.{used}"
         if used_label.lower() in seen or used_label.lower() == label:

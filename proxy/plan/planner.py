@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from parser.statement import Kind, Statement
+from parser.statement import Kind, Scope, Statement
 from proxy.back.catalog import Catalog
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.around import plan_explain, plan_set_statement
-from proxy.plan.caching import EVERYTHING, cached_read, touched
+from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
@@ -37,11 +37,12 @@ def plan(statement: Statement, rules: Rules, catalog: Catalog, database: str | N
 def _plan(asked: Case) -> Plan:
     statement = asked.statement
     _check_hint(asked)
+    _check_binary_log(asked)
     if statement.kind is Kind.SET and statement.inner is not None:
         return _set_statement(asked)
     local = plan_local(asked)
     if local is not None:
-        return local
+        return dataclasses.replace(local, marks=touched_locally(asked)) if asked.rules.cached_tables else local
     hint = statement.hint
     plan: Plan
     if hint is not None and hint.cluster is not None:
@@ -101,3 +102,12 @@ def _check_hint(asked: Case) -> None:
         raise refusals.HINT_UNKNOWN.error(word=hint.unknown[0])
     if hint.cluster is not None and hint.cluster not in asked.rules.clusters:
         raise refusals.HINT_CLUSTER.error(cluster=hint.cluster, clusters=", ".join(asked.rules.clusters))
+
+
+def _check_binary_log(asked: Case) -> None:
+    """Raises StatementRefused for what would write past the binary log, as far as the text shows that."""
+    statement = asked.statement
+    if "sql_log_bin" in statement.words or any(
+        each.name.lstrip("@") == "sql_log_bin" and each.scope is not Scope.GLOBAL for each in statement.assignments
+    ):
+        raise refusals.SQL_LOG_BIN.error()

@@ -218,6 +218,13 @@ SET_STATEMENT = Refusal(
     "SET STATEMENT cannot be put around {verb}, which Turnout answers itself.",
     "Use SET SESSION before it.",
 )
+SQL_LOG_BIN = Refusal(
+    "sql-log-bin",
+    "SET sql_log_bin is not possible through Turnout: replicas and the cache follow the binary log, and would never "
+    "hear of what is written without it.",
+    "Connect to the server itself for maintenance, and empty the cache afterwards: start Turnout again, or ALTER TABLE "
+    ".. COMMENT the tables concerned.",
+)
 EXPLAIN_WRITES = Refusal(
     "explain-of-several-writes",
     "ANALYZE carries the statement out, which writes on clusters {clusters}, and its answer is that of one.",

@@ -50,4 +50,4 @@ def read_cache(report: Report, form: FileForm) -> Cache:
         if str(address) in seen:
             report.add(("cache", "memcached", index), f"{address} is there twice", "Keep one of them.")
         seen.add(str(address))
-    return Cache(tuple(cache.memcached), cache.local, cache.max_staleness, cache.max_value)
+    return Cache(tuple(cache.memcached), cache.local, cache.max_staleness, cache.max_value, cache.verify)

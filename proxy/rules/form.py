@@ -50,6 +50,12 @@ def _positive_duration(value: object) -> float:
     return seconds
 
 
+def _share(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ValueError("must be a share between 0 and 1, such as `0.001`")
+
+
 def _version(value: object) -> object:
     if value == 1 and not isinstance(value, bool):
         return value
@@ -111,6 +117,7 @@ Address = Annotated[
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:3306", "/run/mysqld/mysqld.sock"]}),
 ]
 Duration = Annotated[float, _worded(quantity.duration_s), WithJsonSchema(_DURATION_SCHEMA)]
+Share = Annotated[float, _worded(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 PositiveDuration = Annotated[float, _worded(_positive_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, _worded(quantity.size_bytes), WithJsonSchema(_SIZE_SCHEMA)]
 PacketSize = Annotated[int, _worded(_packet_size), WithJsonSchema(_SIZE_SCHEMA)]
@@ -292,6 +299,7 @@ class CacheForm(Form):
     local: Size = Field(64 << 20, description="Memory per worker.")
     max_staleness: PositiveDuration = Field(0.5, description="How long another way's write may stay unseen.")
     max_value: Size = Field(256 << 10, description="Longer answers are not kept.")
+    verify: Share = Field(0.0, description="This share of what is served from memory is compared with the primary.")
 
 
 class WorkbenchForm(Form):

@@ -134,6 +134,7 @@ class Cache:
     local_bytes: int = 64 << 20  # per worker
     max_staleness_s: float = 0.5  # of what was written by another way than this host's Turnout
     max_value_bytes: int = 256 << 10  # longer answers are not kept
+    verify: float = 0.0  # share of served values that are compared with the primary afterwards
 
 
 @dataclass(frozen=True, slots=True)

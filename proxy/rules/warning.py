@@ -16,6 +16,7 @@ def warnings(rules: Rules) -> tuple[Problem, ...]:
     report = Report(str(rules.path), found.root or tree.Mapping(tree.Span(0, 0, 0, 0)))
     _warn_users(report, rules)
     _warn_reads(report, rules)
+    _warn_caches(report, rules)
     _warn_unused(report, rules)
     return tuple(sorted(report.problems, key=lambda problem: (problem.line, problem.column)))
 
@@ -45,6 +46,20 @@ def _warn_reads(report: Report, rules: Rules) -> None:
                 without = [name for name in clusters_of(table, rules) if not rules.clusters[name].replicas]
                 if without:
                     _warn_no_replica(report, (*_reads_of(table), "from"), without)
+
+
+def _warn_caches(report: Report, rules: Rules) -> None:
+    """Classes by age alone are said to be what they are."""
+    for table in rules.cached_tables:
+        path: tree.Path = ("databases", table.database, "tables", table.name, "cache")
+        for index, one in enumerate(table.cache):
+            if one.ttl_s is not None:
+                where = (*path, "ttl") if "ttl" in report.keys(path) else (*path, index, "ttl")
+                message = (
+                    f"makes this class NOT coherent: a read may be {one.ttl_s:g} s behind, also behind what the same "
+                    "session wrote"
+                )
+                report.add(where, message, "Leave `ttl:` out where the server has a binary log.")
 
 
 def _warn_no_replica(report: Report, path: tree.Path, clusters: list[str]) -> None:

@@ -16,7 +16,15 @@ def value(data: bytes, name: bytes = b"k") -> bytes:
 def written(reply: Reply) -> bytes:
     if isinstance(reply, bytes):
         return value(reply)
-    return {Outcome.MISSED: b"END\r\n", Outcome.STORED: b"STORED\r\n", Outcome.FAILED: b"SERVER_ERROR full\r\n"}[reply]
+    lines = {
+        Outcome.MISSED: b"END",
+        Outcome.STORED: b"STORED",
+        Outcome.NOT_STORED: b"NOT_STORED",
+        Outcome.GONE: b"DELETED",
+        Outcome.TOO_LONG: b"SERVER_ERROR object too large for cache",
+        Outcome.FAILED: b"SERVER_ERROR full",
+    }
+    return lines[reply] + b"\r\n"
 
 
 def test_requests() -> None:

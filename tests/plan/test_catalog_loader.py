@@ -28,8 +28,10 @@ def mysql(*columns: list[str | None], **more: list[list[str | None]]) -> TableSc
     return build("main", rows)["main", "shop", "things"]
 
 
-def row(name: str, data_type: str = "int", default: str | None = None, extra: str = "") -> list[str | None]:
-    return [name, data_type, data_type, "YES", None, None, None, default, extra]
+def row(
+    name: str, data_type: str = "int", default: str | None = None, extra: str = "", expression: str = ""
+) -> list[str | None]:
+    return [name, data_type, data_type, "YES", None, None, None, default, extra, expression]
 
 
 @pytest.mark.parametrize(
@@ -45,14 +47,17 @@ def row(name: str, data_type: str = "int", default: str | None = None, extra: st
             Column("a", "timestamp", on_update=True),
         ),
         (row("a", "int", "uuid()", "DEFAULT_GENERATED"), Column("a", "int", server_default=True)),
-        (row("a", "int", None, "VIRTUAL GENERATED"), Column("a", "int", generated=True)),
+        (row("a", "int", None, "VIRTUAL GENERATED", "(`b` + 1)"), Column("a", "int", generated=True)),
+        (row("a", "int", None, "STORED GENERATED", "(`b` + 1)"), Column("a", "int", generated=True)),
+        (row("a", "int", None, "VIRTUAL GENERATED", "now()"), Column("a", "int", generated=True, volatile=True)),
+        (row("a", "int", None, "VIRTUAL GENERATED"), Column("a", "int", generated=True, volatile=True)),
         (row("a", "int", None, "INVISIBLE"), Column("a", "int", invisible=True)),
         (
-            ["a", "bigint", "bigint unsigned zerofill", "NO", None, None, None, None, ""],
+            ["a", "bigint", "bigint unsigned zerofill", "NO", None, None, None, None, "", ""],
             Column("a", "bigint", unsigned=True, zerofill=True, nullable=False),
         ),
         (
-            ["a", "varchar", "varchar(20)", "NO", "utf8mb4", "utf8mb4_0900_ai_ci", "20", None, ""],
+            ["a", "varchar", "varchar(20)", "NO", "utf8mb4", "utf8mb4_0900_ai_ci", "20", None, "", ""],
             Column("a", "varchar", charset="utf8mb4", collation="utf8mb4_0900_ai_ci", nullable=False, length=20),
         ),
     ],
