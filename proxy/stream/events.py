@@ -12,10 +12,10 @@ import zlib
 from dataclasses import dataclass
 
 from proxy.errors import ProtocolError
+from proxy.stream.compression import event_uncompressed
 
 HEADER_BYTES = 19
 CHECKSUM_BYTES = 4
-MAX_UNCOMPRESSED_BYTES = 1 << 30
 _HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
 
 # Event types (sql/log_event.h). Those from 160 on are MariaDB's.
@@ -282,7 +282,7 @@ def _query(header: Header, body: memoryview, compressed: bool) -> Query:
     if start > len(body):
         raise ProtocolError("a query event is cut short")
     text = body[start:]
-    return Query(header, database, uncompressed(text) if compressed else bytes(text))
+    return Query(header, database, event_uncompressed(text) if compressed else bytes(text))
 
 
 def _mariadb_gtid(header: Header, body: memoryview) -> Begin:
@@ -295,20 +295,3 @@ def _mariadb_gtid(header: Header, body: memoryview) -> Begin:
     if len(xid) != 6 + lengths:
         raise ProtocolError("a GTID event is cut short")
     return Begin(header, bool(flags & 1), xid, prepared=bool(flags & 64), completed=bool(flags & 128))
-
-
-def uncompressed(data: memoryview) -> bytes:
-    """What MariaDB's log_bin_compress made small: a byte of flags, the length (big endian), a zlib stream."""
-    flags = data[0]
-    length_bytes = flags & 7
-    length = int.from_bytes(data[1 : 1 + length_bytes], "big")
-    if flags >> 4 & 7 or length > MAX_UNCOMPRESSED_BYTES:
-        raise ProtocolError("a compressed event has a form that Turnout does not know")
-    inflater = zlib.decompressobj()
-    try:
-        found = inflater.decompress(data[1 + length_bytes :], length + 1)
-    except zlib.error as error:
-        raise ProtocolError("a compressed event is damaged") from error
-    if len(found) != length:
-        raise ProtocolError("a compressed event has another length than it says")
-    return found
