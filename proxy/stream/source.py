@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Server
 from proxy.errors import ProtocolError, ServerFailed
-from proxy.stream.events import Decoder, Event, Rotate
+from proxy.stream.check import GRANT_DUMP, NO_PRIVILEGE, NotFollowable
+from proxy.stream.events import Decoder, Event, Heartbeat, Rotate
 from proxy.wire.frames import FrameReader, encode
 from proxy.wire.login import Secret
 from proxy.wire.packets import parse_err
 
 OFFSET_BITS = 40
+MAX_FILE_NUMBER = 1 << 64 - OFFSET_BITS
 HEARTBEAT_S = 0.5
 SILENCE_S = 5.0  # without so much as a heartbeat, the connection counts as lost
 MAX_EVENT_BYTES = 1 << 30  # MySQL's own limit of a packet
 _MAX_QUEUED = 4 << 20  # bytes that wait to be decoded before reading stops
 _COM_DUMP = 0x12
-_NUMBER = re.compile(r"\.(\d+)\Z")
+_NUMBER = re.compile(r"\.([0-9]{1,10})\Z")
 
 
 class LogGone(ServerFailed):
@@ -62,8 +64,8 @@ class Identity:
 def file_number(file: str) -> int:
     """The number at the end of a log file's name. Raises ProtocolError."""
     found = _NUMBER.search(file)
-    if found is None:
-        raise ProtocolError(f"the binary log's file {file!r} has no number")
+    if found is None or int(found.group(1)) >= MAX_FILE_NUMBER:
+        raise ProtocolError(f"the binary log's file {file!r} has no number, or one over {MAX_FILE_NUMBER - 1:,}")
     return int(found.group(1))
 
 
@@ -88,7 +90,11 @@ class StreamConnection(ServerConnection):
         self._arrived = asyncio.Event()
 
     def dump(self, place: Place, server_id: int) -> None:
-        """Ask for the log from a place on."""
+        """Ask for the log from a place on. Raises ServerFailed for one that cannot be asked for."""
+        if place.offset >> 32:
+            raise ServerFailed(
+                f"{self.where}: its binary log's file {place.file} is over 4 GB: waiting for its next file"
+            )
         payload = (
             bytes((_COM_DUMP,))
             + place.offset.to_bytes(4, "little")
@@ -159,6 +165,8 @@ class Follower:
             if first == 0xFF:
                 error = parse_err(packet)
                 text = f"{self._connection.where}: {error.errno} {error.message.decode('utf-8', 'replace')}"
+                if error.errno in NO_PRIVILEGE:
+                    raise NotFollowable(f"{text}. {GRANT_DUMP}")
                 raise (LogGone if error.errno in (1236, 1220, 1503) else ServerFailed)(text, error.errno)
             if first == 0xFE and len(packet) < 9:
                 raise ServerFailed(f"{self._connection.where} ended its binary log's dump")
@@ -171,7 +179,7 @@ class Follower:
     def _advance(self, event: Event) -> int:
         header = event.header
         position = 0
-        if not header.artificial:
+        if not header.artificial and not isinstance(event, Heartbeat):
             place = self.place
             # Headers have the lower 32 bits of where the event ends.
             offset = (place.offset & ~0xFFFFFFFF) | header.end_offset
@@ -181,6 +189,7 @@ class Follower:
             position = self.place.position
         if isinstance(event, Rotate) and (event.file, event.offset) != (self.place.file, self.place.offset):
             self.place = Place(event.file, event.offset)
+            file_number(event.file)  # it has one
         return position
 
 

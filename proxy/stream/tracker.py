@@ -99,7 +99,7 @@ class Tracker:
                     self._end(position)
             case ev.Format() if position and self._open:
                 self._end(position)  # the server died in the middle of a transaction, and rolled it back
-            case ev.Format() | ev.Rotate() | ev.Heartbeat() | ev.Silent():
+            case ev.Format() | ev.Rotate() | ev.Heartbeat() | ev.PreviousGtids() | ev.Silent():
                 if not self._open and position:
                     self._clock.apply(position)
 
