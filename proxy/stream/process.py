@@ -219,7 +219,8 @@ class _Attempt:
     async def events(self, follower: Follower) -> None:
         progress = self._process.progress
         while True:
-            for event, position in await follower.events():
+            for packet in await follower.packets():
+                event, position = follower.take(packet)
                 progress.events += 1
                 if isinstance(event, ev.Format):
                     self._file_begins(event, follower.place)

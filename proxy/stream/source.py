@@ -70,7 +70,8 @@ def file_number(file: str) -> int:
 
 
 def log_id(server_id: int, file: str, created_s: int) -> int:
-    """A number for one file of one server's log, the same on every host: never 0."""
+    """A number for one file of one server's log, the same on every host: never 0. `created_s` is all that changes when
+    a log is reset, so two resets within a second, with the stream connected in between, are not told apart."""
     text = f"{server_id}/{file}/{created_s}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 
@@ -156,25 +157,26 @@ class Follower:
         self._decoder = Decoder(checksums)
         self.place = place  # where the last event ended
 
-    async def events(self) -> list[tuple[Event, int]]:
-        """What has arrived: (event, position of its end; 0 for what is not in the file itself). Raises ServerFailed,
-        LogGone and ProtocolError."""
-        found: list[tuple[Event, int]] = []
-        for packet in await self._connection.packets():
-            first = packet[0] if packet else -1
-            if first == 0xFF:
-                error = parse_err(packet)
-                text = f"{self._connection.where}: {error.errno} {error.message.decode('utf-8', 'replace')}"
-                if error.errno in NO_PRIVILEGE:
-                    raise NotFollowable(f"{text}. {GRANT_DUMP}")
-                raise (LogGone if error.errno in (1236, 1220, 1503) else ServerFailed)(text, error.errno)
-            if first == 0xFE and len(packet) < 9:
-                raise ServerFailed(f"{self._connection.where} ended its binary log's dump")
-            if first != 0:
-                raise ProtocolError("something else than an event came instead of the binary log")
-            event = self._decoder.decode(packet[1:])
-            found.append((event, self._advance(event)))
-        return found
+    async def packets(self) -> list[bytes]:
+        """What has arrived, to be taken one by one. Raises ServerFailed."""
+        return await self._connection.packets()
+
+    def take(self, packet: bytes) -> tuple[Event, int]:
+        """The event in a packet, and the position of its end (0: it is not in the file itself); `place` is then after
+        it. Raises ServerFailed, LogGone, NotFollowable and ProtocolError."""
+        first = packet[0] if packet else -1
+        if first == 0xFF:
+            error = parse_err(packet)
+            text = f"{self._connection.where}: {error.errno} {error.message.decode('utf-8', 'replace')}"
+            if error.errno in NO_PRIVILEGE:
+                raise NotFollowable(f"{text}. {GRANT_DUMP}")
+            raise (LogGone if error.errno in (1236, 1220, 1503) else ServerFailed)(text, error.errno)
+        if first == 0xFE and len(packet) < 9:
+            raise ServerFailed(f"{self._connection.where} ended its binary log's dump")
+        if first != 0:
+            raise ProtocolError("something else than an event came instead of the binary log")
+        event = self._decoder.decode(packet[1:])
+        return event, self._advance(event)
 
     def _advance(self, event: Event) -> int:
         header = event.header

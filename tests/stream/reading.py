@@ -64,7 +64,7 @@ async def _read(server: MariaDB, start: Place, end: Place) -> list[tuple[Event, 
         found: list[tuple[Event, int]] = []
         async with asyncio.timeout(DEADLINE_S):
             while follower.place.position < end.position:
-                found += await follower.events()
+                found += [follower.take(packet) for packet in await follower.packets()]
         return [(event, position) for event, position in found if position <= end.position]
     finally:
         connection.close()

@@ -17,22 +17,13 @@ from proxy.wire.packets import encode_err
 from tests.stream import log
 
 
-class Packets:
-    """A connection that has received these packets."""
-
+class Dump:
     where = "server"
-
-    def __init__(self, *packets: bytes) -> None:
-        self._packets = list(packets)
-
-    async def packets(self) -> list[bytes]:
-        found, self._packets = self._packets, []
-        return found
 
 
 def follow(place: Place, *packets: bytes, checksums: bool = True) -> tuple[list[tuple[ev.Event, int]], Place]:
-    follower = Follower(Packets(*packets), place, checksums)  # type: ignore[arg-type]
-    return asyncio.run(follower.events()), follower.place
+    follower = Follower(Dump(), place, checksums)  # type: ignore[arg-type]
+    return [follower.take(packet) for packet in packets], follower.place
 
 
 def sent(*events: bytes) -> list[bytes]:

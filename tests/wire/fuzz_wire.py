@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import random
 import resource
 import sys
@@ -634,6 +635,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
     parser.add_argument("--input", type=int, default=None, help="play this input of the seed alone")
     options = parser.parse_args()
+    logging.disable()
     seed = time.time_ns() if options.seed is None else options.seed
     if options.input is not None:
         name, took_s = run_input(seed, options.input)
