@@ -100,6 +100,9 @@ class Following:
         assert found is not None
         return found
 
+    def touched_since(self, slot: int, stamp: Stamp) -> bool:
+        return bool(self.clock.touched[slot] > stamp.position)
+
     def fresh(self, stamp: Stamp, *slots: int) -> bool:
         """May a value with this stamp and tags be served now?"""
         self.covered()

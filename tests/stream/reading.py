@@ -20,15 +20,19 @@ USER, PASSWORD = "turnout", "turnout"
 DEADLINE_S = 60.0
 
 
-def rules_for(server: MariaDB, tables: str = "{}", cluster: str = "main") -> Rules:
+def rules_for(server: MariaDB, tables: str = "{}") -> Rules:
+    return rules_at(server.address, tables)
+
+
+def rules_at(address: str, tables: str = "{}") -> Rules:
     """Rules with one cluster; `tables` are those of the database `shop`, as YAML."""
     text = f"""\
 turnout: 1
 listen: {{mysql: 127.0.0.1:3307}}
 users: {{app: {{password: app}}}}
-clusters: {{{cluster}: {{primary: "{server.address}"}}}}
+clusters: {{main: {{primary: "{address}"}}}}
 service: {{user: {USER}, password: {PASSWORD}}}
-databases: {{shop: {{home: {cluster}, tables: {tables}}}}}
+databases: {{shop: {{home: main, tables: {tables}}}}}
 """
     return parse(text, Path("rules.yaml"))
 
