@@ -222,7 +222,7 @@ class _Echo:
     def __init__(self) -> None:
         self._ours, theirs = socket.socketpair()
         argv = [sys.executable, "-c", "import os\nwhile b := os.read(0, 1): os.write(0, b)"]
-        self._program = subprocess.Popen(argv, stdin=theirs)
+        self._program = subprocess.Popen(argv, stdin=theirs.fileno())
         theirs.close()
         self._ours.sendall(b"x")
         self._ours.recv(1)  # it runs
