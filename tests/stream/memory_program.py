@@ -39,7 +39,8 @@ def dialogue(clock: SourceClock, process: StreamProcess) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is from here on
     print("following", resident_bytes(), flush=True)
     position = int(sys.stdin.readline())
-    wait_until(lambda: clock.applied >= position, 120)
+    # Rows are counted a batch at a time.
+    wait_until(lambda: clock.applied >= position and process.progress.rows > 0, 120)
     found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     print("reached", resident_bytes(), int(found[1]) * 1024, process.progress.rows, flush=True)
