@@ -202,6 +202,7 @@ class _Attempt:
         self._wanted = _NOTHING
         self._begun = asyncio.Event()
         self._floor = place
+        self._counted = (0, 0, 0)  # of the tracker's rows, transactions and unknown events
         self.tracker = Tracker(self, _NOTHING, self._changed.set)
 
     # -- Clock, as the tracker sees it -----------------------------------------------------------------------------
@@ -230,9 +231,17 @@ class _Attempt:
                 if isinstance(event, ev.Heartbeat):
                     self._check_stall()
             self._cover()
-            progress.rows, progress.transactions = self.tracker.rows, self.tracker.transactions
-            progress.unknown = sum(self.tracker.unknown.values())
+            self._count()
             await asyncio.sleep(0)  # the probes' turn
+
+    def _count(self) -> None:
+        tracker, progress = self.tracker, self._process.progress
+        counted = (tracker.rows, tracker.transactions, sum(tracker.unknown.values()))
+        rows, transactions, unknown = (now - before for now, before in zip(counted, self._counted, strict=True))
+        self._counted = counted
+        progress.rows += rows
+        progress.transactions += transactions
+        progress.unknown += unknown
 
     def _file_begins(self, event: ev.Format, place: Place) -> None:
         """The identity of the file is known now: of the first one it says whether the log is still the same."""
@@ -308,10 +317,10 @@ class _Attempt:
             clock.cover(sent_ns)
 
     def _check_stall(self) -> None:
-        """The server has nothing more to send. Then A is where its log ends, unless it sends another log (RESET MASTER
-        leaves us in one that was deleted)."""
+        """The server had nothing more to send. Then A is where its log ends, unless it sends another log (RESET MASTER
+        may leave us in one that was deleted). If it was only ourselves who were slow, nothing is lost."""
         if self._pending and time.perf_counter_ns() - self._pending[0][1] > _STALL_NS:
-            raise LogGone("the server has a longer binary log than it sends: it was reset, or it is another server")
+            raise ServerFailed("the server has a longer binary log than it sends: connecting anew")
 
     # -- definitions -----------------------------------------------------------------------------------------------
 
