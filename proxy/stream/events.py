@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import enum
 import struct
+import uuid
 import zlib
 from dataclasses import dataclass
 
+from proxy.back.gtid import GtidPosition
 from proxy.errors import ProtocolError
+from proxy.stream.compression import event_uncompressed
 
 HEADER_BYTES = 19
 CHECKSUM_BYTES = 4
-MAX_UNCOMPRESSED_BYTES = 1 << 30
+_U64 = struct.Struct("<Q")
 _HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
 
 # Event types (sql/log_event.h). Those from 160 on are MariaDB's.
 QUERY, STOP, ROTATE, INTVAR, RAND, USER_VAR, FORMAT_DESCRIPTION, XID = 2, 3, 4, 5, 13, 14, 15, 16
 TABLE_MAP, INCIDENT, HEARTBEAT, IGNORABLE, ROWS_QUERY, GTID, ANONYMOUS_GTID = 19, 26, 27, 28, 29, 33, 34
-PREVIOUS_GTIDS, TRANSACTION_CONTEXT, VIEW_CHANGE, XA_PREPARE, HEARTBEAT_V2 = 35, 36, 37, 38, 41
+PREVIOUS_GTIDS, TRANSACTION_CONTEXT, VIEW_CHANGE, XA_PREPARE, HEARTBEAT_V2, GTID_TAGGED = 35, 36, 37, 38, 41, 42
 ANNOTATE_ROWS, BINLOG_CHECKPOINT, MARIADB_GTID, GTID_LIST, QUERY_COMPRESSED = 160, 161, 162, 163, 165
 
 
@@ -55,7 +58,6 @@ _SILENT = frozenset(
         USER_VAR,
         IGNORABLE,
         ROWS_QUERY,
-        PREVIOUS_GTIDS,
         TRANSACTION_CONTEXT,
         VIEW_CHANGE,
         ANNOTATE_ROWS,
@@ -100,13 +102,22 @@ class Rotate:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """A transaction's GTID. `standalone`: a single event follows (DDL). `xid`: of an XA transaction: is it `prepared`
-    here, or (`completed`) committed or rolled back after it was."""
+    here, or (`completed`) committed or rolled back after it was. `gtid`: MySQL's, as (UUID, number)."""
 
     header: Header
     standalone: bool = False
     xid: bytes = b""
     prepared: bool = False
     completed: bool = False
+    gtid: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousGtids:
+    """MySQL, at the beginning of a file: what is in the files before."""
+
+    header: Header
+    gtids: GtidPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +187,9 @@ class Unknown:
     why: str
 
 
-Event = Format | Rotate | Begin | Query | TableMap | Rows | Commit | Prepared | Heartbeat | Silent | Unknown
+Event = (
+    Format | Rotate | Begin | PreviousGtids | Query | TableMap | Rows | Commit | Prepared | Heartbeat | Silent | Unknown
+)
 
 
 class Decoder:
@@ -238,9 +251,12 @@ def _decode(header: Header, kind: int, body: memoryview) -> Event:
     if kind == MARIADB_GTID:
         return _mariadb_gtid(header, body)
     if kind in (GTID, ANONYMOUS_GTID):
-        return Begin(header, standalone=True)  # BEGIN follows as a query, where it is no single statement
+        # BEGIN follows as a query, where it is no single statement.
+        return Begin(header, standalone=True, gtid=_mysql_gtid(body) if kind == GTID else None)
+    if kind == PREVIOUS_GTIDS:
+        return PreviousGtids(header, _gtid_set(body))
     if kind == ROTATE:
-        return Rotate(header, bytes(body[8:]).decode("utf-8", "surrogateescape"), int.from_bytes(body[:8], "little"))
+        return _rotate(header, body)
     if kind in (HEARTBEAT, HEARTBEAT_V2):
         return Heartbeat(header)
     if kind == XA_PREPARE:
@@ -248,6 +264,14 @@ def _decode(header: Header, kind: int, body: memoryview) -> Event:
     if kind in _SILENT:
         return Silent(header)
     return Unknown(header, f"event type {kind}")
+
+
+def _rotate(header: Header, body: memoryview) -> Rotate:
+    offset = _U64.unpack_from(body)[0]
+    file = bytes(body[8:]).decode("utf-8", "surrogateescape")
+    if offset >= 1 << 40 or not file:
+        raise ProtocolError("a rotate event is malformed")
+    return Rotate(header, file, offset)
 
 
 def _rows(header: Header, body: memoryview, change: Change, extra: bool, compressed: bool) -> Rows:
@@ -282,7 +306,33 @@ def _query(header: Header, body: memoryview, compressed: bool) -> Query:
     if start > len(body):
         raise ProtocolError("a query event is cut short")
     text = body[start:]
-    return Query(header, database, uncompressed(text) if compressed else bytes(text))
+    return Query(header, database, event_uncompressed(text) if compressed else bytes(text))
+
+
+def _mysql_gtid(body: memoryview) -> tuple[str, int]:
+    """Flags, the UUID, the number; more follows that nobody needs here."""
+    return str(uuid.UUID(bytes=bytes(body[1:17]).ljust(16, b"\0"))), _U64.unpack_from(body, 17)[0]
+
+
+def _gtid_set(body: memoryview) -> GtidPosition:
+    """The number of UUIDs; for each the UUID and its intervals, whose ends are exclusive (`Gtid_set::encode`)."""
+    count = _U64.unpack_from(body)[0]
+    if count > len(body):
+        raise ProtocolError("a set of GTIDs has a form that Turnout does not know (tagged GTIDs?)")
+    pos = 8
+    found = []
+    for _ in range(count):
+        name = bytes(body[pos : pos + 16])
+        intervals = _U64.unpack_from(body, pos + 16)[0]
+        pos += 24
+        if intervals > (len(body) - pos) // 16:
+            raise ProtocolError("a set of GTIDs is cut short")
+        bounds = struct.unpack_from(f"<{2 * intervals}Q", body, pos)
+        pos += 16 * intervals
+        found.append((str(uuid.UUID(bytes=name)), tuple((a, b - 1) for a, b in zip(bounds[::2], bounds[1::2]))))
+    if pos != len(body):
+        raise ProtocolError("a set of GTIDs has another length than it says")
+    return GtidPosition(intervals=tuple(found))
 
 
 def _mariadb_gtid(header: Header, body: memoryview) -> Begin:
@@ -295,20 +345,3 @@ def _mariadb_gtid(header: Header, body: memoryview) -> Begin:
     if len(xid) != 6 + lengths:
         raise ProtocolError("a GTID event is cut short")
     return Begin(header, bool(flags & 1), xid, prepared=bool(flags & 64), completed=bool(flags & 128))
-
-
-def uncompressed(data: memoryview) -> bytes:
-    """What MariaDB's log_bin_compress made small: a byte of flags, the length (big endian), a zlib stream."""
-    flags = data[0]
-    length_bytes = flags & 7
-    length = int.from_bytes(data[1 : 1 + length_bytes], "big")
-    if flags >> 4 & 7 or length > MAX_UNCOMPRESSED_BYTES:
-        raise ProtocolError("a compressed event has a form that Turnout does not know")
-    inflater = zlib.decompressobj()
-    try:
-        found = inflater.decompress(data[1 + length_bytes :], length + 1)
-    except zlib.error as error:
-        raise ProtocolError("a compressed event is damaged") from error
-    if len(found) != length:
-        raise ProtocolError("a compressed event has another length than it says")
-    return found

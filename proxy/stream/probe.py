@@ -1,27 +1,91 @@
 """What is visible on a primary: a position of its log up to which every transaction can be seen by a SELECT sent now.
 
-The end of the log is no such position: a transaction is written there before its rows can be seen. MariaDB says for a
-consistent snapshot which position it belongs to (`binlog_snapshot_file` and `_position`: exactly the transactions up to
-there are in it). MySQL has nothing that is as cheap and as exact, so its sources are not followed (docs/CACHE.md).
+The end of the log is no such position: a transaction is written there before its rows can be seen. This is where the
+two families of servers differ:
+
+- MariaDB says for a consistent snapshot which position it belongs to (`binlog_snapshot_file` and `_position`: exactly
+  the transactions up to there are in it).
+- MySQL adds a transaction to `@@global.gtid_executed` after its engines have committed it (`MYSQL_BIN_LOG::
+  process_commit_stage_queue` and `finish_commit` in `sql/binlog.cc`), and before its client is told. So what passes in
+  the stream waits here, by GTID, until a probe finds it in that set. Nothing may be missed at the front: the dump
+  begins with the file, whose first events say what was in the files before.
+
+The latter has not been run against a MySQL server; it follows MySQL's documents ("GTID Life Cycle", "GTID Format and
+Storage") and sources.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
 
+from proxy.back import gtid
 from proxy.back.connection import ServerConnection
-from proxy.errors import ServerFailed
-from proxy.stream.source import Place
+from proxy.back.gtid import GtidPosition
+from proxy.errors import ProtocolError, ServerFailed
+from proxy.stream import events as ev
+from proxy.stream.check import NotFollowable
+from proxy.stream.source import Place, current_end
 from proxy.wire.packets import parse_err
 from proxy.wire.resultset import ResultsetReader
 
+MAX_WAITING = 200_000  # transactions that have passed and are not visible yet
+_FIRST_EVENT = 4  # offset in a file
 _SNAPSHOT = b"\x03START TRANSACTION WITH CONSISTENT SNAPSHOT"
 _POSITION = b"\x03SHOW STATUS LIKE 'binlog\\_snapshot\\_%'"
 _COMMIT = b"\x03COMMIT"
 
 
-async def visible(connection: ServerConnection) -> Place:
-    """A place in the log that is visible. Three statements in one round trip. Raises ServerFailed."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a probe found. `visible`: everything up to this position is (None: not known yet). `acknowledged`: what any
+    client was told of before the probe was sent is not after this position. They are not the same on MySQL."""
+
+    visible: int | None
+    acknowledged: int
+
+
+class Probe(Protocol):
+    """One connection's way to find out; see the module."""
+
+    def start(self, place: Place) -> Place:
+        """Where the dump has to begin for what comes after `place`."""
+
+    def passed(self, event: ev.Event, end: int) -> None:
+        """An event of the stream, before the tracker has it. Raises ServerFailed."""
+
+    def ended(self, position: int) -> None:
+        """A transaction of the stream ended there."""
+
+    async def find(self, connection: ServerConnection) -> Found:
+        """Ask now. Raises ServerFailed."""
+
+
+def probe_for(mariadb: bool) -> Probe:
+    return SnapshotProbe() if mariadb else GtidProbe()
+
+
+class SnapshotProbe:
+    """MariaDB's."""
+
+    def start(self, place: Place) -> Place:
+        return place
+
+    def passed(self, event: ev.Event, end: int) -> None:
+        """Snapshots say all there is."""
+
+    def ended(self, position: int) -> None:
+        """Snapshots say all there is."""
+
+    async def find(self, connection: ServerConnection) -> Found:
+        position = (await snapshot(connection)).position
+        return Found(position, position)
+
+
+async def snapshot(connection: ServerConnection) -> Place:
+    """The place in the log of a snapshot taken now. Three statements in one round trip. Raises ServerFailed."""
     responses = await asyncio.gather(*(connection.command(payload) for payload in (_SNAPSHOT, _POSITION, _COMMIT)))
     for response in responses:
         if response[4:5] == b"\xff":
@@ -38,3 +102,77 @@ async def visible(connection: ServerConnection) -> Place:
     if not file or not offset.isdigit():
         raise ServerFailed(f"{connection.where} does not say which position of its log a snapshot belongs to")
     return Place(file.decode(), int(offset))
+
+
+class GtidProbe:
+    """MySQL's. Pure but for `find`: `passed` and `ended` are fed from the stream, `executed` from a probe."""
+
+    def __init__(self) -> None:
+        self._executed = GtidPosition()
+        self._sets: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._before: GtidPosition | None = None  # what was in the files before the one that the dump began with
+        self._begun = False  # all of `_before` is visible
+        self._current: tuple[str, int] | None = None  # GTID of the transaction that is passing
+        self._waiting: deque[tuple[tuple[str, int], int]] = deque()  # (GTID, its end) in the log's order
+        self._visible = 0
+
+    def start(self, place: Place) -> Place:
+        return Place(place.file, _FIRST_EVENT)
+
+    @property
+    def visible(self) -> int | None:
+        """The newest position that everything is visible up to; None: not known yet."""
+        return self._visible if self._begun and self._visible else None
+
+    def passed(self, event: ev.Event, end: int) -> None:
+        if isinstance(event, ev.Begin):
+            if event.gtid is None:
+                raise NotFollowable("transactions without a GTID are in its log: gtid_mode=ON is needed on the server")
+            self._current = event.gtid
+        elif isinstance(event, ev.PreviousGtids):
+            if self._before is None:
+                self._before = event.gtids
+                self._advance()
+        elif isinstance(event, ev.Unknown) and event.header.type == ev.GTID_TAGGED:
+            raise NotFollowable("transactions with tagged GTIDs are in its log, which Turnout does not understand")
+
+    def ended(self, position: int) -> None:
+        if self._current is None:  # rotation and the like: as visible as what is before it
+            if not self._waiting:
+                self._visible = max(self._visible, position)
+            return
+        self._waiting.append((self._current, position))
+        self._current = None
+        if len(self._waiting) > MAX_WAITING:
+            raise ServerFailed(f"{MAX_WAITING} transactions are in its log and not in gtid_executed")
+        self._advance()
+
+    def executed(self, found: GtidPosition) -> None:
+        """What a probe read from the server."""
+        self._executed = found
+        self._sets = dict(found.intervals)
+        self._advance()
+
+    def _advance(self) -> None:
+        if not self._begun:
+            # A file begins when everything in those before it is committed; that it is visible is checked all the same.
+            self._begun = self._before is not None and self._executed.covers(self._before)
+            if not self._begun:
+                return
+        waiting = self._waiting
+        while waiting and self._has(waiting[0][0]):
+            self._visible = waiting.popleft()[1]
+
+    def _has(self, one: tuple[str, int]) -> bool:
+        uuid, number = one
+        return any(first <= number <= last for first, last in self._sets.get(uuid, ()))
+
+    async def find(self, connection: ServerConnection) -> Found:
+        rows, end = await asyncio.gather(
+            connection.query("SELECT @@global.gtid_executed"), current_end(connection, mariadb=False)
+        )
+        try:
+            self.executed(gtid.parse((rows[0][0] or b"").decode()))
+        except (ValueError, IndexError) as error:
+            raise ProtocolError("gtid_executed has a form that Turnout does not understand (tagged GTIDs?)") from error
+        return Found(self.visible, end.position)

@@ -22,13 +22,13 @@ from proxy.back.catalog_loader import build, merge, queries
 from proxy.back.clusters import tls_context
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
-from proxy.cache.clocks import SourceClock, new_incarnation
-from proxy.errors import ServerFailed, TurnoutError
+from proxy.cache.clocks import ORDERED, SETTLES_NS, SourceClock, new_incarnation
+from proxy.errors import ProtocolError, ServerFailed, TurnoutError
 from proxy.measure.measures import ServerStats
 from proxy.rules.model import Rules
 from proxy.stream import events as ev
 from proxy.stream.check import check
-from proxy.stream.probe import visible
+from proxy.stream.probe import probe_for
 from proxy.stream.source import (
     OFFSET_BITS,
     Follower,
@@ -51,6 +51,7 @@ log = logging.getLogger("turnout.stream")
 
 PROBE_S = 0.05
 _SETTLE_S = 0.02  # DDL comes in bursts
+_STALL_NS = 2_000_000_000  # older probes are behind what the server had sent when it said that it had nothing to send
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _WORKED_S = 0.5  # an attempt that followed for longer was no failure to begin with: the next one comes soon
 _NOTHING = Wanted({}, {})
@@ -104,8 +105,8 @@ class StreamProcess:
             self._followed_from = None
             try:
                 await self._follow()
-            except LogGone as error:
-                self._fresh = True
+            except (LogGone, ProtocolError) as error:
+                self._fresh = True  # what is not understood would come again: it is left out
                 self._failed(error.message)
             except TurnoutError as error:
                 self._failed(error.message)
@@ -145,14 +146,15 @@ class StreamProcess:
             checksums = await prepare(dump, known)
             end = await current_end(asking, known.mariadb)
             place, resuming = await self._starting_place(asking, end)
-            attempt = _Attempt(self, asking, place, resuming)
-            await attempt.read_definitions(known.mariadb)
-            dump.dump(place, own_server_id())
+            attempt = _Attempt(self, asking, place, resuming, known.mariadb)
+            await attempt.read_definitions()
+            start = attempt.probe.start(place)
+            dump.dump(start, own_server_id())
             self.progress.connected += 1
             tasks = [
-                asyncio.create_task(attempt.events(Follower(dump, place, checksums)), name="events"),
+                asyncio.create_task(attempt.events(Follower(dump, start, checksums)), name="events"),
                 asyncio.create_task(attempt.probes(probing), name="probes"),
-                asyncio.create_task(attempt.definitions(known.mariadb), name="definitions"),
+                asyncio.create_task(attempt.definitions(), name="definitions"),
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             self.clock.stop("the connection ended")
@@ -182,19 +184,25 @@ class StreamProcess:
 class _Attempt:
     """What belongs to one connection: the tracker, the probes that wait for A, the definitions."""
 
-    def __init__(self, process: StreamProcess, asking: ServerConnection, place: Place, resuming: bool) -> None:
+    def __init__(
+        self, process: StreamProcess, asking: ServerConnection, place: Place, resuming: bool, mariadb: bool
+    ) -> None:
         self._process = process
         self._clock = process.clock
         self._asking = asking
+        self._mariadb = mariadb
+        self.probe = probe_for(mariadb)
         self._resuming = resuming
-        self._seen = 0  # the newest position that a probe found visible
+        self._end = 0  # the newest position that a probe found
+        self._visible = 0  # the newest position that a probe found visible
         self._named = 0  # the newest file whose id is published
-        self._pending: deque[tuple[int, int]] = deque()  # (position, when sent) of probes that A has not reached
+        self._pending: deque[tuple[int, int]] = deque()  # (acknowledged, when sent) of probes that A has not reached
         self._changed = asyncio.Event()
         self._catalog: Catalog = EMPTY
         self._wanted = _NOTHING
         self._begun = asyncio.Event()
         self._floor = place
+        self._counted = (0, 0, 0)  # of the tracker's rows, transactions and unknown events
         self.tracker = Tracker(self, _NOTHING, self._changed.set)
 
     # -- Clock, as the tracker sees it -----------------------------------------------------------------------------
@@ -203,6 +211,7 @@ class _Attempt:
         self._clock.touch(slots, position)
 
     def apply(self, position: int) -> None:
+        self.probe.ended(position)
         if position > self._clock.applied:
             self._clock.apply(position)
 
@@ -211,16 +220,28 @@ class _Attempt:
     async def events(self, follower: Follower) -> None:
         progress = self._process.progress
         while True:
-            for event, position in await follower.events():
+            for packet in await follower.packets():
+                event, position = follower.take(packet)
                 progress.events += 1
                 if isinstance(event, ev.Format):
                     self._file_begins(event, follower.place)
                 if self._begun.is_set():
                     self.tracker.feed(event, position)
+                    self.probe.passed(event, position)
+                if isinstance(event, ev.Heartbeat):
+                    self._check_stall()
             self._cover()
-            progress.rows, progress.transactions = self.tracker.rows, self.tracker.transactions
-            progress.unknown = sum(self.tracker.unknown.values())
+            self._count()
             await asyncio.sleep(0)  # the probes' turn
+
+    def _count(self) -> None:
+        tracker, progress = self.tracker, self._process.progress
+        counted = (tracker.rows, tracker.transactions, sum(tracker.unknown.values()))
+        rows, transactions, unknown = (now - before for now, before in zip(counted, self._counted, strict=True))
+        self._counted = counted
+        progress.rows += rows
+        progress.transactions += transactions
+        progress.unknown += unknown
 
     def _file_begins(self, event: ev.Format, place: Place) -> None:
         """The identity of the file is known now: of the first one it says whether the log is still the same."""
@@ -264,14 +285,14 @@ class _Attempt:
             sent_ns = time.perf_counter_ns()
             try:
                 async with asyncio.timeout(timeout_s):
-                    place = await visible(connection)
+                    found = await self.probe.find(connection)
             except TimeoutError:
                 raise ServerFailed(f"{connection.where} did not answer for {timeout_s:g} s") from None
-            position = place.position
-            if position < self._seen:
+            if found.acknowledged < self._end:
                 raise LogGone("the server's binary log went back: it was reset, or it is another server")
-            self._seen = position
-            self._pending.append((position, sent_ns))
+            self._end = found.acknowledged
+            self._visible = max(self._visible, found.visible or 0)
+            self._pending.append((found.acknowledged, sent_ns))
             if len(self._pending) > 1000:
                 self._pending.popleft()  # A is far behind: later probes cover what this one would
             self._cover()
@@ -280,32 +301,43 @@ class _Attempt:
 
     def _cover(self) -> None:
         clock = self._clock
+        visible = self._visible
+        # A stamp needs the id of its file, which comes with the file's first event. On MySQL what is before the floor
+        # passes again.
+        if visible >> OFFSET_BITS <= self._named and visible >= self._floor.position:
+            clock.see(visible)
         pending = self._pending
         applied = clock.applied
-        for position, _ in pending:
-            # A stamp needs the id of its file, which comes with the file's first event.
-            if position >> OFFSET_BITS <= self._named:
-                clock.see(position)
+        sent_ns = 0
         while pending and pending[0][0] <= applied:
             _, sent_ns = pending.popleft()
+        if sent_ns:
+            if not ORDERED:
+                time.sleep(SETTLES_NS / 1e9)  # W first
             clock.cover(sent_ns)
+
+    def _check_stall(self) -> None:
+        """The server had nothing more to send. Then A is where its log ends, unless it sends another log (RESET MASTER
+        may leave us in one that was deleted). If it was only ourselves who were slow, nothing is lost."""
+        if self._pending and time.perf_counter_ns() - self._pending[0][1] > _STALL_NS:
+            raise ServerFailed("the server has a longer binary log than it sends: connecting anew")
 
     # -- definitions -----------------------------------------------------------------------------------------------
 
-    async def definitions(self, mariadb: bool) -> None:
+    async def definitions(self) -> None:
         while True:
             await self._changed.wait()
             await asyncio.sleep(_SETTLE_S)
             self._changed.clear()
-            await self.read_definitions(mariadb)
+            await self.read_definitions()
 
-    async def read_definitions(self, mariadb: bool) -> None:
+    async def read_definitions(self) -> None:
         """Read the cached tables' definitions, and then where the log ends: what is before may not fit them."""
         process = self._process
         databases = sorted({table.database for table in process.rules.cached_tables})
         rows = {what: await self._asking.query(sql) for what, sql in queries(databases).items()}
         self._catalog = merge(self._catalog, process.cluster, build(process.cluster, rows))
-        end = await current_end(self._asking, mariadb)
+        end = await current_end(self._asking, self._mariadb)
         before, self._wanted = self._wanted, wanted(process.rules, self._catalog, process.cluster)
         self.tracker.adopt(self._wanted, end.position)
         if self._begun.is_set():

@@ -1,54 +1,79 @@
 """Rows of a table in the binary log: where each column's value is, and the values of a few of them.
 
 Sources: `sql/rpl_utility.cc` and `log_event_server.cc` of MariaDB; MySQL Internals, "TABLE_MAP_EVENT" and "ROWS_EVENT".
-A value is given as the bytes that the log has (without a string's length); what they mean is for the column's type.
+A value is given as the bytes that the log has (without a string's length); what they mean is for `proxy.stream.values`.
+
+The log says how many bytes a value takes, but for one case: the temporal types as MariaDB kept them before 10.1 (and
+keeps them with mysql56_temporal_format=OFF) take more bytes with fractional seconds, and only the catalog knows how
+many digits these have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from proxy.errors import ProtocolError
-from proxy.stream.events import Change, Rows, uncompressed
+from proxy.stream.compression import event_uncompressed
+from proxy.stream.events import Change, Rows
 
 TINY, SHORT, LONG, LONGLONG, INT24 = 1, 2, 3, 8, 9
+FLOAT, DOUBLE, NULL, YEAR, BIT, DECIMAL = 4, 5, 6, 13, 16, 246
 DATE, NEWDATE, VARCHAR, VAR_STRING, STRING, ENUM, SET = 10, 14, 15, 253, 254, 247, 248
+TIMESTAMP, TIME, DATETIME, TIMESTAMP2, DATETIME2, TIME2 = 7, 11, 12, 17, 18, 19
+BLOB_COMPRESSED, VARCHAR_COMPRESSED = 140, 141  # MariaDB's column attribute COMPRESSED
+VECTOR, JSON, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB, GEOMETRY = 242, 245, 249, 250, 251, 252, 255
 _FIXED = {
     TINY: 1,
     SHORT: 2,
     LONG: 4,
-    4: 4,
-    5: 8,
-    6: 0,
-    7: 4,
+    NULL: 0,
     LONGLONG: 8,
     INT24: 3,
     DATE: 3,
-    11: 3,
-    12: 8,
-    13: 1,
-    14: 3,
+    YEAR: 1,
+    NEWDATE: 3,
 }
-_FRACTIONAL = {17: 4, 18: 5, 19: 3}  # TIMESTAMP2, DATETIME2, TIME2: bytes before the fraction
-_BLOBS = frozenset({140, 245, 249, 250, 251, 252, 255})  # compressed, JSON, BLOBs, GEOMETRY
+# Bytes by digits of the fraction; without any they are of another form (little endian).
+_OLD_TEMPORAL = {
+    TIMESTAMP: (4, 5, 5, 6, 6, 7, 7),
+    TIME: (3, 4, 4, 5, 5, 5, 6),
+    DATETIME: (8, 6, 6, 7, 7, 7, 8),
+}
+_FRACTIONAL = {TIMESTAMP2: 4, DATETIME2: 5, TIME2: 3}  # bytes before the fraction
+_BLOBS = frozenset({BLOB_COMPRESSED, VECTOR, JSON, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB, GEOMETRY})
+_MAX_READERS = 64
 _DIGIT_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 
 Image = list[bytes | None]  # the wanted columns' values; None is NULL
+_Reader = Callable[[bytes, int], tuple[Image, int]]
 
 
 class NotThere(Exception):
     """A wanted column is not in the row's image (binlog_row_image is not FULL)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How the log keeps the values of one column. `meta` by type: the length in bytes of VARCHAR, STRING and their
+    like, precision * 256 + scale of DECIMAL, bits of BIT, digits of the fraction of temporal types, else bytes of a
+    value (ENUM, SET, FLOAT) or of its length (BLOBs)."""
+
+    type: int
+    meta: int
+
+
 class Layout:
     """One table map: the real type of every column, and how many bytes its values take.
 
     `sizes[i]` is a number of bytes, or minus the number of bytes of the length that precedes the value.
+    `fraction_digits` are the catalog's, one for each column. Without them (or with too few) old temporal columns are
+    taken for such without a fraction, and `guessed` says that there are some: nothing in an image is certain then.
     """
 
-    __slots__ = ("sizes", "types")
+    __slots__ = ("_readers", "guessed", "metas", "sizes", "types")
 
-    def __init__(self, rest: memoryview) -> None:
+    def __init__(self, rest: memoryview, fraction_digits: Sequence[int] | None = None) -> None:
         count, pos = _length(rest, 0)
         if count > 8192 or pos + count > len(rest):
             raise ProtocolError("a table map event is malformed")
@@ -57,17 +82,26 @@ class Layout:
         meta = rest[pos : pos + meta_bytes]
         if len(meta) != meta_bytes:
             raise ProtocolError("a table map event is cut short")
+        digits = fraction_digits if fraction_digits is not None and len(fraction_digits) == count else None
+        self.guessed = digits is None and any(kind in _OLD_TEMPORAL for kind in types)
         self.types: list[int] = []
         self.sizes: list[int] = []
+        self.metas: list[int] = []
+        self._readers: dict[tuple[bytes, tuple[int, ...]], _Reader] = {}
         at = 0
         try:
-            for kind in types:
-                kind, size, used = _column(kind, meta, at)
+            for ordinal, kind in enumerate(types):
+                known = digits[ordinal] if digits is not None else 0
+                kind, size, meta_of, used = _column(kind, meta, at, known)
                 at += used
                 self.types.append(kind)
                 self.sizes.append(size)
+                self.metas.append(meta_of)
         except IndexError as error:
             raise ProtocolError("a table map event is cut short") from error
+
+    def stored(self, ordinal: int) -> Stored:
+        return Stored(self.types[ordinal], self.metas[ordinal])
 
     def images(self, rows: Rows, wanted: Sequence[int]) -> Iterator[tuple[Image | None, Image | None]]:
         """(before, after) of every row: the values of the columns `wanted` (ordinals, ascending). Raises ProtocolError,
@@ -84,7 +118,9 @@ class Layout:
             if rows.change is Change.UPDATE:
                 second = self._reader(bytes(body[pos : pos + bitmap_bytes]), wanted)
                 pos += bitmap_bytes
-            data = uncompressed(body[pos:]) if rows.compressed else bytes(body[pos:])
+            if pos > len(body):
+                raise IndexError
+            data = event_uncompressed(body[pos:]) if rows.compressed else bytes(body[pos:])
             pos, end = 0, len(data)
             while pos < end:
                 image, pos = first(data, pos)
@@ -100,9 +136,20 @@ class Layout:
         except IndexError as error:
             raise ProtocolError("a rows event is cut short") from error
 
-    def _reader(self, present: bytes, wanted: Sequence[int]) -> Callable[[bytes, int], tuple[Image, int]]:
+    def _reader(self, present: bytes, wanted: Sequence[int]) -> _Reader:
         """A function that reads one image: (its bytes, where it begins) -> (wanted values, where it ends)."""
+        key = (present, tuple(wanted))
+        found = self._readers.get(key)
+        if found is None:
+            if len(self._readers) >= _MAX_READERS:
+                self._readers.clear()
+            found = self._readers[key] = self._new_reader(present, wanted)
+        return found
+
+    def _new_reader(self, present: bytes, wanted: Sequence[int]) -> _Reader:
         columns = [i for i in range(len(self.types)) if present[i >> 3] >> (i & 7) & 1]
+        if not columns:
+            raise ProtocolError("a rows event has images without any column")
         if not set(wanted) <= set(columns):
             raise NotThere
         # Steps: (bit in the null bitmap, size, place among the wanted or -1). Unwanted ones are joined where they are
@@ -167,40 +214,69 @@ class Layout:
         return read
 
 
-def _column(kind: int, meta: memoryview, at: int) -> tuple[int, int, int]:
-    """(real type, size as in `Layout.sizes`, bytes of metadata) of one column."""
-    if kind in (4, 5):
-        return kind, meta[at], 1
+def _column(kind: int, meta: memoryview, at: int, digits: int) -> tuple[int, int, int, int]:
+    """(real type, size as in `Layout.sizes`, `Stored.meta`, bytes of metadata) of one column. Raises IndexError."""
+    if kind in (FLOAT, DOUBLE):
+        size = 4 if kind == FLOAT else 8
+        if meta[at] != size:
+            raise ProtocolError("a table map event is malformed")
+        return kind, size, size, 1
     if kind in _FIXED:
-        return kind, _FIXED[kind], 0
+        return kind, _FIXED[kind], _FIXED[kind], 0
+    if kind in _OLD_TEMPORAL:
+        if not 0 <= digits <= 6:
+            raise ProtocolError("a column has more than six digits of fractional seconds")
+        return kind, _OLD_TEMPORAL[kind][digits], digits, 0
     if kind in _FRACTIONAL:
-        return kind, _FRACTIONAL[kind] + ((meta[at] + 1) >> 1), 1
-    if kind in (VARCHAR, VAR_STRING, 141):
-        return kind, -1 if (meta[at] | meta[at + 1] << 8) < 256 else -2, 2
-    if kind == 16:  # BIT
-        return kind, meta[at + 1] + (1 if meta[at] else 0), 2
-    if kind == 246:  # DECIMAL
+        if meta[at] > 6:
+            raise ProtocolError("a table map event is malformed")
+        return kind, _FRACTIONAL[kind] + ((meta[at] + 1) >> 1), meta[at], 1
+    if kind in (VARCHAR, VAR_STRING, VARCHAR_COMPRESSED):
+        length = meta[at] | meta[at + 1] << 8
+        return kind, -1 if length < 256 else -2, length, 2
+    if kind == BIT:
+        bits = meta[at + 1] * 8 + meta[at]
+        if not 0 < bits <= 64 or meta[at] > 7:
+            raise ProtocolError("a table map event is malformed")
+        return kind, (bits + 7) >> 3, bits, 2
+    if kind == DECIMAL:
         precision, scale = meta[at], meta[at + 1]
-        whole = precision - scale
-        return kind, whole // 9 * 4 + _DIGIT_BYTES[whole % 9] + scale // 9 * 4 + _DIGIT_BYTES[scale % 9], 2
+        if not 0 < precision <= 65 or scale > precision:
+            raise ProtocolError("a table map event is malformed")
+        return kind, decimal_bytes(precision, scale), precision << 8 | scale, 2
     if kind in _BLOBS:
-        return kind, -meta[at], 1
+        if not 1 <= meta[at] <= 4:
+            raise ProtocolError("a table map event is malformed")
+        return kind, -meta[at], meta[at], 1
     if kind == STRING:
         real, length = meta[at], meta[at + 1]
         if real & 0x30 != 0x30:  # the length of a long CHAR has two more bits
             length |= ((real & 0x30) ^ 0x30) << 4
             real |= 0x30
         if real in (ENUM, SET):
-            return real, length, 2
-        return STRING, -1 if length < 256 else -2, 2
+            return real, _members_bytes(real, length), length, 2
+        return STRING, -1 if length < 256 else -2, length, 2
     if kind in (ENUM, SET):
-        return kind, meta[at + 1], 2
+        return kind, _members_bytes(kind, meta[at + 1]), meta[at + 1], 2
     raise ProtocolError(f"columns of type {kind} are not known to Turnout")
+
+
+def decimal_bytes(precision: int, scale: int) -> int:
+    """How many bytes a DECIMAL takes."""
+    whole = precision - scale
+    return whole // 9 * 4 + _DIGIT_BYTES[whole % 9] + scale // 9 * 4 + _DIGIT_BYTES[scale % 9]
+
+
+def _members_bytes(kind: int, size: int) -> int:
+    """The size of an ENUM (1 or 2 bytes) or SET (1 to 8)."""
+    if not 1 <= size <= (2 if kind == ENUM else 8):
+        raise ProtocolError("a table map event is malformed")
+    return size
 
 
 def _length(data: memoryview, pos: int) -> tuple[int, int]:
     """A length-encoded number and where it ends."""
-    first = data[pos]
+    first = data[pos] if pos < len(data) else 255
     if first < 251:
         return first, pos + 1
     size = {252: 2, 253: 3, 254: 8}.get(first)

@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Server
 from proxy.errors import ProtocolError, ServerFailed
-from proxy.stream.events import Decoder, Event, Rotate
+from proxy.stream.check import GRANT_DUMP, NO_PRIVILEGE, NotFollowable
+from proxy.stream.events import Decoder, Event, Heartbeat, Rotate
 from proxy.wire.frames import FrameReader, encode
 from proxy.wire.login import Secret
 from proxy.wire.packets import parse_err
 
 OFFSET_BITS = 40
+MAX_FILE_NUMBER = 1 << 64 - OFFSET_BITS
 HEARTBEAT_S = 0.5
 SILENCE_S = 5.0  # without so much as a heartbeat, the connection counts as lost
 MAX_EVENT_BYTES = 1 << 30  # MySQL's own limit of a packet
 _MAX_QUEUED = 4 << 20  # bytes that wait to be decoded before reading stops
 _COM_DUMP = 0x12
-_NUMBER = re.compile(r"\.(\d+)\Z")
+_NUMBER = re.compile(r"\.([0-9]{1,10})\Z")
 
 
 class LogGone(ServerFailed):
@@ -62,13 +64,14 @@ class Identity:
 def file_number(file: str) -> int:
     """The number at the end of a log file's name. Raises ProtocolError."""
     found = _NUMBER.search(file)
-    if found is None:
-        raise ProtocolError(f"the binary log's file {file!r} has no number")
+    if found is None or int(found.group(1)) >= MAX_FILE_NUMBER:
+        raise ProtocolError(f"the binary log's file {file!r} has no number, or one over {MAX_FILE_NUMBER - 1:,}")
     return int(found.group(1))
 
 
 def log_id(server_id: int, file: str, created_s: int) -> int:
-    """A number for one file of one server's log, the same on every host: never 0."""
+    """A number for one file of one server's log, the same on every host: never 0. `created_s` is all that changes when
+    a log is reset, so two resets within a second, with the stream connected in between, are not told apart."""
     text = f"{server_id}/{file}/{created_s}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1
 
@@ -88,7 +91,11 @@ class StreamConnection(ServerConnection):
         self._arrived = asyncio.Event()
 
     def dump(self, place: Place, server_id: int) -> None:
-        """Ask for the log from a place on."""
+        """Ask for the log from a place on. Raises ServerFailed for one that cannot be asked for."""
+        if place.offset >> 32:
+            raise ServerFailed(
+                f"{self.where}: its binary log's file {place.file} is over 4 GB: waiting for its next file"
+            )
         payload = (
             bytes((_COM_DUMP,))
             + place.offset.to_bytes(4, "little")
@@ -150,28 +157,31 @@ class Follower:
         self._decoder = Decoder(checksums)
         self.place = place  # where the last event ended
 
-    async def events(self) -> list[tuple[Event, int]]:
-        """What has arrived: (event, position of its end; 0 for what is not in the file itself). Raises ServerFailed,
-        LogGone and ProtocolError."""
-        found: list[tuple[Event, int]] = []
-        for packet in await self._connection.packets():
-            first = packet[0] if packet else -1
-            if first == 0xFF:
-                error = parse_err(packet)
-                text = f"{self._connection.where}: {error.errno} {error.message.decode('utf-8', 'replace')}"
-                raise (LogGone if error.errno in (1236, 1220, 1503) else ServerFailed)(text, error.errno)
-            if first == 0xFE and len(packet) < 9:
-                raise ServerFailed(f"{self._connection.where} ended its binary log's dump")
-            if first != 0:
-                raise ProtocolError("something else than an event came instead of the binary log")
-            event = self._decoder.decode(packet[1:])
-            found.append((event, self._advance(event)))
-        return found
+    async def packets(self) -> list[bytes]:
+        """What has arrived, to be taken one by one. Raises ServerFailed."""
+        return await self._connection.packets()
+
+    def take(self, packet: bytes) -> tuple[Event, int]:
+        """The event in a packet, and the position of its end (0: it is not in the file itself); `place` is then after
+        it. Raises ServerFailed, LogGone, NotFollowable and ProtocolError."""
+        first = packet[0] if packet else -1
+        if first == 0xFF:
+            error = parse_err(packet)
+            text = f"{self._connection.where}: {error.errno} {error.message.decode('utf-8', 'replace')}"
+            if error.errno in NO_PRIVILEGE:
+                raise NotFollowable(f"{text}. {GRANT_DUMP}")
+            raise (LogGone if error.errno in (1236, 1220, 1503) else ServerFailed)(text, error.errno)
+        if first == 0xFE and len(packet) < 9:
+            raise ServerFailed(f"{self._connection.where} ended its binary log's dump")
+        if first != 0:
+            raise ProtocolError("something else than an event came instead of the binary log")
+        event = self._decoder.decode(packet[1:])
+        return event, self._advance(event)
 
     def _advance(self, event: Event) -> int:
         header = event.header
         position = 0
-        if not header.artificial:
+        if not header.artificial and not isinstance(event, Heartbeat):
             place = self.place
             # Headers have the lower 32 bits of where the event ends.
             offset = (place.offset & ~0xFFFFFFFF) | header.end_offset
@@ -181,6 +191,7 @@ class Follower:
             position = self.place.position
         if isinstance(event, Rotate) and (event.file, event.offset) != (self.place.file, self.place.offset):
             self.place = Place(event.file, event.offset)
+            file_number(event.file)  # it has one
         return position
 
 

@@ -21,6 +21,7 @@ from proxy.stream.wanted import Wanted, WantedTable
 
 log = logging.getLogger("turnout.stream")
 
+MAX_MAPS = 1_000  # table maps that are kept taken apart
 MAX_SLOTS = 20_000  # of one transaction; more become the tables' epochs
 _EVER = 1 << 63
 _MAX_XIDS = 10_000  # prepared XA transactions whose slots are remembered
@@ -47,6 +48,7 @@ class Tracker:
         self._wanted = wanted
         self._changed = changed
         self._maps: dict[int, _Mapped] = {}
+        self._known_maps: dict[tuple[str, str, bytes], _Mapped] = {}  # every transaction brings its table maps
         self._slots: set[int] = set()
         self._open = False  # inside a transaction: its end will come
         self._prepared: dict[bytes, set[int]] = {}
@@ -63,6 +65,7 @@ class Tracker:
         if changed_tables(self._wanted, wanted) or self._unsure_until == _EVER:
             self._unsure_until = valid_from
         self._wanted = wanted
+        self._known_maps.clear()
         self._maps.clear()  # the next statement's come with it; rows under way count as of unknown tables
 
     def reset(self) -> None:
@@ -78,7 +81,7 @@ class Tracker:
             case ev.Rows():
                 self._rows(event, position)
             case ev.TableMap():
-                self._maps[event.table_id] = _Mapped(event, self._wanted)
+                self._maps[event.table_id] = self._mapped(event)
             case ev.Commit():
                 self._end(position)
             case ev.Begin():
@@ -99,7 +102,7 @@ class Tracker:
                     self._end(position)
             case ev.Format() if position and self._open:
                 self._end(position)  # the server died in the middle of a transaction, and rolled it back
-            case ev.Format() | ev.Rotate() | ev.Heartbeat() | ev.Silent():
+            case ev.Format() | ev.Rotate() | ev.Heartbeat() | ev.PreviousGtids() | ev.Silent():
                 if not self._open and position:
                     self._clock.apply(position)
 
@@ -108,6 +111,15 @@ class Tracker:
         return self._open
 
     # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _mapped(self, event: ev.TableMap) -> _Mapped:
+        key = (event.database, event.table, bytes(event.rest))
+        found = self._known_maps.get(key)
+        if found is None:
+            if len(self._known_maps) >= MAX_MAPS:
+                self._known_maps.clear()
+            found = self._known_maps[key] = _Mapped(event, self._wanted)
+        return found
 
     def _rows(self, event: ev.Rows, position: int) -> None:
         mapped = self._maps.get(event.table_id)

@@ -39,7 +39,7 @@ class WantedTable:
     def fits(self, layout: rows.Layout) -> bool:
         """May values of this layout be read as the schema says?"""
         schema = self.schema
-        if schema is None or len(schema.columns) != len(layout.types):
+        if schema is None or layout.guessed or len(schema.columns) != len(layout.types):
             return False
         return all(_fits(schema.columns[ordinal], layout, ordinal) for ordinal in self.ordinals)
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import random
 import resource
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,6 +25,9 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from proxy.errors import ProtocolError
+from proxy.stream import values
+from proxy.stream.definition import NotReadable, definition
+from proxy.stream.rows import Layout
 from proxy.wire import auth, binary, column, frames, packets
 from proxy.wire import capability as cap
 from proxy.wire.frames import FrameReader
@@ -53,6 +58,8 @@ from proxy.wire.login import (
 from proxy.wire.response import ResponseScanner
 from proxy.wire.resultset import ResultsetReader, encode_resultset, int_column, parse_row, text_column
 from proxy.wire.session_state import parse_session_state
+from tests.stream import log, tracked
+from tests.stream.tracked import mapped, order
 from tests.wire.dialogue import ACCOUNTS, GREETING, OFFERED, PASSWORD, SCRAMBLE, SWITCHED, client_login, response
 
 MAX_CPU_S = 1.0  # for one input
@@ -60,6 +67,13 @@ MAX_GROWTH_BYTES = 64 << 20  # of the process, after the first thousand inputs
 
 Stream = list[bytes]  # whole frames, as the peer would send them
 Target = Callable[[random.Random], str]
+
+
+COLUMN_TYPES = [
+    *("tinyint", "int unsigned", "bigint", "float", "double", "decimal(10,4)", "decimal(65,30)", "bit(17)", "year"),
+    *("date", "time", "time(3)", "time(6)", "datetime", "datetime(6)", "timestamp", "timestamp(1)", "enum('a','b')"),
+    *("set('a','b')", "char(3)", "varchar(9)", "binary(3)", "text", "blob", "json", "point", "uuid", "inet6", "inet4"),
+]
 
 
 class Finding(Exception):
@@ -492,6 +506,63 @@ def fuzz_binary(rng: random.Random) -> str:
     return "binary"
 
 
+@cache
+def logged() -> list[bytes]:
+    """Events of binary logs, of both families of servers, some of them with rows that somebody wants."""
+    source = uuid.UUID(int=1)
+    return [
+        log.format_description(),
+        log.rotate("binlog.000002"),
+        log.query(b"BEGIN"),
+        log.query(b"ALTER TABLE orders ADD x INT"),
+        log.query_compressed(b"INSERT INTO orders VALUES (1)"),
+        log.mariadb_gtid(1),
+        log.mariadb_gtid(64, b"one", 5),
+        log.mysql_gtid(source, 7),
+        log.previous_gtids({source: [(1, 5), (7, 9)]}),
+        mapped(),
+        mapped(b"notes"),
+        log.table_map(
+            5, b"shop", b"orders", [3, 15, 18, 10, 4, 246, 252, 254, 16, 7], b"\x50\0\0\4\x0a\2\2\xfe\x50\1\1"
+        ),
+        *(log.rows(kind, 5, 4, order(1) + order(2, None, None)) for kind in (23, 24, 25, 30, 31, 32)),
+        log.event(166, (5).to_bytes(6, "little") + b"\1\0\4\xff" + log.compressed(order(3))),
+        log.event(38, bytes(13)),
+        log.xid(),
+    ]
+
+
+def fuzz_binary_log(rng: random.Random) -> str:
+    """Changed events, one after the other, as the stream process takes them apart."""
+    stream = tracked.Stream()
+    for _ in range(rng.randrange(1, 12)):
+        data = rng.choice(logged())
+        if rng.random() < 0.6:  # the body, with length and checksum kept right
+            data = log.event(rng.choice((data[4], data[4], rng.randrange(256))), mutate(data[19:-4], rng))
+        elif rng.random() < 0.2:
+            data = mutate(data, rng)
+        with contextlib.suppress(ProtocolError):
+            before = stream.clock.applied
+            stream.feed(data)
+            if stream.clock.applied < before:
+                raise Finding(f"{data!r} takes the clock back")
+    return "binary log"
+
+
+def fuzz_values(rng: random.Random) -> str:
+    """Changed values under every kind of column."""
+    column = definition("c", rng.choice(COLUMN_TYPES), rng.choice(("utf8mb4", "latin1", None)))
+    kind, meta, raw = rng.choice((*range(20), *range(140, 142), *range(245, 256))), rng.randbytes(2), rng.randbytes(17)
+    with contextlib.suppress(ProtocolError, NotReadable):
+        layout = Layout(memoryview(log.table_rest([kind], meta)), [column.fraction_digits])
+        writer = values.writer(layout.stored(0), column)
+        size = layout.sizes[0] if layout.sizes[0] >= 0 and rng.random() < 0.8 else rng.randrange(18)
+        literal, text = writer.literal(raw[:size]), writer.text(raw[:size])
+        if not literal.isascii() or not isinstance(text, bytes):
+            raise Finding(f"{raw[:size]!r} of {column} is {literal!r}")
+    return "values"
+
+
 TARGETS: list[Target] = [
     fuzz_frames,
     fuzz_client_login,
@@ -504,6 +575,8 @@ TARGETS: list[Target] = [
     fuzz_results,
     fuzz_responses,
     fuzz_binary,
+    fuzz_binary_log,
+    fuzz_values,
 ]
 
 
@@ -562,6 +635,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
     parser.add_argument("--input", type=int, default=None, help="play this input of the seed alone")
     options = parser.parse_args()
+    logging.disable()
     seed = time.time_ns() if options.seed is None else options.seed
     if options.input is not None:
         name, took_s = run_input(seed, options.input)

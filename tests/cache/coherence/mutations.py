@@ -16,7 +16,7 @@ from proxy.back.connection import ServerConnection
 from proxy.cache import clocks
 from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.front.caching import Fill
-from proxy.stream import process, tracker, wanted
+from proxy.stream import probe, process, tracker, wanted
 from proxy.stream.events import Change, Rows
 from proxy.stream.rows import Layout
 from proxy.stream.source import Place
@@ -51,11 +51,11 @@ def applied_as_stamp() -> None:
 def end_of_log_as_stamp() -> None:
     """What is taken for visible is the end of the binary log."""
 
-    async def visible(connection: ServerConnection) -> Place:
+    async def snapshot(connection: ServerConnection) -> Place:
         ((file, offset, *_),) = await connection.query("SHOW MASTER STATUS")
         return Place((file or b"").decode(), int(offset or 0))
 
-    process.visible = visible  # type: ignore[attr-defined]
+    probe.snapshot = snapshot
 
 
 def before_images_ignored() -> None:
