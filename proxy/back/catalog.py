@@ -39,6 +39,7 @@ class TableSchema:
     engine: str = ""  # as in information_schema.TABLES.ENGINE; empty for views
     is_base: bool = True  # an ordinary table: no view, no sequence, not system-versioned
     cascades: tuple[tuple[str, str], ...] = ()  # (database, table) whose rows change with this one's by foreign keys
+    referenced: tuple[str, ...] | None = None  # lower-case columns that foreign keys refer to; None: not known
     follows: tuple[tuple[str, str], ...] = ()  # (database, table) whose `cascades`, and theirs, lead here
     triggers_leave_state: bool = False  # they may set user or system variables, which stay after the statement
 

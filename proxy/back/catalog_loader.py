@@ -24,7 +24,7 @@ Key = tuple[str, str, str]  # cluster, database, table: the latter two in lower 
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 
 _VERSION, _TABLES, _COLUMNS, _KEYS, _VIEWS, _TRIGGERS = "version", "tables", "columns", "keys", "views", "triggers"
-_CASCADES = "cascades"
+_CASCADES, _REFERENCED = "cascades", "referenced"
 
 
 def queries(databases: Collection[str] | None = None) -> dict[str, str]:
@@ -49,6 +49,9 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         " FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE (UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')"
         " OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'))"
         f" AND ({_among('UNIQUE_CONSTRAINT_SCHEMA', databases)} OR {_among('CONSTRAINT_SCHEMA', databases)})",
+        _REFERENCED: "SELECT REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME"
+        " FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL"
+        f" AND {_among('REFERENCED_TABLE_SCHEMA', databases)}",
     }
 
 
@@ -92,6 +95,9 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     cascades: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for parent_database, parent, database, child in rows[_CASCADES]:
         cascades[_text(parent_database), _text(parent)].append((_text(database), _text(child)))
+    referenced: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for database, table, column in rows[_REFERENCED]:
+        referenced[_text(database), _text(table)].add(_text(column).lower())
     parents: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for parent_name, children in cascades.items():
         for child_name in children:
@@ -117,6 +123,7 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             engine=_text(engine),
             is_base=_text(kind).upper() == "BASE TABLE",
             cascades=tuple(sorted(set(cascades[name]))),
+            referenced=tuple(sorted(referenced[name])),
             follows=_reached(name, parents),
         )
     return {key: schema for key, schema in found.items() if key not in twice}

@@ -334,6 +334,11 @@ class SourceClock:
             state[_VISIBLE] = since
         state[_FINGERPRINT] = fingerprint
 
+    def unfollow(self) -> None:
+        """Definitions may have changed, and have to be read again before it is known by which ones keys are collected:
+        until `follow`, workers keep nothing and mark everything."""
+        self._state[_FINGERPRINT] = 0
+
     def name_log(self, file_number: int, log_id: int) -> None:
         """The identity of a file of the log, before any position in it is published."""
         self._state[_IDS + file_number % _LOG_IDS] = log_id

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from parser import tokens
@@ -348,6 +348,12 @@ def _children(schema: TableSchema, asked: Case, place: Place) -> list[tuple[str,
     cluster = place.cluster or next(
         iter(place.entry.sharding.clusters if place.entry and place.entry.sharding else ()), ""
     )
+    statement = asked.statement
+    if statement.kind is Kind.UPDATE and not _reaches_children(schema, statement.assigned):
+        return []
+    insert = statement.insert
+    if statement.kind is Kind.INSERT and insert is not None and not _reaches_children(schema, insert.on_duplicate):
+        return []
     found: dict[tuple[str, str], None] = {}
     waiting = list(schema.cascades)
     while waiting:
@@ -359,6 +365,14 @@ def _children(schema: TableSchema, asked: Case, place: Place) -> list[tuple[str,
         if known is not None:
             waiting.extend(known.cascades)
     return [child for child in found if _has_class(asked.rules, *child)]
+
+
+def _reaches_children(schema: TableSchema, assigned: Collection[str]) -> bool:
+    """May an UPDATE of these columns change one to which foreign keys refer?"""
+    if schema.referenced is None or not assigned:
+        return True
+    by_itself = {column.name for column in schema.columns if column.generated or column.on_update}
+    return not by_itself.union(assigned).isdisjoint(schema.referenced)
 
 
 def _has_class(rules: Rules, database: str, table: str) -> bool:

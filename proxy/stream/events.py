@@ -102,7 +102,8 @@ class Rotate:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """A transaction's GTID. `standalone`: a single event follows (DDL). `xid`: of an XA transaction: is it `prepared`
-    here, or (`completed`) committed or rolled back after it was. `gtid`: MySQL's, as (UUID, number)."""
+    here, or (`completed`) committed or rolled back after it was. `gtid`: MySQL's, as (UUID, number). `domain`,
+    `sequence`: of MariaDB's GTID; -1: it has none."""
 
     header: Header
     standalone: bool = False
@@ -110,6 +111,8 @@ class Begin:
     prepared: bool = False
     completed: bool = False
     gtid: tuple[str, int] | None = None
+    domain: int = -1
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,11 +340,13 @@ def _gtid_set(body: memoryview) -> GtidPosition:
 
 def _mariadb_gtid(header: Header, body: memoryview) -> Begin:
     flags = body[12]
+    sequence, domain = _U64.unpack_from(body)[0], int.from_bytes(body[8:12], "little")
     start = 13 + (8 if flags & 2 else 0)
     if not flags & (64 | 128):
-        return Begin(header, standalone=bool(flags & 1))
+        return Begin(header, standalone=bool(flags & 1), domain=domain, sequence=sequence)
     lengths = body[start + 4] + body[start + 5]
     xid = bytes(body[start : start + 6 + lengths])
     if len(xid) != 6 + lengths:
         raise ProtocolError("a GTID event is cut short")
-    return Begin(header, bool(flags & 1), xid, prepared=bool(flags & 64), completed=bool(flags & 128))
+    prepared, completed = bool(flags & 64), bool(flags & 128)
+    return Begin(header, bool(flags & 1), xid, prepared, completed, domain=domain, sequence=sequence)

@@ -51,6 +51,7 @@ log = logging.getLogger("turnout.stream")
 
 PROBE_S = 0.05
 _SETTLE_S = 0.02  # DDL comes in bursts
+_MARK_S = 0.02
 _STALL_NS = 2_000_000_000  # older probes are behind what the server had sent when it said that it had nothing to send
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _WORKED_S = 0.5  # an attempt that followed for longer was no failure to begin with: the next one comes soon
@@ -148,6 +149,7 @@ class StreamProcess:
             place, resuming = await self._starting_place(asking, end)
             attempt = _Attempt(self, asking, place, resuming, known.mariadb)
             await attempt.read_definitions()
+            await attempt.read_domain()
             start = attempt.probe.start(place)
             dump.dump(start, own_server_id())
             self.progress.connected += 1
@@ -203,7 +205,12 @@ class _Attempt:
         self._begun = asyncio.Event()
         self._floor = place
         self._counted = (0, 0, 0)  # of the tracker's rows, transactions and unknown events
-        self.tracker = Tracker(self, _NOTHING, self._changed.set)
+        self.tracker = Tracker(self, _NOTHING, self._definitions_changed)
+        self._domain: int | None = None  # MariaDB: the only replication domain of the log; None: not the only one
+        self._sequence = 0  # of the newest transaction that began
+        self._marker = (0, 0)  # (position, sequence) of the newest that ended
+        self._marked = 0  # the newest position that replicas' answers can be stamped with
+        self._marked_at = 0.0
 
     # -- Clock, as the tracker sees it -----------------------------------------------------------------------------
 
@@ -212,6 +219,7 @@ class _Attempt:
 
     def apply(self, position: int) -> None:
         self.probe.ended(position)
+        self._marker = position, self._sequence
         if position > self._clock.applied:
             self._clock.apply(position)
 
@@ -228,6 +236,8 @@ class _Attempt:
                 if self._begun.is_set():
                     self.tracker.feed(event, position)
                     self.probe.passed(event, position)
+                    if isinstance(event, ev.Begin):
+                        self._began(event)
                 if isinstance(event, ev.Heartbeat):
                     self._check_stall()
             self._cover()
@@ -274,6 +284,7 @@ class _Attempt:
         clock.name_log(number, identifier)
         self._named = number
         if first:
+            clock.one_domain(self._domain)
             self._announce(None)
 
     # -- what is visible -------------------------------------------------------------------------------------------
@@ -315,6 +326,7 @@ class _Attempt:
             if not ORDERED:
                 time.sleep(SETTLES_NS / 1e9)  # W first
             clock.cover(sent_ns)
+        self._mark()
 
     def _check_stall(self) -> None:
         """The server had nothing more to send. Then A is where its log ends, unless it sends another log (RESET MASTER
@@ -322,7 +334,38 @@ class _Attempt:
         if self._pending and time.perf_counter_ns() - self._pending[0][1] > _STALL_NS:
             raise ServerFailed("the server has a longer binary log than it sends: connecting anew")
 
+    # -- replicas --------------------------------------------------------------------------------------------------
+
+    def _began(self, event: ev.Begin) -> None:
+        """A replica that has applied a transaction has applied those before it, if all are of one domain and their
+        numbers ascend."""
+        if self._domain is None:
+            return
+        if event.domain != self._domain or event.sequence <= self._sequence:
+            self._domain = None
+            self._clock.one_domain(None)
+        self._sequence = event.sequence
+
+    def _mark(self) -> None:
+        position, sequence = self._marker
+        now = time.monotonic()
+        if self._domain is None or not sequence or position <= self._marked or now - self._marked_at < _MARK_S:
+            return
+        self._marked, self._marked_at = position, now
+        self._clock.mark_position(position, sequence)
+
+    async def read_domain(self) -> None:
+        """MariaDB: is all that was ever logged there of one replication domain?"""
+        if self._mariadb:
+            ((state, own),) = await self._asking.query("SELECT @@global.gtid_binlog_state, @@global.gtid_domain_id")
+            domains = {part.split("-")[0].strip() for part in (state or own or b"").decode().split(",")}
+            self._domain = int(domains.pop()) if len(domains) == 1 else None
+
     # -- definitions -----------------------------------------------------------------------------------------------
+
+    def _definitions_changed(self) -> None:
+        self._clock.unfollow()
+        self._changed.set()
 
     async def definitions(self) -> None:
         while True:

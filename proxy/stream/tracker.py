@@ -132,7 +132,7 @@ class Tracker:
                 return  # a dummy that only ends a statement
             self._misunderstood("rows of a table that was not named")
             return
-        if event.change is not ev.Change.INSERT:
+        if mapped.children and event.change is not ev.Change.INSERT and self._reaches_children(mapped, event, position):
             self._slots.update(mapped.children)
         table = mapped.table
         if table is None:
@@ -166,6 +166,17 @@ class Tracker:
         except NotThere:
             slots.add(table.epoch)
         self.rows += count
+
+    def _reaches_children(self, mapped: _Mapped, event: ev.Rows, position: int) -> bool:
+        """May these changes of a parent's rows change its children's? An UPDATE that leaves all columns alone to which
+        foreign keys refer does not."""
+        if event.change is ev.Change.DELETE or mapped.referenced is None or position <= self._unsure_until:
+            return True
+        layout, ordinals = mapped.referenced
+        try:
+            return any(before != after for before, after in layout.images(event, ordinals))
+        except NotThere:
+            return True
 
     # -- statements as text ------------------------------------------------------------------------------------------
 
@@ -259,11 +270,17 @@ def changed_tables(before: Wanted, after: Wanted) -> set[int]:
 class _Mapped:
     """A table map, and what is wanted of its table."""
 
-    __slots__ = ("children", "layout", "table")
+    __slots__ = ("children", "layout", "referenced", "table")
 
     def __init__(self, event: ev.TableMap, wanted: Wanted) -> None:
         key = (event.database.lower(), event.table.lower())
         self.children = wanted.children.get(key, ())
+        self.referenced: tuple[Layout, tuple[int, ...]] | None = None
+        referenced = wanted.referenced.get(key) if self.children else None
+        if referenced is not None:
+            of_parent = Layout(event.rest)
+            if len(of_parent.types) == referenced.columns:
+                self.referenced = of_parent, referenced.ordinals
         self.table: WantedTable | None = wanted.tables.get(key)
         self.layout: Layout | None = None
         if self.table is not None and self.table.classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.back.catalog import Catalog, Column, TableSchema
 from proxy.back.tags import class_seed, table_slot
@@ -45,11 +45,21 @@ class WantedTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Referenced:
+    """The columns of a parent that foreign keys refer to: an UPDATE of others changes no child. `columns`: of the
+    table."""
+
+    columns: int
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """By (database, table) in lower case."""
 
     tables: Mapping[tuple[str, str], WantedTable]
     children: Mapping[tuple[str, str], tuple[int, ...]]  # epochs that change with a parent's rows, by foreign keys
+    referenced: Mapping[tuple[str, str], Referenced] = field(default_factory=dict)  # of these parents, where known
 
 
 def wanted(rules: Rules, catalog: Catalog, cluster: str) -> Wanted:
@@ -87,7 +97,8 @@ def wanted(rules: Rules, catalog: Catalog, cluster: str) -> Wanted:
                 if schema is not None
             ),
         )
-    return Wanted(tables, _children(catalog, cluster, tables))
+    children = _children(catalog, cluster, tables)
+    return Wanted(tables, children, _referenced(catalog, cluster, children))
 
 
 def fingerprint(rules: Rules, catalog: Catalog, cluster: str) -> int:
@@ -97,7 +108,9 @@ def fingerprint(rules: Rules, catalog: Catalog, cluster: str) -> int:
     said: list[object] = []
     for (where, database, name), schema in sorted(catalog.tables.items()):
         if where == cluster and database in databases:
-            said.append((database, name, schema.is_base, schema.engine, schema.has_triggers, schema.cascades))
+            said.append(
+                (database, name, schema.is_base, schema.engine, schema.has_triggers, schema.cascades, schema.referenced)
+            )
     for table in rules.cached_tables:
         known = catalog.find(cluster, table.database, table.name)
         for one in table.cache:
@@ -130,6 +143,19 @@ def _children(
         ]
         if epochs:
             found[database, name] = tuple(epochs)
+    return found
+
+
+def _referenced(
+    catalog: Catalog, cluster: str, children: Mapping[tuple[str, str], tuple[int, ...]]
+) -> dict[tuple[str, str], Referenced]:
+    found = {}
+    for key in children:
+        schema = catalog.find(cluster, *key)
+        if schema is not None and schema.referenced is not None:
+            names = [column.name for column in schema.columns]
+            if all(name in names for name in schema.referenced):
+                found[key] = Referenced(len(names), tuple(sorted(names.index(name) for name in schema.referenced)))
     return found
 
 

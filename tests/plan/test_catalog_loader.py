@@ -19,6 +19,7 @@ EMPTY_ROWS: dict[str, list[list[str | None]]] = {
     "views": [],
     "triggers": [],
     "cascades": [],
+    "referenced": [],
 }
 
 

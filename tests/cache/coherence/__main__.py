@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--readers", type=int, default=6)
     parser.add_argument("--fault-every", type=float, default=1.5, metavar="SECONDS", help="on average")
+    parser.add_argument("--slower", type=float, default=1.0, help="writers' pauses are so many times as long")
     options = parser.parse_args()
     seed = time.time_ns() % 1_000_000_007 if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
@@ -32,6 +33,7 @@ def main() -> int:
             options.workers,
             options.readers,
             fault_every_s=options.fault_every,
+            slower=options.slower,
             progress=lambda reads, _: bar.update(task, completed=reads),
         )
         report = check(run, setting)
