@@ -26,6 +26,14 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     with Run() as run, Progress(TextColumn("reads"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=options.reads)
+        said = [0]
+
+        def show(reads: int, seconds: float) -> None:
+            bar.update(task, completed=reads)
+            if not sys.stdout.isatty() and reads - said[0] >= options.reads // 50:
+                said[0] = reads
+                print(f"{reads:,} reads in {seconds:.0f} s", flush=True)
+
         setting = Setting(
             options.reads,
             seed,
@@ -34,7 +42,7 @@ def main() -> int:
             options.readers,
             fault_every_s=options.fault_every,
             slower=options.slower,
-            progress=lambda reads, _: bar.update(task, completed=reads),
+            progress=show,
         )
         report = check(run, setting)
     print(report)
