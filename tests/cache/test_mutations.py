@@ -74,11 +74,6 @@ class Case:
         )
 
 
-def _busy(writer: w.Writer, pause_s: float) -> w.Writer:
-    writer.pause_s = pause_s
-    return writer
-
-
 CASES = {
     "stamp_after_select": Case(lambda c: [w.Slow(c)], direct_share=0.0),
     "applied_as_stamp": Case(lambda c: [w.Counters(c, 0)], direct_share=1.0, semi_sync=True),
@@ -90,7 +85,7 @@ CASES = {
         lambda c: [w.Ranges(c, instance) for instance in range(4)], faults=(stream_stopped,), workers=2
     ),
     "compared_the_wrong_way": Case(lambda c: [w.Counters(c, 0)], direct_share=1.0),
-    "probes_not_waited_for": Case(lambda c: [w.Counters(c, 0), _busy(w.Bulk(c), 0.1)], direct_share=0.0),
+    "probes_not_waited_for": Case(lambda c: [w.Counters(c, 0)], direct_share=0.0),
     "cascades_ignored": Case(lambda c: [w.Families(c)]),
     "prepared_forgotten": Case(lambda c: [w.TwoPhase(c)], direct_share=1.0),
 }
