@@ -59,6 +59,100 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
+# -- merging the rows of several shards
+
+MERGE_FORM = Refusal(
+    "merge-form",
+    "{table} is sharded by {column}, and this SELECT over several shards sorts, limits or groups its rows in a form "
+    "that Turnout does not take apart.",
+    "Write it as SELECT .. FROM .. WHERE .. GROUP BY .. ORDER BY .. LIMIT with numbers as limits and `AS` before "
+    "aliases, or add a condition {column} = ...",
+)
+MERGE_STAR = Refusal(
+    "merge-star",
+    "The rows of several shards have to be compared by all that `{star}` stands for, and which columns these are is "
+    "not certain.",
+    "Name the columns.",
+)
+MERGE_LIMIT = Refusal(
+    "merge-limit",
+    "LIMIT and OFFSET of a SELECT over several shards have to be whole numbers.",
+    "Write them as plain digits.",
+)
+UNKNOWN_POSITION = Refusal("unknown-position", "Unknown column '{position}' in '{clause}'", "", 1054, "42S22")
+SORT_CONSTANT = Refusal(
+    "sort-constant",
+    "ORDER BY {expression} over several shards is taken for neither a column's place nor a value.",
+    "Name the column, or give its place as a plain number.",
+)
+SORT_TYPE = Refusal(
+    "sort-type",
+    "The rows of several shards would have to be compared by {expression}, and Turnout does not know the order of its "
+    "type ({type}).",
+    "Convert it in the statement, for example CAST({expression} AS CHAR).",
+)
+SORT_UNKNOWN = Refusal(
+    "sort-unknown",
+    "The rows of several shards would have to be compared by {expression}, and the columns of {table} are not known.",
+    "Check that the table exists on its clusters and that `turnout status` shows them up, then try again.",
+)
+AMBIGUOUS_NAME = Refusal(
+    "sort-ambiguous",
+    "In ORDER BY, {name} may mean more than one of the select items and columns.",
+    "Give the select item an alias of its own and use that.",
+)
+ALIAS_IN_EXPRESSION = Refusal(
+    "alias-in-expression",
+    "{expression} uses the alias {alias} inside of an expression, which Turnout cannot repeat for every shard.",
+    "Write out what {alias} stands for, or sort by a select item.",
+)
+DISTINCT_ORDER = Refusal(
+    "distinct-order",
+    "SELECT DISTINCT over several shards cannot be sorted by {expression}, which is not one of its select items.",
+    "Select it as well, or use GROUP BY.",
+)
+DISTINCT_UNSTEADY = Refusal(
+    "distinct-unsteady",
+    "SELECT DISTINCT over several shards cannot compare {expression}, which has another value each time.",
+    "Leave DISTINCT or this item out.",
+)
+MERGE_BIT = Refusal(
+    "merge-bit",
+    "{column} is of type BIT, which servers change into a number when DISTINCT or GROUP BY over several shards needs "
+    "more columns.",
+    "Select {column} + 0.",
+)
+SORT_COLLATION = Refusal(
+    "sort-collation",
+    "The rows of several shards would have to be compared by {expression}, and Turnout does not model the order of its "
+    "collation {collation}.",
+    "Add a COLLATE clause, for example {expression} COLLATE utf8mb4_unicode_ci.",
+)
+SORT_RESULT_TYPE = Refusal(
+    "sort-result-type",
+    "The rows of several shards would have to be compared by {expression}, whose values do not tell their order "
+    "exactly ({type}).",
+    "Convert it in the statement, for example CAST({expression} AS DOUBLE).",
+)
+SORT_LENGTH = Refusal(
+    "sort-length",
+    "A value of {expression} is too long to be compared between shards.",
+    "Compare a part of it, for example LEFT({expression}, 200).",
+)
+SORT_ORDER = Refusal(
+    "sort-order",
+    "{where} did not send its rows in the order of {expression} as Turnout compares them; strings longer than "
+    "max_sort_length are sorted by their beginnings only.",
+    "Sort by a part of it, for example LEFT({expression}, 200).",
+)
+MERGE_COLUMNS = Refusal(
+    "merge-columns",
+    "{where} answered with {found} columns where Turnout counted on {expected}: the table has changed.",
+    "Try again in a moment, or name the columns.",
+    1105,
+    "HY000",
+)
+
 # -- writing in several places
 
 SEVERAL_WRITES = Refusal(
