@@ -20,6 +20,7 @@ from proxy.back.connection import ServerConnection
 from proxy.back.server import Server
 from proxy.errors import ServerFailed, StatementRefused
 from proxy.front.environment import Entry
+from proxy.front.merge_groups import Gathering
 from proxy.front.merge_keys import STRING_TYPES, KeyReader
 from proxy.front.reading import Pairs, Reading
 from proxy.front.row_streams import RowStream, Splitter
@@ -28,30 +29,32 @@ from proxy.plan import refusals
 from proxy.plan.merge import Merge
 from proxy.plan.plan import Send
 from proxy.wire import lenenc
-from proxy.wire.column import BINARY_FLAG, ColumnDefinition, encode_column, parse_column
+from proxy.wire.column import BINARY_FLAG, BLOB, DOUBLE, ColumnDefinition, encode_column, parse_column
 from proxy.wire.frames import MAX_PAYLOAD, encode, next_sequence
 from proxy.wire.resultset import Row
 
 _LEFT_OVER = 1 << 20  # bytes of rows that nobody wants, rather read than given up with their connection
 _LEFT_OVER_S = 0.2
-# Flags about keys, which a server leaves out where it went by way of a temporary table (with BINARY for numbers).
-_KEY_FLAGS = 2 | 4 | 8 | 512 | 16384 | 32768
+# Flags that a server leaves out where it went by way of a temporary table: about keys, BLOB (with BINARY for numbers).
+_PLAN_FLAGS = 2 | 4 | 8 | 16 | 512 | 16384 | 32768
 Key = Any  # what KeyReader.key gives: comparable with its like
 
 
 class _Shard:
-    """One server's rows: `rows` are payloads without hidden columns, `keys` (if any) theirs, both ascending."""
+    """One server's rows: `rows` are payloads without hidden columns (`groups`: all their values), `keys` (if any)
+    theirs, both ascending."""
 
     def __init__(self, send: Send, stream: RowStream, connection: ServerConnection) -> None:
         self.cluster = send.cluster
         self.connection = connection
         self.stream = stream
-        self.rows: list[bytes] = []
+        self.rows: list[Any] = []
         self.keys: list[Key] = []
         self.definitions: list[ColumnDefinition] = []
         self._splitter = Splitter(payloads=True)
         self._reader: KeyReader | None = None
         self._visible = 0
+        self._values = False  # rows are wanted as lists of values
         self._last: Key = None
 
     @property
@@ -75,6 +78,7 @@ class _Shard:
     def compare(self, merge: Merge) -> None:
         """From now on rows have keys. Raises StatementRefused."""
         self._visible = len(self.definitions) - merge.hidden
+        self._values = merge.groups is not None
         self._reader = KeyReader(merge.keys, self.definitions) if merge.keys else None
 
     async def fill(self) -> None:
@@ -86,7 +90,10 @@ class _Shard:
                 await self._more()
                 continue
             payloads, self._splitter.rows = self._splitter.rows, []
-            if self._reader is None:
+            if self._reader is None and self._values:
+                columns = len(self.definitions)
+                self.rows = [_fields(row, columns, columns)[0] for row in payloads]
+            elif self._reader is None:
                 self.rows = [_front(row, self._visible) for row in payloads] if self._hides else payloads
             else:
                 self._read(payloads, self._reader)
@@ -101,13 +108,13 @@ class _Shard:
         for payload in payloads:
             values, end = _fields(payload, columns, visible)
             keys.append(reader.key(values))
-            rows.append(payload[:end] if hides else payload)
+            rows.append(values if self._values else payload[:end] if hides else payload)
         ascends = self._last is None or self._last <= keys[0]
         if not ascends or not all(map(operator.le, keys, keys[1:])):
             raise refusals.SORT_ORDER.error(where=f"Cluster {self.cluster}", expression=reader.label)
         self._last = keys[-1]
 
-    def take(self, bound: Key, everything: bool) -> tuple[list[Key], list[bytes]]:
+    def take(self, bound: Key, everything: bool) -> tuple[list[Key], list[Any]]:
         """The rows at hand whose keys are at most `bound`."""
         cut = len(self.keys) if everything else bisect_right(self.keys, bound)
         keys, rows = self.keys[:cut], self.rows[:cut]
@@ -155,6 +162,7 @@ class MergedRead(Reading):
         self._skip = merge.offset
         self._left = merge.limit if merge.limit is not None else -1
         self._previous: Key = None
+        self._gathered: Gathering | None = None
         self._shards = [_Shard(send, stream, c) for (send, c), stream in zip(pairs, streams)]
 
     async def run(self) -> None:
@@ -166,7 +174,12 @@ class MergedRead(Reading):
             self.refuse(refusal)  # some of the rows are out
 
     async def _run(self) -> None:
-        failed = await (self._merged() if self._merge.keys else self._one_after_the_other())
+        if self._merge.keys:
+            failed = await self._merged()
+        elif self._merge.groups is not None:
+            failed = await self._one_row()
+        else:
+            failed = await self._one_after_the_other()
         if failed is not None:
             self.fail_with(failed)
             return
@@ -232,6 +245,7 @@ class MergedRead(Reading):
             if failed is not None:
                 return failed
         live = self._shards
+        self._gathered = self._gathering()
         while self._left:
             for shard in live:
                 await shard.fill()
@@ -240,17 +254,48 @@ class MergedRead(Reading):
             self._check_collations()
             live = [shard for shard in live if shard.rows]
             if not live:
-                return None
+                break
             bounds = [shard.keys[-1] for shard in live if not shard.ended or shard._splitter.rows]
             bound = min(bounds) if bounds else None
             keys: list[Key] = []
-            rows: list[bytes] = []
+            rows: list[Any] = []
             for shard in live:
                 more_keys, more_rows = shard.take(bound, everything=not bounds)
                 keys += more_keys
                 rows += more_rows
-            await self._send([rows[n] for n in self._order(keys)])
+            order = self._order(keys)
+            if self._gathered is None:
+                await self._send([rows[n] for n in order])
+            else:
+                await self._send(self._gathered.add(keys, rows, order))
+        if self._gathered is not None:
+            await self._send(self._gathered.rest())
         return None
+
+    async def _one_row(self) -> bytes | None:
+        """Every server has one row, which make one."""
+        gathered: Gathering | None = None
+        for shard in self._shards:
+            failed = await self._begin(shard)
+            gathered = gathered or (None if failed is not None else self._gathering())
+            if failed is None:
+                await shard.fill()
+                failed = shard.error
+            if failed is not None:
+                return failed
+            if gathered is not None:
+                gathered.add([()] * len(shard.rows), shard.rows, range(len(shard.rows)))
+            shard.rows = []
+        if gathered is not None:
+            await self._send(gathered.rest())
+        return None
+
+    def _gathering(self) -> Gathering | None:
+        merge, definitions = self._merge, self._shards[0].definitions
+        if merge.groups is None:
+            return None
+        wanted = merge.offset + merge.limit if merge.limit is not None else None
+        return Gathering(merge.groups, definitions, len(definitions) - merge.hidden, wanted)
 
     def _order(self, keys: list[Key]) -> Sequence[int]:
         """The places of rows in the order of their keys, of equal ones the first alone where duplicates go."""
@@ -353,6 +398,7 @@ async def _kill(server: Server, session: Session, thread_id: int) -> None:
 def _comparable(column: ColumnDefinition) -> tuple[object, ...]:
     """What shards have to agree on: not what depends on how a server went about it."""
     text = column.type in STRING_TYPES
-    flags = column.flags & ~(_KEY_FLAGS if text else _KEY_FLAGS | BINARY_FLAG)
+    flags = column.flags & ~(_PLAN_FLAGS if text else _PLAN_FLAGS | BINARY_FLAG)
+    length = 0 if column.type in (BLOB, DOUBLE) else column.length
     decimals = 0 if text else column.decimals
-    return (column.table, column.name, column.charset, column.length, column.type, flags, decimals)
+    return (column.table, column.name, column.charset, length, column.type, flags, decimals)

@@ -6,6 +6,7 @@ the planner adds to the select list and that are taken off before a client sees 
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 
@@ -21,6 +22,38 @@ class MergeKey:
     label: str = ""  # the expression, for people
 
 
+class How(enum.Enum):
+    """How the values of one aggregate function on several shards become one."""
+
+    COUNT = "count"
+    SUM = "sum"
+    AVERAGE = "average"  # the sum of sums by the sum of counts
+    LEAST = "least"
+    GREATEST = "greatest"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The aggregate in visible column `column`. AVERAGE has its SUM and COUNT in columns of their own, LEAST and
+    GREATEST what values are compared by."""
+
+    column: int
+    how: How
+    label: str
+    sum: int | None = None
+    count: int | None = None
+    key: MergeKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows with equal keys are parts of one group. `order`: by what the groups are sorted once they are whole, where
+    that is not by their keys; of visible columns."""
+
+    folds: tuple[Fold, ...]
+    order: tuple[MergeKey, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Without `keys` the shards' rows follow one another; else every shard's rows come sorted by them.
@@ -34,4 +67,5 @@ class Merge:
     distinct: bool = False
     offset: int = 0
     limit: int | None = None
+    groups: Groups | None = None  # without keys: every shard has one row, which make one
     found_rows: bool = False  # FOUND_ROWS() is to be what it would be without the limit

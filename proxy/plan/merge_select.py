@@ -24,7 +24,7 @@ from proxy.plan.plan import ValueOf
 Edit = tuple[Span, tuple[Piece, ...]]
 MOST_ROWS = 18446744073709551615
 
-_AS_THEY_ARE = frozenset(
+AS_THEY_ARE = frozenset(
     [
         *("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "numeric", "bit"),
         *("date", "datetime", "time", "year"),
@@ -47,7 +47,7 @@ _NUMBERED = {
 }
 
 
-KNOWN_TYPES = _AS_THEY_ARE | _STRINGS | frozenset(_NUMBERED)
+KNOWN_TYPES = AS_THEY_ARE | _STRINGS | frozenset(_NUMBERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class MergeSelect:
     ) -> tuple[Merge, list[Edit]]:
         """How to merge, and what to change in the text, given the literals; without them only as far as they do not
         matter. Raises StatementRefused."""
-        return _Making(self, value_of, literals).made()
+        return Making(self, value_of, literals).made()
 
     def describe(self) -> list[tuple[str, str]]:
         outline = self.outline
@@ -116,7 +116,7 @@ def label(expression: Expression) -> str:
 
 
 @dataclass(slots=True)
-class _Making:
+class Making:
     """One `MergeSelect.made`."""
 
     select: MergeSelect
@@ -148,11 +148,11 @@ class _Making:
         merge = Merge(
             hidden,
             visible,
-            tuple(_placed(key, hidden) for key in keys),
+            tuple(placed(key, hidden) for key in keys),
             outline.distinct,
             offset,
             limit,
-            "SQL_CALC_FOUND_ROWS" in outline.modifiers,
+            found_rows="SQL_CALC_FOUND_ROWS" in outline.modifiers,
         )
         return merge, sorted(self.edits, key=lambda edit: edit[0])
 
@@ -198,7 +198,7 @@ class _Making:
 
     def named(self, expression: Expression) -> Item | None:
         """The select item that an expression of ORDER BY names or repeats, if any."""
-        items = _written(self.select)
+        items = written(self.select)
         if expression.column and not expression.table:
             name = expression.column
             aliased = [item for item in items if item.aliased and item.name == name]
@@ -242,13 +242,13 @@ class _Making:
         """Raises StatementRefused where the value's order is not known."""
         text, name, index = item.text, item.label, item.index
         unsteady = item.expression is not None and item.expression.unsteady
-        kind = item.column.data_type if item.column is not None else ""
+        kind = self.kind(item)
         if not kind and item.expression is not None:
             self.check_types(item.expression)
         if kind in _NUMBERED:
             before, behind = _NUMBERED[kind]
             return MergeKey(self.hide((before, *text, behind)), descending=descending, label=name)
-        if kind and kind not in _AS_THEY_ARE and kind not in _STRINGS:
+        if kind and kind not in AS_THEY_ARE and kind not in _STRINGS:
             raise refusals.SORT_TYPE.error(expression=name, type=kind.upper())
         value: int | None = None
         if kind not in _STRINGS:
@@ -258,12 +258,43 @@ class _Making:
                 value = self.hide(text)
                 self.edits.append(_replaced(text, b"turnout_%d" % (-1 - value)))
             else:
-                value = self.hide(text)
-        if kind in _AS_THEY_ARE or unsteady:
+                value = self.hide(text if kind else self.weighed(item))
+        if kind in AS_THEY_ARE or unsteady:
             return MergeKey(value, descending=descending, label=name)
-        weight = self.hide((b"WEIGHT_STRING(", *text, b")"))
-        collation = self.hide((b"IF(", *text, b" IS NULL, NULL, COLLATION(", *text, b"))"))
+        inside = self.weighed(item)
+        weight = self.hide((b"WEIGHT_STRING(", *inside, b")"))
+        collation = self.hide((b"IF(", *inside, b" IS NULL, NULL, COLLATION(", *inside, b"))"))
         return MergeKey(value, weight, collation, descending, name)
+
+    def kind(self, item: Item) -> str:
+        """The value's type as a column's is called, "" where that is not known: a column's, or its MIN's or MAX's."""
+        column, expression = item.column, item.expression
+        if column is None and expression is not None and expression.call in ("min", "max") and expression.arguments:
+            column = column_of(self.select, expression.arguments[0])
+            if column is not None and column.data_type in ("enum", "set"):  # compared as strings
+                raise refusals.SORT_TYPE.error(expression=item.label, type=column.data_type.upper())
+        return column.data_type if column is not None else ""
+
+    def weighed(self, item: Item) -> tuple[Piece, ...]:
+        """The text whose value or weight is the item's. Under ONLY_FULL_GROUP_BY MariaDB does not let an expression of
+        GROUP BY be part of others."""
+        expression = item.expression
+        if item.column is None and expression is not None and any(self.same(expression, g) for g in self.grouped_by()):
+            return (b"MIN(", *item.text, b")")
+        return item.text
+
+    def grouped_by(self) -> list[Expression]:
+        """The expressions of GROUP BY, places replaced by what they stand for."""
+        found = []
+        items = self.select.outline.items
+        for expression in self.select.outline.group:
+            if expression.position is None:
+                found.append(expression)
+                continue
+            number = self.value_of(expression.position) if self.value_of is not None else None
+            if isinstance(number, int) and 1 <= number <= len(items):
+                found.append(items[number - 1].expression)
+        return found
 
     def check_types(self, expression: Expression) -> None:
         """Raises StatementRefused where an expression may be of a type whose order is not known here."""
@@ -278,7 +309,7 @@ class _Making:
             raise refusals.SORT_TYPE.error(expression=label(expression), type=f"that of {odd[0]}")
 
     def hide(self, text: tuple[Piece, ...]) -> int:
-        """A hidden column, once for each text; returned as -1 - its number (see `_placed`)."""
+        """A hidden column, once for each text; returned as -1 - its number (see `placed`)."""
         if text not in self.found:
             self.found[text] = len(self.hidden)
             self.hidden.append(text)
@@ -336,7 +367,7 @@ class _Making:
             self.edits.append(((end, end), tuple(pieces)))
 
 
-def _placed(key: MergeKey, hidden: int) -> MergeKey:
+def placed(key: MergeKey, hidden: int) -> MergeKey:
     """The key with hidden column n (-1 - n so far) counted from the row's end."""
 
     def place(column: int | None) -> int | None:
@@ -351,20 +382,30 @@ def _replaced(text: Sequence[Piece], by: bytes) -> Edit:
     return span, (by,)
 
 
-def column_of(select: MergeSelect, expression: Expression) -> Column | None:
-    """The column that an expression is, if it is surely one of a table whose columns are known."""
+def owner(select: MergeSelect, expression: Expression) -> tuple[str, str] | None:
+    """(table, column) that an expression is, if it is surely a column of a table whose columns are known."""
     if not expression.column:
         return None
+    sources = select.sources
     if expression.table:
-        named = [source for source in select.sources if source.name == expression.table]
-        return named[0].column(expression.column) if len(named) == 1 else None
-    if select.outline.derived or any(source.columns is None for source in select.sources):
+        sources = tuple(source for source in sources if source.name == expression.table)
+        if len(sources) != 1:
+            return None
+    elif select.outline.derived or any(source.columns is None for source in sources):
         return None
-    owners = [found for source in select.sources if (found := source.column(expression.column)) is not None]
-    return owners[0] if len(owners) == 1 else None
+    owners = [source for source in sources if source.column(expression.column) is not None]
+    return (owners[0].name, expression.column) if len(owners) == 1 else None
 
 
-def _written(select: MergeSelect) -> list[Item]:
+def column_of(select: MergeSelect, expression: Expression) -> Column | None:
+    """That column."""
+    found = owner(select, expression)
+    if found is None:
+        return None
+    return next(source.column(found[1]) for source in select.sources if source.name == found[0])
+
+
+def written(select: MergeSelect) -> list[Item]:
     """The select items as they are written, stars too."""
     items = []
     starred = False
@@ -389,7 +430,7 @@ def _written(select: MergeSelect) -> list[Item]:
 def _expanded(select: MergeSelect) -> list[Item]:
     """The select items with stars replaced. Raises StatementRefused."""
     items: list[Item] = []
-    for item in _written(select):
+    for item in written(select):
         assert item.expression is not None
         if not item.expression.star:
             items.append(item)

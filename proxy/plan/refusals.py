@@ -122,6 +122,53 @@ MERGE_BIT = Refusal(
     "more columns.",
     "Select {column} + 0.",
 )
+GROUP_ROLLUP = Refusal(
+    "group-rollup",
+    "WITH ROLLUP is not supported over several shards.",
+    "Ask for the totals with a second statement.",
+)
+GROUP_HAVING = Refusal(
+    "group-having",
+    "HAVING is not supported over several shards where a group's rows may be on more than one.",
+    "Group by the shard key {column} too, or leave the comparison to the application.",
+)
+GROUP_FOUND_ROWS = Refusal(
+    "group-found-rows",
+    "SQL_CALC_FOUND_ROWS and DISTINCT are not supported over several shards where groups are put together from them.",
+    "Leave them out, or count the groups with a second statement.",
+)
+GROUP_ITEM = Refusal(
+    "group-item",
+    "Over several shards, {expression} is neither something that the statement groups by nor COUNT, SUM, MIN, MAX or "
+    "AVG alone.",
+    "Select these and compute the rest in the application, or group by the shard key {column} too.",
+)
+GROUP_ORDER = Refusal(
+    "group-order",
+    "Groups that are put together from several shards can be sorted by what the statement groups by and by the "
+    "aggregates that it selects; {expression} is neither.",
+    "Select it as well.",
+)
+GROUP_CONSTANT = Refusal(
+    "group-constant",
+    "GROUP BY {expression} over several shards is taken for neither a column's place nor a value.",
+    "Name the column, or give its place as a plain number.",
+)
+FOLD_TYPE = Refusal(
+    "aggregate-type",
+    "{expression} over several shards is of type {type}, which does not tell its values exactly.",
+    "Convert them, for example SUM(CAST(x AS DECIMAL(30,6))) or MAX(CAST(x AS DOUBLE)).",
+)
+FOLD_OVERFLOW = Refusal(
+    "aggregate-overflow",
+    "{expression} over several shards has more than 65 digits.",
+    "Add up less at a time.",
+)
+MERGE_MEMORY = Refusal(
+    "merge-memory",
+    "More than {limit} bytes of groups would have to be kept in Turnout to sort them.",
+    "Sort by what the statement groups by, or add a LIMIT.",
+)
 SORT_COLLATION = Refusal(
     "sort-collation",
     "The rows of several shards would have to be compared by {expression}, and Turnout does not model the order of its "

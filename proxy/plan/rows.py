@@ -162,6 +162,6 @@ def _scatter(asked: Case, found: Conditions, required: str | None, moves: bool, 
             clusters=", ".join(clusters),
             advice=f"Add a condition {tables[0].key} = ..., ",
         )
-    select = merged_select(asked)
+    select = merged_select(asked, found)
     reply = Reply.SUM if changes else Reply.CONCATENATE if select is None else Reply.MERGE
     return Scatter(statement=asked.statement, clusters=clusters, reply=reply, select=select)

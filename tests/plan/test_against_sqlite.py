@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -21,7 +22,7 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
-from proxy.plan.merge import Merge
+from proxy.plan.merge import Groups, How, Merge
 from proxy.plan.plan import Refuse, Reply
 from proxy.plan.planner import plan
 from tests.plan import shop
@@ -125,8 +126,25 @@ def merged(merge: Merge, shards: list[list[Row]]) -> list[Row]:
         rows.sort(key=lambda row: sort_key(merge, row))
     if merge.distinct:
         rows = [row for n, row in enumerate(rows) if not n or sort_key(merge, row) != sort_key(merge, rows[n - 1])]
+    if merge.groups is not None:
+        rows = folded_groups(merge, merge.groups, rows)
     end = None if merge.limit is None else merge.offset + merge.limit
     return [row[: len(row) - merge.hidden] for row in rows[merge.offset : end]]
+
+
+def folded_groups(merge: Merge, groups: Groups, rows: list[Row]) -> list[Row]:
+    """Rows with equal keys as one, of counts and sums."""
+    assert all(fold.how in (How.COUNT, How.SUM) for fold in groups.folds)
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        group = found.setdefault(repr(sort_key(merge, row)), list(row[:0]))
+        if not group:
+            group += row
+            continue
+        for fold in groups.folds:
+            one, other = group[fold.column], row[fold.column]
+            group[fold.column] = other if one is None else one if other is None else one + other
+    return [tuple(group) for group in found.values()]
 
 
 def sort_key(merge: Merge, row: Row) -> list[tuple[bool, object]]:
@@ -387,7 +405,9 @@ ROWS: list[tuple[str, tuple[object, ...]]] = [
         ("SELECT * FROM orders WHERE customer_id = '08'", "shard over 2"),
         ("SELECT * FROM orders", "scatter over 2"),
         ("SELECT COUNT(*) FROM orders WHERE customer_id IN (8)", "shard"),
-        ("SELECT COUNT(*) FROM orders", "refused"),
+        ("SELECT COUNT(*) FROM orders", "scatter over 2"),
+        ("SELECT country, SUM(total) FROM orders GROUP BY country", "scatter over 2"),
+        ("SELECT customer_id, AVG(total) FROM orders GROUP BY customer_id HAVING COUNT(*) > 1", "scatter over 2"),
         ("SELECT c.id, o.id FROM customers c JOIN orders o ON o.customer_id = c.id", "scatter over 2"),
         ("SELECT c.id, o.id FROM customers c LEFT JOIN orders o ON o.customer_id = c.id", "scatter over 2"),
         ("SELECT c.id, o.id FROM customers c JOIN orders o ON o.id = c.id", "refused"),
