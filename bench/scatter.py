@@ -1,4 +1,4 @@
-"""Sorted rows of four shards through Turnout: rows per second, and how much memory its workers take for them.
+"""Sorted rows of four shards through Turnout: rows per second, its CPU time, and how much memory it takes for them.
 
 `python -m bench.scatter [millions of rows, default 1]` fills four servers by itself; every form of ORDER BY is read to
 its end by a client that keeps nothing.
@@ -59,18 +59,18 @@ def filled(run: Run, number: int, rows: int) -> MariaDB:
     return server
 
 
-def measure(proxy: Turnout, sql: str) -> tuple[int, float, int]:
-    """(rows, seconds, bytes by which the proxy's memory rose). Raises RuntimeError for an error in place of rows."""
+def measure(proxy: Turnout, sql: str) -> tuple[int, float, float, int]:
+    """(rows, seconds, seconds of the proxy's CPU, bytes by which its memory rose). Raises RuntimeError for an error in place of rows."""
     with Client(proxy.port, USER, PASSWORD, DATABASE, timeout_s=600.0) as client, Peak(proxy.memory_bytes) as peak:
-        began = time.perf_counter()
+        before, began = sum(proxy.cpu_s()), time.perf_counter()
         client.send(sql)
         scanner = ResponseScanner(session_track=False)
         while scanner.feed(client.socket.recv(1 << 18), 0, []) < 0:
             pass
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, sum(proxy.cpu_s()) - before
     if scanner.errno:
         raise RuntimeError(f"{sql}: {scanner.error!r}")
-    return scanner.rows, seconds, peak.rise
+    return scanner.rows, seconds, cpu, peak.rise
 
 
 def main() -> None:
@@ -81,9 +81,9 @@ def main() -> None:
         proxy = run.turnout(RULES.format(clusters=clusters))
         measure(proxy, "SELECT id FROM big ORDER BY id LIMIT 1000")
         for sql in STATEMENTS:
-            found, seconds, rise = measure(proxy, sql)
-            rate = found / seconds
-            print(f"{found:>10,} rows {seconds:7.2f} s {rate:>9,.0f} rows/s {rise / 2**20:5.1f} MB  {sql}", flush=True)
+            found, seconds, cpu, rise = measure(proxy, sql)
+            rates = f"{found / seconds:>9,.0f} rows/s {cpu / found * 1e6:6.2f} us of CPU a row {rise / 2**20:5.1f} MB"
+            print(f"{found:>10,} rows {seconds:7.2f} s {rates}  {sql}", flush=True)
         print(f"{proxy.memory_bytes() / 2**20:.1f} MB for the supervisor and its worker in the end")
 
 

@@ -91,8 +91,8 @@ class _Shard:
                 continue
             payloads, self._splitter.rows = self._splitter.rows, []
             if self._reader is None and self._values:
-                columns = len(self.definitions)
-                self.rows = [_fields(row, columns, columns)[0] for row in payloads]
+                wanted = [True] * len(self.definitions)
+                self.rows = [_fields(row, wanted, len(wanted))[0] for row in payloads]
             elif self._reader is None:
                 self.rows = [_front(row, self._visible) for row in payloads] if self._hides else payloads
             else:
@@ -105,8 +105,11 @@ class _Shard:
     def _read(self, payloads: list[bytes], reader: KeyReader) -> None:
         rows, keys = self.rows, self.keys
         columns, visible, hides = len(self.definitions), self._visible, self._hides
+        wanted = [self._values or column in reader.wanted for column in range(columns)]
+        last = columns if self._values else max(max(reader.wanted) + 1, visible if hides else 0)
+        del wanted[last:]
         for payload in payloads:
-            values, end = _fields(payload, columns, visible)
+            values, end = _fields(payload, wanted, visible)
             keys.append(reader.key(values))
             rows.append(values if self._values else payload[:end] if hides else payload)
         ascends = self._last is None or self._last <= keys[0]
@@ -128,29 +131,31 @@ class _Shard:
         self._splitter.feed(data)
 
 
-def _fields(payload: bytes, columns: int, visible: int) -> tuple[Row, int]:
-    """The values of a row, and where the column behind the `visible` ones begins."""
+def _fields(payload: bytes, wanted: Sequence[bool], visible: int) -> tuple[Row, int]:
+    """The wanted values of a row (others as None), and where the column behind the `visible` ones begins."""
     row: Row = []
     add = row.append
     pos = end = 0
-    for number in range(columns):
+    number = 0
+    for keep in wanted:
         if number == visible:
             end = pos
+        number += 1
         n = payload[pos]
         pos += 1
         if n < 0xFB:
-            add(payload[pos : pos + n])
+            add(payload[pos : pos + n] if keep else None)
             pos += n
         elif n == 0xFB:
             add(None)
         else:
             value, pos = lenenc.read_bytes(payload, pos - 1)
             add(value)
-    return row, end if visible < columns else pos
+    return row, end if visible < number else pos
 
 
 def _front(payload: bytes, visible: int) -> bytes:
-    return payload[: _fields(payload, visible, visible)[1]]
+    return payload[: _fields(payload, [False] * visible, visible)[1]]
 
 
 class MergedRead(Reading):

@@ -66,9 +66,22 @@ def padded(space: bytes) -> Callable[[bytes], bytes]:
     pieces = re.compile(rb"(?:(?!%b)%b)+|(?:%b)+" % (re.escape(space), b"." * size, re.escape(space)), re.DOTALL)
     end = space + b"\1"
 
+    less, greater = (space + mark + run for mark, run in ((b"\0", b"\0\0\0\1"), (b"\2", b"\xff\xff\xff\xfe")))
+
     def pad(weights: bytes) -> bytes:
         if space not in weights:
             return weights + end
+        words = weights.split(space)
+        if b"" not in words and not any(len(word) % size for word in words):  # single spaces between words
+            out = [words[0]]
+            for word in words[1:]:
+                out.append(less if word < space else greater)
+                out.append(word)
+            out.append(end)
+            return b"".join(out)
+        return pad_any(weights)
+
+    def pad_any(weights: bytes) -> bytes:
         parts = pieces.findall(weights)
         if parts and parts[-1].startswith(space):
             parts.pop()
@@ -212,6 +225,12 @@ class KeyReader:
             elif part.value >= 0 and part._convert is bytes:
                 part._convert = _rising_text
         self.label = ", ".join(part.label for part in self._parts)
+        self._of = [part.of for part in self._parts]
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """The columns that keys are made of."""
+        return frozenset(column for part in self._parts for column in part.wanted)
 
     @property
     def collations(self) -> tuple[bytes | None, ...]:
@@ -220,9 +239,9 @@ class KeyReader:
 
     def key(self, row: Row) -> Ordered | tuple[Ordered, ...]:
         try:
-            if len(self._parts) == 1:
-                return self._parts[0].of(row)
-            return tuple([part.of(row) for part in self._parts])
+            if len(self._of) == 1:
+                return self._of[0](row)
+            return tuple([of(row) for of in self._of])
         except (ValueError, InvalidOperation, IndexError) as error:
             raise ServerFailed(f"A value of {self.label} could not be compared: {error}", 1105) from error
 
