@@ -60,7 +60,7 @@ def filled(run: Run, number: int, rows: int) -> MariaDB:
 
 
 def measure(proxy: Turnout, sql: str) -> tuple[int, float, float, int]:
-    """(rows, seconds, seconds of the proxy's CPU, bytes by which its memory rose). Raises RuntimeError for an error in place of rows."""
+    """(rows, seconds, seconds of the proxy's CPU, bytes by which its memory rose). Raises RuntimeError for an error."""
     with Client(proxy.port, USER, PASSWORD, DATABASE, timeout_s=600.0) as client, Peak(proxy.memory_bytes) as peak:
         before, began = sum(proxy.cpu_s()), time.perf_counter()
         client.send(sql)

@@ -16,7 +16,7 @@ from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
-from proxy.front.merge import MergedRead
+from proxy.front.merge import MergedRead, check_select_limit
 from proxy.front.reading import Reading, collect_warnings
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
@@ -73,6 +73,7 @@ async def _connections(
 
 
 async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+    check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, always_transaction=False)
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]

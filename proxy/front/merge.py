@@ -35,6 +35,7 @@ from proxy.wire.resultset import Row
 
 _LEFT_OVER = 1 << 20  # bytes of rows that nobody wants, rather read than given up with their connection
 _LEFT_OVER_S = 0.2
+_NO_LIMIT = (b"18446744073709551615", b"DEFAULT")
 # Flags that a server leaves out where it went by way of a temporary table: about keys, BLOB (with BINARY for numbers).
 _PLAN_FLAGS = 2 | 4 | 8 | 16 | 512 | 16384 | 32768
 Key = Any  # what KeyReader.key gives: comparable with its like
@@ -398,6 +399,13 @@ async def _kill(server: Server, session: Session, thread_id: int) -> None:
             raise
     finally:
         connection.close()
+
+
+def check_select_limit(session: Session, merge: Merge | None) -> None:
+    """Raises StatementRefused where sql_select_limit would cut off every shard's rows instead of the whole's."""
+    limit = session.settings.get("sql_select_limit")
+    if limit is not None and limit.strip(b"'") not in _NO_LIMIT and (merge is None or merge.limit is None):
+        raise refusals.SELECT_LIMIT.error(limit=limit.decode("ascii", "replace").strip("'"))
 
 
 def _comparable(column: ColumnDefinition) -> tuple[object, ...]:

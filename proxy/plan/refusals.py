@@ -79,6 +79,11 @@ MERGE_LIMIT = Refusal(
     "LIMIT and OFFSET of a SELECT over several shards have to be whole numbers.",
     "Write them as plain digits.",
 )
+SELECT_LIMIT = Refusal(
+    "select-limit",
+    "With sql_select_limit = {limit} every shard would limit its own rows instead of all together.",
+    "Add a LIMIT to the statement, or SET sql_select_limit = DEFAULT.",
+)
 UNKNOWN_POSITION = Refusal("unknown-position", "Unknown column '{position}' in '{clause}'", "", 1054, "42S22")
 SORT_CONSTANT = Refusal(
     "sort-constant",

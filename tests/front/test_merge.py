@@ -458,6 +458,19 @@ def test_numbers_of_rows_and_what_the_session_remembers(pair: Pair) -> None:
     assert pair.client.run("SELECT id FROM things ORDER BY id DESC LIMIT 1").number == ROWS - 1
 
 
+def test_a_limit_of_the_session_is_not_that_of_every_shard(pair: Pair) -> None:
+    with Client(pair.proxy.port, APP, APP_PASSWORD, DATABASE) as client:
+        client.run("SET sql_select_limit = 5")
+        for sql in ("SELECT id FROM things", "SELECT id FROM things ORDER BY id", "SELECT DISTINCT i FROM things"):
+            refused = client.query(sql)
+            assert refused.errno == 1235
+            assert "sql_select_limit" in refused.message
+        assert len(client.run("SELECT id FROM things ORDER BY id LIMIT 7").rows) == 7
+        assert len(client.run("SELECT DISTINCT i FROM things LIMIT 8").rows) == 8
+        client.run("SET sql_select_limit = DEFAULT")
+        assert len(client.run("SELECT id FROM things").rows) == ROWS
+
+
 def test_rows_of_16_megabytes(pair: Pair) -> None:
     wide = "SELECT id, IF(id = 3, REPEAT('x', 17000000), 'short') FROM things WHERE id < 6 ORDER BY id DESC"
     with Client(pair.proxy.port, APP, APP_PASSWORD, DATABASE) as client:
