@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from parser import functions
-from parser.outline import Expression, Limit, Outline, SelectItem, SortKey, Span
+from parser.outline import Comparison, Expression, Limit, Outline, SelectItem, SortKey, Span
 from parser.rows import split_commas, value_of
 from parser.statement import Hole, Opaque
 from parser.tokens import Of, Token
@@ -37,6 +37,10 @@ _NEVER_ALIAS = vocabulary("END NULL TRUE FALSE UNKNOWN")
 
 
 _ORDER = ("FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "LOCK")
+
+
+_COMPARISONS = frozenset({"=", "<>", "!=", "<", "<=", ">", ">="})
+_LOGIC = vocabulary("OR XOR NOT BETWEEN CASE INTERVAL IS IN LIKE REGEXP RLIKE")
 
 
 class _NoOutline(Exception):
@@ -92,7 +96,7 @@ class _Reader:
             group,
             spans["GROUP"],
             rollup,
-            self._expression(tokens[having.body : having.end]) if having is not None else None,
+            self._having(tokens[having.body : having.end]) if having is not None else None,
             spans["HAVING"],
             order,
             spans["ORDER"],
@@ -232,6 +236,17 @@ class _Reader:
             return Limit(span, values[0], values[1])
         raise _NoOutline
 
+    def _having(self, tokens: Sequence[Token]) -> tuple[Comparison, ...] | None:
+        terms = []
+        for term in _split(tokens, lambda t: t.word == "AND"):
+            sides = _split(term, lambda t: t.of is Of.MARK and t.text in _COMPARISONS)
+            if len(sides) != 2 or not all(sides) or any(t.word in _LOGIC or t.text == "||" for t in term):
+                return None
+            operator = term[len(sides[0])].text
+            left, right = map(self._expression, sides)
+            terms.append(Comparison(left, "<>" if operator == "!=" else operator, right))
+        return tuple(terms)
+
     # Expressions
 
     def _expression(self, tokens: Sequence[Token]) -> Expression:
@@ -284,6 +299,20 @@ class _Reader:
             inside = inside[1:]
         parts = split_commas(inside) if inside else []
         return tokens[0].text.lower(), tuple(self._expression(part) for part in parts), distinct
+
+
+def _split(tokens: Sequence[Token], at: Callable[[Token], bool]) -> list[Sequence[Token]]:
+    """The parts between the tokens outside of parentheses that `at` says yes to."""
+    parts = []
+    depth = begin = 0
+    for i, t in enumerate(tokens):
+        if t.of is Of.MARK:
+            depth += (t.text == "(") - (t.text == ")")
+        if not depth and at(t):
+            parts.append(tokens[begin:i])
+            begin = i + 1
+    parts.append(tokens[begin:])
+    return parts
 
 
 def _form(t: Token) -> str:

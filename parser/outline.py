@@ -57,6 +57,13 @@ class SortKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    left: Expression
+    operator: str  # = <> < <= > >=
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """`span` covers the operands, without LIMIT itself."""
 
@@ -76,7 +83,7 @@ class Outline:
     group: tuple[Expression, ...]
     group_span: Span
     rollup: bool
-    having: Expression | None
+    having: tuple[Comparison, ...] | None  # all of which have to hold; None: there is none, or it is something else
     having_span: Span
     order: tuple[SortKey, ...]
     order_span: Span

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from proxy.front.merge_fold import Folder
-from proxy.front.merge_keys import KeyReader
+from proxy.front.merge_keys import NUMBERS, KeyReader
 from proxy.plan import refusals
-from proxy.plan.merge import Groups
+from proxy.plan.merge import Condition, Groups
 from proxy.wire.column import ColumnDefinition
 from proxy.wire.resultset import Row, encode_row
 
@@ -25,6 +27,10 @@ class Gathering:
     ) -> None:
         self._folder = Folder(groups.folds, definitions)
         self._reader = KeyReader(groups.order, definitions) if groups.order else None
+        self._having = groups.having
+        for each in self._having:
+            if definitions[each.column].type not in NUMBERS:
+                raise refusals.FOLD_TYPE.error(expression=each.label, type="no exact number")
         self._visible = visible
         self._wanted = wanted
         self._key: Any = None
@@ -52,11 +58,18 @@ class Gathering:
         self._kept.sort(key=_first)
         return [row for _, row in self._kept]
 
+    @staticmethod
+    def _holds(condition: Condition, value: bytes | None) -> bool:
+        """NULL is neither equal nor different, less nor greater."""
+        return value is not None and _HOLDS[condition.operator](Decimal(value.decode("ascii")), condition.number)
+
     def _finish(self, whole: list[bytes]) -> None:
         group, self._group = self._group, None
         if group is None:
             return
         self._folder.finish(group)
+        if not all(self._holds(each, group[each.column]) for each in self._having):
+            return
         row = encode_row(group[: self._visible])
         if self._reader is None:
             whole.append(row)
@@ -69,6 +82,16 @@ class Gathering:
             self._size = sum(len(kept) + _OVERHEAD for _, kept in self._kept)
         if self._size > MOST_BYTES:
             raise refusals.MERGE_MEMORY.error(limit=str(MOST_BYTES))
+
+
+_HOLDS: dict[str, Callable[[Decimal, Decimal], bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def _first(kept: tuple[Any, bytes]) -> Any:

@@ -23,6 +23,7 @@ Value = Callable[[bytes], Ordered]
 
 _INTEGERS = frozenset({wire.TINY, wire.SHORT, wire.LONG, wire.LONGLONG, wire.INT24, wire.YEAR})
 _DECIMALS = frozenset({wire.DECIMAL, wire.NEWDECIMAL})
+NUMBERS = _INTEGERS | _DECIMALS
 _FIXED_TEXTS = frozenset({wire.DATE, wire.DATETIME, wire.BIT})
 STRING_TYPES = frozenset(
     {wire.VARCHAR, wire.VAR_STRING, wire.STRING, wire.TINY_BLOB, wire.MEDIUM_BLOB, wire.LONG_BLOB, wire.BLOB}

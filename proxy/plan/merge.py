@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class How(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The aggregate in visible column `column`. AVERAGE has its SUM and COUNT in columns of their own, LEAST and
+    """The aggregate in column `column`. AVERAGE has its SUM and COUNT in columns of their own, LEAST and
     GREATEST what values are compared by."""
 
     column: int
@@ -46,12 +47,23 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """HAVING: the number in `column` compared with a literal."""
+
+    column: int
+    operator: str
+    number: Decimal
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Groups:
     """Rows with equal keys are parts of one group. `order`: by what the groups are sorted once they are whole, where
     that is not by their keys; of visible columns."""
 
     folds: tuple[Fold, ...]
     order: tuple[MergeKey, ...] = ()
+    having: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

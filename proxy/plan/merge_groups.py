@@ -7,15 +7,18 @@ aggregates is done when the groups are whole.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from parser.outline import Expression, SelectItem
 from parser.rewrite import Piece
 from parser.statement import Hole
 from proxy.back.catalog import Column
 from proxy.plan import refusals
-from proxy.plan.merge import Fold, Groups, How, Merge, MergeKey
+from proxy.plan.merge import Condition, Fold, Groups, How, Merge, MergeKey
 from proxy.plan.merge_select import (
     AS_THEY_ARE,
     MOST_ROWS,
@@ -31,6 +34,7 @@ from proxy.plan.merge_select import (
 )
 from proxy.plan.plan import ValueOf
 
+_PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _HOW = {"count": How.COUNT, "sum": How.SUM, "avg": How.AVERAGE, "min": How.LEAST, "max": How.GREATEST}
 
 
@@ -67,13 +71,12 @@ class _GroupMaking(Making):
 
     def made(self) -> tuple[Merge, list[Edit]]:
         outline = self.select.outline
-        if outline.having is not None:
-            raise refusals.GROUP_HAVING.error(column=self.select.key)
         if outline.distinct or "SQL_CALC_FOUND_ROWS" in outline.modifiers:
             raise refusals.GROUP_FOUND_ROWS.error()
         for expression in outline.group:
             self.add_group(expression)
         folds = self.folds()
+        having = self.having(folds)
         by_group, final, falls = self.sorting(folds)
         keys = []
         texts: list[Piece] = []
@@ -86,7 +89,7 @@ class _GroupMaking(Making):
             # sort by a temporary table are described a little differently.
             for sort in outline.order:
                 texts += [b", ", sort.expression.span, b" DESC" if sort.descending else b""]
-        offset, limit = self.limit(MOST_ROWS if whole else None)
+        offset, limit = self.limit(MOST_ROWS if whole or having else None)
         if texts:
             self.edits.append((outline.order_span, (b"ORDER BY " if falls else b" ORDER BY ", *texts[1:])))
         self.add_hidden()
@@ -97,7 +100,11 @@ class _GroupMaking(Making):
             tuple(placed(key, hidden) for key in keys),
             offset=offset,
             limit=limit,
-            groups=Groups(tuple(_placed_fold(fold, hidden) for fold in folds), tuple(placed(k, hidden) for k in final)),
+            groups=Groups(
+                tuple(_placed_fold(fold, hidden) for fold in folds),
+                tuple(placed(key, hidden) for key in final),
+                tuple(dataclasses.replace(each, column=_place(each.column, hidden)) for each in having),
+            ),
         )
         return merge, sorted(self.edits, key=lambda edit: edit[0])
 
@@ -203,6 +210,51 @@ class _GroupMaking(Making):
         typed = Column("", column.data_type) if column is not None else None
         return self.key(Item((expression.span,), label(expression), number, "", None, typed), False)
 
+    # HAVING
+
+    def having(self, folds: list[Fold]) -> list[Condition]:
+        """What whole groups are asked, in place of every shard's. May add folds. Raises StatementRefused."""
+        outline = self.select.outline
+        start, end = outline.having_span
+        if start == end:
+            return []
+        refused = refusals.GROUP_HAVING.error(column=self.select.key)
+        if outline.having is None or not outline.group:
+            raise refused
+        found = []
+        for each in outline.having:
+            number = each.right.constant
+            if not isinstance(number, Hole) or number.is_string or each.right.form[0] == "(":
+                raise refused
+            fold = self.compared(each.left, folds)
+            if fold is None or fold.how is How.AVERAGE:  # whose digits are more than those that are shown
+                raise refused
+            if self.literals is not None:
+                text = self.literals[number.index].decode("ascii", "replace")
+                if not _PLAIN_NUMBER.fullmatch(text):
+                    raise refused
+                value = Decimal(text).copy_negate() if number.negative else Decimal(text)
+                found.append(Condition(fold.column, each.operator, value, fold.label))
+        self.edits.append(((start, end), ()))
+        return found
+
+    def compared(self, expression: Expression, folds: list[Fold]) -> Fold | None:
+        """The fold of an aggregate in HAVING: a select item's, by its alias or repeated, or a hidden one."""
+        name = expression.column
+        if name and not expression.table and not self.may_have(name):
+            aliased = [n for n, item in enumerate(self.select.outline.items) if item.alias == name]
+            return next((fold for fold in folds if aliased == [fold.column]), None)
+        if expression.call not in _HOW or self.names_an_alias(expression):
+            return None
+        number = self.hide((expression.span,))
+        fold = self.fold(number, SelectItem(expression))
+        if fold is not None:
+            folds.append(fold)
+        return fold
+
+    def names_an_alias(self, expression: Expression) -> bool:
+        return any(item.alias and item.alias in expression.names for item in self.select.outline.items)
+
     # ORDER BY
 
     def sorting(self, folds: list[Fold]) -> tuple[list[tuple[_Group, bool]], list[MergeKey], bool]:
@@ -273,8 +325,12 @@ class _GroupMaking(Making):
 
 
 def _placed_fold(fold: Fold, hidden: int) -> Fold:
-    def place(column: int | None) -> int | None:
-        return column if column is None or column >= 0 else -1 - column - hidden
-
     key = placed(fold.key, hidden) if fold.key is not None else None
-    return Fold(fold.column, fold.how, fold.label, place(fold.sum), place(fold.count), key)
+    total = _place(fold.sum, hidden) if fold.sum is not None else None
+    count = _place(fold.count, hidden) if fold.count is not None else None
+    return Fold(_place(fold.column, hidden), fold.how, fold.label, total, count, key)
+
+
+def _place(column: int, hidden: int) -> int:
+    """Hidden column n (-1 - n so far) counted from the row's end."""
+    return column if column >= 0 else -1 - column - hidden

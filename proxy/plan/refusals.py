@@ -134,7 +134,8 @@ GROUP_ROLLUP = Refusal(
 )
 GROUP_HAVING = Refusal(
     "group-having",
-    "HAVING is not supported over several shards where a group's rows may be on more than one.",
+    "Where a group's rows may be on several shards, HAVING can compare COUNT, SUM, MIN and MAX with plain numbers, "
+    "with AND between comparisons; this one is something else.",
     "Group by the shard key {column} too, or leave the comparison to the application.",
 )
 GROUP_FOUND_ROWS = Refusal(

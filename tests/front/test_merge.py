@@ -376,6 +376,12 @@ AGGREGATES = (
     *(f"{how}({x})" for how in ("MIN", "MAX") for x in (*EXACT, *STRINGS) if x not in ("e", "s", "bits", "f")),
     *("MIN(DISTINCT i)", "MAX(UPPER(general))", "MIN(n + 1.5)", "MAX(DATE(at))", "MIN(IFNULL(i, 0))", "MAX(i * 2)"),
 )
+HAVINGS = (
+    " HAVING COUNT(*) > 2",
+    " HAVING SUM(i) >= 5 AND MAX(n) < 10.26",
+    " HAVING MIN(i) <> -1",
+    " HAVING SUM(n * 1.5) != 2.25 AND COUNT(i) <= 3",
+)
 WHERES = ("", "", " WHERE i > 3", " WHERE k IN (1, 2, 3, 4)", " WHERE i = 99", " WHERE k = 3", " WHERE general > 'b'")
 
 
@@ -406,6 +412,8 @@ def test_groups_at_random(pair: Pair) -> None:
             sql += f" GROUP BY {', '.join(names)}"
         if "k" in by:
             sql += rng.choice(("", " HAVING COUNT(*) > 2", " HAVING MIN(i) < 4 OR k = 3"))
+        elif by:
+            sql += rng.choice(("", *HAVINGS))
         order = [n for n in rng.sample(range(len(items)), rng.randrange(len(items) + 1)) if by]
         if order:
             named = [(str(n + 1), f"a{n}" if written[n].endswith(f" AS a{n}") else items[n]) for n in range(len(items))]

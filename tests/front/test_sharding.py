@@ -335,7 +335,7 @@ REFUSALS = {
     "SELECT name AS x FROM customers ORDER BY LENGTH(x)": "alias x",
     "SELECT DISTINCT country FROM customers ORDER BY id": "select",
     "SELECT id FROM customers ORDER BY (1)": "place",
-    "SELECT country, COUNT(*) FROM customers GROUP BY country HAVING COUNT(*) > 1": "shard key id",
+    "SELECT country, COUNT(*) FROM customers GROUP BY country HAVING AVG(id) > 1": "shard key id",
     "SELECT country, COUNT(*) FROM customers GROUP BY country WITH ROLLUP": "ROLLUP",
     "SELECT name, COUNT(*) FROM customers GROUP BY country": "name",
     "SELECT country, COUNT(*) FROM customers GROUP BY country ORDER BY MAX(id)": "max(id)",
