@@ -15,6 +15,7 @@ from tests.front.raw import Client
 from tests.servers import MariaDB, Run, Turnout
 
 SHARDS = 4
+FILLED_AT_ONCE = 500_000
 USER, PASSWORD, DATABASE = "app", "app-secret", "wide"
 RULES = """\
 workers: 1
@@ -50,12 +51,15 @@ def filled(run: Run, number: int, rows: int) -> MariaDB:
     server.create_account(USER, PASSWORD)
     server.create_service_account("turnout", "turnout-secret")
     server.execute(f"CREATE DATABASE {DATABASE}")
-    server.execute(
-        TABLE,
-        f"INSERT INTO big SELECT seq, seq, CRC32(seq) % {max(rows // 100, 1)}, CONCAT('name ', CRC32(seq) % 100000) "
-        f"FROM seq_1_to_{rows} WHERE CRC32(seq) % 4096 DIV {4096 // SHARDS} = {number}",
-        database=DATABASE,
-    )
+    keys = f"CRC32(seq) % 4096 DIV {4096 // SHARDS} = {number}"
+    values = f"seq, seq, CRC32(seq) % {max(rows // 100, 1)}, CONCAT('name ', CRC32(seq) % 100000)"
+    server.execute(TABLE, database=DATABASE)
+    for first in range(1, rows + 1, FILLED_AT_ONCE):
+        last = min(first + FILLED_AT_ONCE - 1, rows)
+        server.execute(
+            f"INSERT INTO big SELECT {values} FROM seq_{first}_to_{last} WHERE {keys}",
+            database=DATABASE,
+        )
     return server
 
 
