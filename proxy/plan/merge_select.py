@@ -263,7 +263,7 @@ class Making:
             return MergeKey(value, descending=descending, label=name)
         inside = self.weighed(item)
         weight = self.hide((b"WEIGHT_STRING(", *inside, b")"))
-        collation = self.hide((b"IF(", *inside, b" IS NULL, NULL, COLLATION(", *inside, b"))"))
+        collation = self.hide((b"IF((", *inside, b") IS NULL, NULL, COLLATION(", *inside, b"))"))
         return MergeKey(value, weight, collation, descending, name)
 
     def kind(self, item: Item) -> str:

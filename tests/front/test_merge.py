@@ -79,6 +79,8 @@ COMPUTED = {
     "IFNULL(i, 0)": False,
     "CASE WHEN i > 5 THEN n END": False,
     "i > 5": False,
+    "i > 5 OR n < 0": False,
+    "general IS NULL": False,
     "UPPER(general)": True,
     "LEFT(uni, 2)": True,
     "CONCAT(bin, latin)": True,
