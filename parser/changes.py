@@ -16,7 +16,7 @@ from parser.rows import Rows, closing, rows_of_tokens, split_commas, value_of
 from parser.scopes import Scope
 from parser.statement import Access, Block, Insert, TableRef, Value
 from parser.tokens import Of, Token
-from parser.tree import NotUnderstood, parse_tree
+from parser.tree import NotUnderstood, Tree, parse_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Meaning:
     assigned: tuple[str, ...] = ()
     assigned_values: tuple[Value, ...] = ()
     subqueries: bool = False
+    tree: Tree | None = None  # of a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def read_query(tokens: Sequence[Token], trust: Trust) -> Meaning:
     reader = Reader(tree, trust.conditions, trust.pipes)
     reader.query(tree.root, None, None, frozenset())
     reader.check_all_met()
-    return Meaning(tuple(reader.tables), reader.blocks(), subqueries=reader.subqueries)
+    return Meaning(tuple(reader.tables), reader.blocks(), subqueries=reader.subqueries, tree=tree)
 
 
 def read_expressions(tokens: Sequence[Token], trust: Trust) -> Meaning:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from parser.changes import read_delete, read_expressions, read_insert, read_name, read_query, read_update
+from parser.clauses import read_outline
 from parser.effects import of_tokens
 from parser.rows import closing
 from parser.select_items import read_items
 from parser.source import Recurse, Source, built, table_list, trust, word_at
-from parser.statement import Access, Effect, Kind, Statement, TableRef
+from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
 
@@ -18,9 +19,19 @@ from parser.tree import NotUnderstood
 def _query(tokens: Sequence[Token], source: Source) -> Statement:
     effects = of_tokens(tokens)
     plain = _without_into(tokens)
-    statement = built(Kind.SELECT, read_query(plain, trust(tokens)), effects)
+    meaning = read_query(plain, trust(tokens))
+    statement = built(Kind.SELECT, meaning, effects)
     items, names, value = read_items(tokens, source.text)
-    return replace(statement, items=items, item_names=names, value=value)
+    outline = None
+    if plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
+        outline = read_outline(tokens, meaning.tree, source.offset)
+    return replace(statement, items=items, item_names=names, value=value, outline=outline)
+
+
+def _is_merged(block: Block) -> bool:
+    """Does it take more than one answer after the other to answer from several servers?"""
+    flags = (block.ordered, block.limited, block.distinct, block.grouped, block.aggregates, block.having)
+    return block.parent is None and any(flags)
 
 
 def select_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -99,3 +99,29 @@ def insert_parts(statement: Statement, shape: bytes, literals: Sequence[bytes]) 
     first, last = insert.row_spans[0][0], insert.row_spans[-1][1]
     pieces = splice(shape, literals, [(0, first), *insert.row_spans, (last, len(shape))])
     return pieces[0], pieces[1:-1], pieces[-1]
+
+
+Piece = bytes | tuple[int, int]  # new text, or a span [start, end) of the shape with its literals
+
+
+def edit(shape: bytes, literals: Sequence[bytes], edits: Iterable[tuple[tuple[int, int], Sequence[Piece]]]) -> bytes:
+    """The statement with some spans replaced. Spans ascend and do not overlap; an empty one inserts.
+
+    Raises ValueError for spans that do not.
+    """
+    kept: list[tuple[int, int]] = []
+    added: list[bytes] = []
+    at = 0
+    for (start, end), pieces in edits:
+        kept.append((at, start))
+        added.append(b"".join(p if isinstance(p, bytes) else splice(shape, literals, (p,))[0] for p in pieces))
+        at = end
+    kept.append((at, len(shape)))
+    texts = _spliced(shape, literals, kept)
+    return b"".join(text for pair in zip(texts, [*added, b""]) for text in pair)
+
+
+def _spliced(shape: bytes, literals: Sequence[bytes], spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    if any(end < start for start, end in spans):
+        raise ValueError("spans must ascend and not overlap")
+    return splice(shape, literals, spans)

@@ -14,8 +14,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from parser.shape import Lexer
+
+if TYPE_CHECKING:
+    from parser.outline import Outline
 
 
 class Kind(enum.Enum):
@@ -259,7 +263,10 @@ class Statement:
     ] = ()  # SELECT without FROM: normalised select items ("last_insert_id()", "@@version_comment")
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
+    outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up
-    lexer: Lexer | None = field(default=None, repr=False, compare=False)  # of INSERT: takes texts of this shape apart
+    lexer: Lexer | None = field(
+        default=None, repr=False, compare=False
+    )  # takes texts of this shape apart, to rewrite them

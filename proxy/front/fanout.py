@@ -1,7 +1,7 @@
 """Statements for several targets: each gets its share, and their answers become one.
 
-Reads are concatenated: the first target's columns, every target's rows as they were sent (text rows carry no trace of
-where they came from), one EOF. Writes add up: affected rows, matched and changed counts, warnings. A write on several
+Reads are concatenated (the first target's columns, every target's rows as they were sent, one EOF) or merged
+(`proxy.front.merge`). Writes add up: affected rows, matched and changed counts, warnings. A write on several
 clusters runs inside a transaction on each, which is the client's own or one for the statement alone; a failure on one
 rolls back all.
 """
@@ -16,84 +16,26 @@ from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
+from proxy.front.merge import MergedRead, check_select_limit
+from proxy.front.reading import Reading, collect_warnings
+from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
-from proxy.front.statements import check_writer, join_transaction, obtain, record
+from proxy.front.statements import check_writer, join_transaction, obtain
 from proxy.front.transactions import finish
 from proxy.plan.plan import Reply, Route, Send
 from proxy.rules.model import Transactions
 from proxy.wire import command as com
 from proxy.wire.frames import encode
-from proxy.wire.packets import encode_eof, encode_ok, parse_err
+from proxy.wire.packets import encode_ok
 from proxy.wire.response import QUERY, ResponseScanner
-from proxy.wire.status import IN_TRANS, NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
+from proxy.wire.status import IN_TRANS
 
 _COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
 
 
-class RowStream:
-    """The sink of one target's share of a read: what came, in order, bounded by pausing the server."""
-
-    def __init__(self, limit: int = 256 * 1024) -> None:
-        self.pieces: list[bytes] = []
-        self.size = 0
-        self.ended = False
-        self.error: TurnoutError | None = None
-        self._limit = limit
-        self._wake: asyncio.Future[None] | None = None
-        self.connection: ServerConnection | None = None
-        self._paused = False
-
-    def on_data(self, connection: ServerConnection, data: bytes) -> None:
-        self.pieces.append(data)
-        self.size += len(data)
-        if self.size > self._limit and not self._paused and connection.transport is not None:
-            self._paused = True
-            connection.transport.pause_reading()
-        self._notify()
-
-    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
-        self.pieces.extend(pieces)
-        self.ended = True
-        self._notify()
-
-    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
-        self.error = error
-        self.ended = True
-        self._notify()
-
-    def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def drain(self) -> None:
-        """Wait for the end of an answer that nobody wants any more."""
-        self._limit = 1 << 62
-        while not self.ended:
-            await self.more()
-
-    async def more(self) -> bytes:
-        """The next bytes; b"" at the end. Raises the error by which the connection was lost."""
-        while not self.pieces:
-            if self.error is not None:
-                raise self.error
-            if self.ended:
-                return b""
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-            self._wake = None
-        data = b"".join(self.pieces)
-        self.pieces.clear()
-        self.size = 0
-        if self._paused and self.connection is not None and self.connection.transport is not None:
-            self._paused = False
-            if not self.connection.transport.is_closing():
-                self.connection.transport.resume_reading()
-        return data
-
-
 async def run_everywhere(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
     """Carry out a route with several targets and answer the client. Raises TurnoutError."""
-    if entry.plan.writes and route.reply is not Reply.CONCATENATE:
+    if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
         await _write(session, entry, route, sql)
     else:
         await _read(session, entry, route, sql)
@@ -131,19 +73,21 @@ async def _connections(
 
 
 async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+    check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, always_transaction=False)
     session.spread = [connection for _, connection in pairs]
-    streams: list[RowStream] = []
-    merge = _Merge(session, entry, pairs, streams)
+    streams = [RowStream(connection) for _, connection in pairs]
+    reading = (
+        MergedRead(session, entry, route.merge, pairs, streams)
+        if route.merge is not None
+        else _Concatenation(session, entry, pairs, streams)
+    )
     try:
-        for send, connection in pairs:
-            stream = RowStream()
-            stream.connection = connection
-            streams.append(stream)
+        for (send, connection), stream in zip(pairs, streams):
             connection.send(encode(_payload(send, sql), 0), stream, QUERY)
-        await merge.run()
+        await reading.run()
     except TurnoutError as error:
-        if not merge.started:
+        if not reading.started:
             raise
         session.fail(error, broken=True)
     finally:
@@ -162,171 +106,49 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
                 connection.pool.release(connection)
 
 
-class _Merge:
-    """The answers of several targets on their way to one client, one target after the other."""
+class _Concatenation(Reading):
+    """The rows of several servers one after the other, as they were sent."""
 
-    def __init__(
-        self, session: Session, entry: Entry, pairs: list[tuple[Send, ServerConnection]], streams: list[RowStream]
-    ) -> None:
-        self._session = session
-        self._entry = entry
-        self._pairs = pairs
-        self._streams = streams
-        self._sequence = (session.client.sequence + 1) & 0xFF
-        self._definitions: bytes | None = None
-        self._rows = 0
-        self._size = 0
-        self.started = False  # part of the answer is with the client
+    _definitions: bytes | None = None
 
     async def run(self) -> None:
-        """Send the merged answer. Raises TurnoutError; `started` says whether the client can still be told."""
-        session = self._session
-        warnings = 0
-        status = 0
-        for (send, connection), stream in zip(self._pairs, self._streams):
+        for (send, _), stream in zip(self.pairs, self.streams):
             if not await self._relay(send, stream):
                 return
-            warnings += connection.scanner.warnings
-            status |= connection.scanner.status
-        if session.pending is not None:  # INSERT .. RETURNING and the like
-            acknowledge(session, session.in_transaction)
-        status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
-        session.client.write(encode(encode_eof(min(warnings, 65535), status), self._sequence))
-        _after_read(session, self._entry, self._rows, warnings, self._size, None)
-        if warnings:
-            await _collect_warnings(session, self._pairs)
+        await self.end(self.rows)
 
     async def _relay(self, send: Send, stream: RowStream) -> bool:
-        """One target's rows; False when it ended with an error that the client was told in their place."""
-        session, client = self._session, self._session.client
-        splitter = _Splitter()
+        """One server's rows; False when it ended with an error that the client was told in their place."""
+        splitter = Splitter()
         while data := await stream.more():
             splitter.feed(data)
             if splitter.error is not None:
-                error = parse_err(splitter.error)
-                failure = ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
-                if not self.started:
-                    raise failure
-                # A server, too, reports an error after rows by an ERR packet in their place.
-                client.write(encode(splitter.error, self._sequence))
-                _after_read(session, self._entry, self._rows, 0, self._size, failure)
+                self.fail_with(splitter.error)
                 return False
             if splitter.header is not None and not splitter.checked:
                 splitter.checked = True
                 self._columns(send, splitter)
             if splitter.rows:
-                out, self._sequence = _renumber(splitter.rows, self._sequence)
-                self._rows += len(splitter.rows)
-                splitter.rows = []
-                client.write(out)
-                self._size += len(out)
-                await client.drained()
-                if session.closed:
-                    raise ServerFailed("The client went away")
+                rows, splitter.rows = splitter.rows, []
+                self.rows += len(rows)
+                self.write_packets(rows)
+                await self.drained()
         if not splitter.ended:
             raise ServerFailed(f"cluster {send.cluster} ended its answer early")
         return True
 
-    def _columns(self, send: Send, splitter: _Splitter) -> None:
+    def _columns(self, send: Send, splitter: Splitter) -> None:
         if self._definitions is None:
             self._definitions = splitter.header
-            out, self._sequence = _renumber(splitter.head_packets, self._sequence)
-            self._session.client.write(out)
-            self._size += len(out)
             self.started = True
+            self.write_packets(splitter.head_packets)
         elif splitter.header != self._definitions:
             raise ServerFailed(
-                f"cluster {send.cluster} answered with other columns than {self._pairs[0][0].cluster}: "
+                f"cluster {send.cluster} answered with other columns than {self.pairs[0][0].cluster}: "
                 "the table differs between the shards; compare SHOW CREATE TABLE on each",
                 1105,
                 "HY000",
             )
-
-
-def _after_read(
-    session: Session, entry: Entry, rows: int, warnings: int, size: int, failure: TurnoutError | None
-) -> None:
-    record(session, entry, rows, size, failed=failure is not None)
-    if failure is not None:
-        session.environment.measures.error(failure.errno)
-        session.remember_error(failure)
-        return
-    session.found_rows = rows
-    session.row_count = -1
-    session.diagnostics = None
-    session.warning_count = warnings
-
-
-async def _collect_warnings(session: Session, pairs: list[tuple[Send, ServerConnection]]) -> None:
-    from proxy.front.answers import diagnostics_response, diagnostics_rows
-
-    rows: list[list[bytes | None]] = []
-    for _, connection in pairs:
-        if connection.aborted is None and connection.scanner.warnings:
-            rows.extend(diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS")))
-    session.diagnostics = diagnostics_response(rows[:64], session.status)
-
-
-def _renumber(packets: list[bytes], sequence: int) -> tuple[bytes, int]:
-    """Framed packets with sequence ids that follow on from `sequence`."""
-    parts: list[bytes] = []
-    for packet in packets:
-        parts.append(packet[:3])
-        parts.append(bytes((sequence,)))
-        parts.append(packet[4:])
-        sequence = (sequence + 1) & 0xFF
-    return b"".join(parts), sequence
-
-
-class _Splitter:
-    """One target's response taken apart into its column definitions, its rows (framed) and its end."""
-
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._left = -1
-        self.columns = 0
-        self.header: bytes | None = None
-        self.head_packets: list[bytes] = []
-        self.rows: list[bytes] = []
-        self.error: bytes | None = None
-        self.ended = False
-        self.checked = False
-        self._continued = False
-
-    def feed(self, data: bytes) -> None:
-        data = self._buffer + data if self._buffer else data
-        pos, size = 0, len(data)
-        while pos + 4 <= size:
-            n = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
-            end = pos + 4 + n
-            if end > size:
-                break
-            packet = data[pos:end]
-            pos = end
-            first = packet[4] if n else 0
-            if self._continued:
-                self._continued = n == 0xFFFFFF
-                self.rows.append(packet)
-                continue
-            if first == 0xFF:
-                self.error = packet[4:]
-                self.ended = True
-            elif self._left == -1:
-                self.columns = first if first < 0xFB else packet[5] | packet[6] << 8
-                self._left = self.columns
-                self.head_packets.append(packet)
-            elif self.header is None:
-                self.head_packets.append(packet)
-                if self._left:
-                    self._left -= 1
-                else:
-                    self.header = b"".join(p[4:] for p in self.head_packets[:-1])
-            elif first == 0xFE and n < 9:
-                self.ended = True
-            else:
-                self._continued = n == 0xFFFFFF
-                self.rows.append(packet)
-        self._buffer = data[pos:]
 
 
 # -- writes ----------------------------------------------------------------------------------------------------
@@ -360,8 +182,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
                 raise result
             failure = failure or result
         elif connection.scanner.errno and failure is None:
-            error = parse_err(connection.scanner.error)
-            failure = ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
+            failure = server_error(connection.scanner.error)
     if failure is not None:
         await _undo(session, pairs, own)
         raise failure
@@ -371,7 +192,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         if connection.scanner.session_state:
             session.observe(connection, connection.scanner.session_state)
     if answer[2]:
-        await _collect_warnings(session, pairs)
+        await collect_warnings(session, pairs)
     else:
         session.diagnostics = None
     if own:

@@ -54,6 +54,9 @@ def plan_set_statement(asked: Case, inner: Plan) -> Plan:
         raise inner.error.with_traceback(None)
     if isinstance(inner, Local):
         raise refusals.SET_STATEMENT.error(verb=asked.verb_of(inner.statement))
+    targets = inner.fallback if isinstance(inner, ByKey) else inner
+    if isinstance(targets, Scatter) and any(a.name == "sql_select_limit" for a in asked.statement.assignments):
+        raise refusals.SELECT_LIMIT.error(limit="..")
     if isinstance(inner, InsertRows):
         table = inner.table
         why = "is inside of SET STATEMENT"

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from parser.statement import Effect, Statement, Value
 from proxy.errors import StatementRefused
+from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 
@@ -31,6 +32,7 @@ class Reply(enum.Enum):
     """How the answers of several targets become one."""
 
     CONCATENATE = "concatenate"  # rows one target after the other
+    MERGE = "merge"  # rows sorted, limited, without duplicates: see Route.merge
     SUM = "sum"  # affected rows, warnings and matched/changed counts added up
     FIRST = "first"  # every target did the same work (everywhere tables): the first one's answer
 
@@ -49,6 +51,7 @@ class Route:
 
     sends: tuple[Send, ...]
     reply: Reply = Reply.CONCATENATE
+    merge: Merge | None = None  # of Reply.MERGE
 
 
 class CachedRead(Protocol):

@@ -59,6 +59,153 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
+# -- merging the rows of several shards
+
+MERGE_FORM = Refusal(
+    "merge-form",
+    "{table} is sharded by {column}, and this SELECT over several shards sorts, limits or groups its rows in a form "
+    "that Turnout does not take apart.",
+    "Write it as SELECT .. FROM .. WHERE .. GROUP BY .. ORDER BY .. LIMIT with numbers as limits and `AS` before "
+    "aliases, or add a condition {column} = ...",
+)
+MERGE_STAR = Refusal(
+    "merge-star",
+    "The rows of several shards have to be compared by all that `{star}` stands for, and which columns these are is "
+    "not certain.",
+    "Name the columns.",
+)
+MERGE_LIMIT = Refusal(
+    "merge-limit",
+    "LIMIT and OFFSET of a SELECT over several shards have to be whole numbers.",
+    "Write them as plain digits.",
+)
+SELECT_LIMIT = Refusal(
+    "select-limit",
+    "With sql_select_limit = {limit} every shard would limit its own rows instead of all together.",
+    "Add a LIMIT to the statement, or SET sql_select_limit = DEFAULT.",
+)
+UNKNOWN_POSITION = Refusal("unknown-position", "Unknown column '{position}' in '{clause}'", "", 1054, "42S22")
+SORT_CONSTANT = Refusal(
+    "sort-constant",
+    "ORDER BY {expression} over several shards is taken for neither a column's place nor a value.",
+    "Name the column, or give its place as a plain number.",
+)
+SORT_TYPE = Refusal(
+    "sort-type",
+    "The rows of several shards would have to be compared by {expression}, and Turnout does not know the order of its "
+    "type ({type}).",
+    "Convert it in the statement, for example CAST({expression} AS CHAR).",
+)
+SORT_UNKNOWN = Refusal(
+    "sort-unknown",
+    "The rows of several shards would have to be compared by {expression}, and the columns of {table} are not known.",
+    "Check that the table exists on its clusters and that `turnout status` shows them up, then try again.",
+)
+AMBIGUOUS_NAME = Refusal(
+    "sort-ambiguous",
+    "In ORDER BY, {name} may mean more than one of the select items and columns.",
+    "Give the select item an alias of its own and use that.",
+)
+ALIAS_IN_EXPRESSION = Refusal(
+    "alias-in-expression",
+    "{expression} uses the alias {alias} inside of an expression, which Turnout cannot repeat for every shard.",
+    "Write out what {alias} stands for, or sort by a select item.",
+)
+DISTINCT_ORDER = Refusal(
+    "distinct-order",
+    "SELECT DISTINCT over several shards cannot be sorted by {expression}, which is not one of its select items.",
+    "Select it as well, or use GROUP BY.",
+)
+DISTINCT_UNSTEADY = Refusal(
+    "distinct-unsteady",
+    "SELECT DISTINCT over several shards cannot compare {expression}, which has another value each time.",
+    "Leave DISTINCT or this item out.",
+)
+MERGE_BIT = Refusal(
+    "merge-bit",
+    "{column} is of type BIT, which servers change into a number when DISTINCT or GROUP BY over several shards needs "
+    "more columns.",
+    "Select {column} + 0.",
+)
+GROUP_ROLLUP = Refusal(
+    "group-rollup",
+    "WITH ROLLUP is not supported over several shards.",
+    "Ask for the totals with a second statement.",
+)
+GROUP_HAVING = Refusal(
+    "group-having",
+    "Where a group's rows may be on several shards, HAVING can compare COUNT, SUM, MIN and MAX with plain numbers, "
+    "with AND between comparisons; this one is something else.",
+    "Group by the shard key {column} too, or leave the comparison to the application.",
+)
+GROUP_FOUND_ROWS = Refusal(
+    "group-found-rows",
+    "SQL_CALC_FOUND_ROWS and DISTINCT are not supported over several shards where groups are put together from them.",
+    "Leave them out, or count the groups with a second statement.",
+)
+GROUP_ITEM = Refusal(
+    "group-item",
+    "Over several shards, {expression} is neither something that the statement groups by nor COUNT, SUM, MIN, MAX or "
+    "AVG alone.",
+    "Select these and compute the rest in the application, or group by the shard key {column} too.",
+)
+GROUP_ORDER = Refusal(
+    "group-order",
+    "Groups that are put together from several shards can be sorted by what the statement groups by and by the "
+    "aggregates that it selects; {expression} is neither.",
+    "Select it as well.",
+)
+GROUP_CONSTANT = Refusal(
+    "group-constant",
+    "GROUP BY {expression} over several shards is taken for neither a column's place nor a value.",
+    "Name the column, or give its place as a plain number.",
+)
+FOLD_TYPE = Refusal(
+    "aggregate-type",
+    "{expression} over several shards is of type {type}, which does not tell its values exactly.",
+    "Convert them, for example SUM(CAST(x AS DECIMAL(30,6))) or MAX(CAST(x AS DOUBLE)).",
+)
+FOLD_OVERFLOW = Refusal(
+    "aggregate-overflow",
+    "{expression} over several shards has more than 65 digits.",
+    "Add up less at a time.",
+)
+MERGE_MEMORY = Refusal(
+    "merge-memory",
+    "More than {limit} bytes of groups would have to be kept in Turnout to sort them.",
+    "Sort by what the statement groups by, or add a LIMIT.",
+)
+SORT_COLLATION = Refusal(
+    "sort-collation",
+    "The rows of several shards would have to be compared by {expression}, and Turnout does not model the order of its "
+    "collation {collation}.",
+    "Add a COLLATE clause, for example {expression} COLLATE utf8mb4_unicode_ci.",
+)
+SORT_RESULT_TYPE = Refusal(
+    "sort-result-type",
+    "The rows of several shards would have to be compared by {expression}, whose values do not tell their order "
+    "exactly ({type}).",
+    "Convert it in the statement, for example CAST({expression} AS DOUBLE).",
+)
+SORT_LENGTH = Refusal(
+    "sort-length",
+    "A value of {expression} is too long to be compared between shards.",
+    "Compare a part of it, for example LEFT({expression}, 200).",
+)
+SORT_ORDER = Refusal(
+    "sort-order",
+    "{where} did not send its rows in the order of {expression} as Turnout compares them; strings longer than "
+    "max_sort_length are sorted by their beginnings only.",
+    "Sort by a part of it, for example LEFT({expression}, 200).",
+)
+MERGE_COLUMNS = Refusal(
+    "merge-columns",
+    "{where} answered with {found} columns where Turnout counted on {expected}: the table has changed.",
+    "Try again in a moment, or name the columns.",
+    1105,
+    "HY000",
+)
+
 # -- writing in several places
 
 SEVERAL_WRITES = Refusal(

@@ -10,7 +10,7 @@ from proxy.plan.keys import Unmodelled, key_form
 from proxy.plan.pins import Conditions, conditions
 from proxy.plan.places import Place, home_of, table_clusters
 from proxy.plan.plan import Plan, Refuse, Reply
-from proxy.plan.scatter import scatter_problem
+from proxy.plan.scatter import merged_select, scatter_problem
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter
 from proxy.plan.sharding import Placement, placement
 from proxy.plan.write_all import plan_write_all
@@ -162,4 +162,6 @@ def _scatter(asked: Case, found: Conditions, required: str | None, moves: bool, 
             clusters=", ".join(clusters),
             advice=f"Add a condition {tables[0].key} = ..., ",
         )
-    return Scatter(statement=asked.statement, clusters=clusters, reply=Reply.SUM if changes else Reply.CONCATENATE)
+    select = merged_select(asked, found)
+    reply = Reply.SUM if changes else Reply.CONCATENATE if select is None else Reply.MERGE
+    return Scatter(statement=asked.statement, clusters=clusters, reply=reply, select=select)

@@ -14,6 +14,8 @@ from parser.statement import Block, Effect, Kind
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case, pin_reason
+from proxy.plan.merge_groups import MergeGroups
+from proxy.plan.merge_select import KNOWN_TYPES, MergeSelect, Source, owner
 from proxy.plan.pins import Conditions
 from proxy.plan.places import Place
 
@@ -43,6 +45,9 @@ _BREAKS: tuple[tuple[Callable[[Block], bool], str], ...] = (
     (lambda block: block.ordered, "sorts its rows"),
     (lambda block: block.limited, "limits its rows"),
 )
+_ONLY_HERE = (_BREAKS[0], _BREAKS[4])  # what SELECTs, too, may not do
+_GROUPING = _BREAKS[1:4]
+_MERGED = _BREAKS[-3:]
 
 
 _ANY_ONE_SERVER = functools.reduce(operator.or_, (int(effect) for effect, _ in _ONE_SERVER))
@@ -68,16 +73,20 @@ def scatter_problem(asked: Case, found: Conditions) -> StatementRefused | None:
         return not_one_shard(f"is a {statement.kind.value.upper()}, which cannot be spread")
     if any(table.entry.sharding is not first.entry.sharding for table in tables if table.entry and first.entry):
         return apart(tables, tables)
-    tied = one_server_reason(statement.effects)
+    selects = statement.kind is Kind.SELECT
+    tied = one_server_reason(statement.effects & ~Effect.CALC_FOUND_ROWS if selects else statement.effects)
     if tied or pin_reason(statement):
         return not_one_shard(tied or "keeps state on one connection")
     roots = [block for block in statement.blocks if block.parent is None]
     if len(roots) != 1:
         return not_one_shard("combines queries")
     root = roots[0]
-    broken = next((why for test, why in _BREAKS if test(root)), None)
+    broken = next((why for test, why in (_ONLY_HERE if selects else _BREAKS) if test(root)), None)
     if broken is not None:
         return not_one_shard(broken)
+    with_tables = {each.ref.block for each in asked.places}
+    if any(block.aggregates and block.index not in with_tables for block in statement.blocks if block is not root):
+        return not_one_shard("aggregates over its rows in a subquery")  # (SELECT MAX(outer.column))
     drivers = [table for table in tables if table.ref.block == root.index]
     if not drivers:
         return not_one_shard("reads it in a subquery only")
@@ -89,6 +98,44 @@ def scatter_problem(asked: Case, found: Conditions) -> StatementRefused | None:
         if all((table.ref.index, table.key) in together for table in tables):
             return None
     return apart(tables, tables)
+
+
+def merged_select(asked: Case, found: Conditions) -> MergeSelect | None:
+    """How the rows of a SELECT over several shards are merged; None: one after the other. Raises StatementRefused."""
+    root = next(block for block in asked.statement.blocks if block.parent is None)
+    grouping = next((why for test, why in _GROUPING if test(root)), None)
+    if asked.statement.kind is not Kind.SELECT or not (grouping or any(test(root) for test, _ in _MERGED)):
+        return None
+    first = asked.sharded[0]
+    outline = asked.statement.outline
+    if outline is None:
+        raise refusals.MERGE_FORM.error(table=first.label, column=first.key)
+    sources = []
+    odd: set[str] = set()
+    unknown = ""
+    for number, place in enumerate(asked.places):
+        schema = asked.schema(number)
+        if schema is None:
+            unknown = unknown or place.label
+        else:
+            odd.update(c.name for c in schema.columns if c.data_type not in KNOWN_TYPES)
+        if place.ref.block == root.index:
+            name = place.ref.alias
+            sources.append(Source(name.lower(), name, schema.columns if schema is not None else None))
+    made = MergeSelect(outline, tuple(sources), first.label, first.key, frozenset(odd), unknown)
+    if grouping:
+        if outline.rollup:
+            raise refusals.GROUP_ROLLUP.error()
+        # Every row is on the shard of these columns' values.
+        keys = frozenset(
+            (table.ref.alias.lower(), table.key)
+            for table in asked.sharded
+            if table.ref.block == root.index and _always_there(table, root, asked)
+        )
+        if not any(owner(made, expression) in keys for expression in outline.group):
+            made = MergeGroups(outline, tuple(sources), first.label, first.key, frozenset(odd), unknown, keys)
+    made.made()  # what is wrong with it whatever its literals are
+    return made
 
 
 def _always_there(table: Place, root: Block, asked: Case) -> bool:

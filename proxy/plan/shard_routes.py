@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
 from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
+from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
 from proxy.plan.sharding import Placement
 from proxy.rules.model import SLOTS, Method
@@ -73,6 +75,7 @@ def _routes_by_slot(slots: tuple[str, ...]) -> tuple[Route, ...]:
 
 _REPLIES = {
     Reply.CONCATENATE: "rows one shard after the other",
+    Reply.MERGE: "rows merged",
     Reply.SUM: "affected rows added up",
     Reply.FIRST: "the first shard's",
 }
@@ -80,22 +83,35 @@ _REPLIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter(Plan):
-    """The statement as it is to every shard; the answers one after the other, or their affected rows added up."""
+    """To every shard; the answers one after the other, their rows merged, or their affected rows added up.
+
+    With `select` every shard gets a text of its own making; else the statement as it is.
+    """
 
     kind = "scatter"
     clusters: tuple[str, ...]
     reply: Reply
+    select: MergeSelect | None = None
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
-        return self.route_over(self.clusters)
+        return self.route_over(self.clusters, value_of, text)
 
-    def route_over(self, clusters: Iterable[str]) -> Route:
-        """To those of the shards that can hold rows that matter."""
+    def route_over(self, clusters: Iterable[str], value_of: ValueOf, text: bytes) -> Route:
+        """To those of the shards that can hold rows that matter. Raises StatementRefused."""
         wanted = frozenset(clusters)
-        return Route(tuple(Send(cluster) for cluster in self.clusters if cluster in wanted), self.reply)
+        targets = [cluster for cluster in self.clusters if cluster in wanted]
+        if self.select is None:
+            return Route(tuple(Send(cluster) for cluster in targets), self.reply)
+        assert self.statement.lexer is not None
+        shape, literals = self.statement.lexer.shape(text)
+        merge, edits = self.select.made(value_of, literals)
+        own = edit(shape, literals, edits) if edits else None
+        return Route(tuple(Send(cluster, own) for cluster in targets), self.reply, merge)
 
     def describe(self) -> list[tuple[str, str]]:
         lines = [("plan", self.kind), ("clusters", ", ".join(self.clusters)), ("answers", _REPLIES[self.reply])]
+        if self.select is not None:
+            lines += self.select.describe()
         return [*lines, *self.traits()]
 
 
@@ -150,7 +166,7 @@ class ByKey(Plan):
                 found.update(clusters)
         if not known or len(found) > 1:
             if known and isinstance(self.fallback, Scatter):
-                return self.fallback.route_over(found)
+                return self.fallback.route_over(found, value_of, text)
             return self.fallback.route(value_of, text)
         cluster = found.pop() if found else self.any_cluster
         for move in self.moves:

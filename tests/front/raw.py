@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import socket
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -467,6 +467,17 @@ class Client:
 
     def receive(self) -> Answer:
         return self._drive(_answer(), first=False)
+
+    def rows(self) -> Iterator[tuple[bytes | None, ...]]:
+        """The rows of the text result that `send` asked for, one at a time, none kept."""
+        count = _Cursor(self._receive()).length()
+        assert count
+        for _ in range(count + 1):
+            self._receive()
+        while not _is_eof(packet := self._receive()):
+            assert packet[:1] != b"\xff", _err(packet)
+            cursor = _Cursor(packet)
+            yield tuple(cursor.text() for _ in range(count))
 
     def _drive(self, steps: Steps[T], first: bool = True) -> T:
         try:

@@ -330,11 +330,15 @@ def test_prepared_statements_go_by_their_values(both: Both) -> None:
 
 
 REFUSALS = {
-    "SELECT COUNT(*) FROM orders": "orders",
-    "SELECT * FROM orders ORDER BY total": "customer_id",
-    "SELECT * FROM customers LIMIT 3": "id",
-    "SELECT DISTINCT country FROM customers": "customers",
-    "SELECT country, COUNT(*) FROM customers GROUP BY country": "customers",
+    "SELECT SUM(total) / 2 FROM orders": "customer_id",
+    "SELECT COUNT(DISTINCT note) FROM orders": "COUNT",
+    "SELECT name AS x FROM customers ORDER BY LENGTH(x)": "alias x",
+    "SELECT DISTINCT country FROM customers ORDER BY id": "select",
+    "SELECT id FROM customers ORDER BY (1)": "place",
+    "SELECT country, COUNT(*) FROM customers GROUP BY country HAVING AVG(id) > 1": "shard key id",
+    "SELECT country, COUNT(*) FROM customers GROUP BY country WITH ROLLUP": "ROLLUP",
+    "SELECT name, COUNT(*) FROM customers GROUP BY country": "name",
+    "SELECT country, COUNT(*) FROM customers GROUP BY country ORDER BY MAX(id)": "max(id)",
     "SELECT * FROM orders a JOIN orders b ON a.id = b.customer_id + 1": "orders",
     "SELECT * FROM users u JOIN customers c ON c.id = u.id": "everywhere: true",
     "SELECT * FROM customers c JOIN logins l ON l.customer_id = c.id": "logins",

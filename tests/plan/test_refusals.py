@@ -11,7 +11,9 @@ import pytest
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 
-SOURCES = [path for path in Path(refusals.__file__).parent.glob("*.py") if path.name != "refusals.py"]
+PLAN = Path(refusals.__file__).parent
+SOURCES = [path for path in PLAN.glob("*.py") if path.name != "refusals.py"]
+SOURCES += PLAN.parent.joinpath("front").glob("merge*.py")  # what only the servers' answers tell
 NAMES = {name: value for name, value in vars(refusals).items() if isinstance(value, refusals.Refusal)}
 
 

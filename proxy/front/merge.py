@@ -1,0 +1,417 @@
+"""The rows of several servers as those of one: sorted, limited, without duplicates.
+
+Every server sends its rows sorted, and is paused while they wait: what is held is bounded by what the streams hold,
+whatever the number of rows. Of all that is at hand, the rows up to the least of the streams' last keys are certain to
+come next; they are sorted together, which is cheap since they are runs already, and sent.
+
+Each stream's order is checked against the keys on the way: a server that sorts otherwise than Turnout compares makes
+the statement fail instead of its answer wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from proxy.back.connection import ServerConnection
+from proxy.back.server import Server
+from proxy.errors import ServerFailed, StatementRefused
+from proxy.front.environment import Entry
+from proxy.front.merge_groups import Gathering
+from proxy.front.merge_keys import STRING_TYPES, KeyReader
+from proxy.front.reading import Pairs, Reading
+from proxy.front.row_streams import RowStream, Splitter
+from proxy.front.session import Session, checked
+from proxy.plan import refusals
+from proxy.plan.merge import Merge
+from proxy.plan.plan import Send
+from proxy.wire import lenenc
+from proxy.wire.column import BINARY_FLAG, BLOB, DOUBLE, ColumnDefinition, encode_column, parse_column
+from proxy.wire.frames import MAX_PAYLOAD, encode, next_sequence
+from proxy.wire.resultset import Row
+
+_LEFT_OVER = 1 << 20  # bytes of rows that nobody wants, rather read than given up with their connection
+_LEFT_OVER_S = 0.2
+_NO_LIMIT = (b"18446744073709551615", b"DEFAULT")
+# Flags that a server leaves out where it went by way of a temporary table: about keys, BLOB (with BINARY for numbers).
+_PLAN_FLAGS = 2 | 4 | 8 | 16 | 512 | 16384 | 32768
+Key = Any  # what KeyReader.key gives: comparable with its like
+
+
+class _Shard:
+    """One server's rows: `rows` are payloads without hidden columns (`groups`: all their values), `keys` (if any)
+    theirs, both ascending."""
+
+    def __init__(self, send: Send, stream: RowStream, connection: ServerConnection) -> None:
+        self.cluster = send.cluster
+        self.connection = connection
+        self.stream = stream
+        self.rows: list[Any] = []
+        self.keys: list[Key] = []
+        self.definitions: list[ColumnDefinition] = []
+        self._splitter = Splitter(payloads=True)
+        self._reader: KeyReader | None = None
+        self._visible = 0
+        self._values = False  # rows are wanted as lists of values
+        self._last: Key = None
+
+    @property
+    def ended(self) -> bool:
+        return self._splitter.ended
+
+    @property
+    def error(self) -> bytes | None:
+        return self._splitter.error
+
+    @property
+    def collations(self) -> tuple[bytes | None, ...]:
+        return self._reader.collations if self._reader is not None else ()
+
+    async def head(self) -> None:
+        """Wait for the column definitions (or an error)."""
+        while self._splitter.header is None and not self.ended:
+            await self._more()
+        self.definitions = [parse_column(packet[4:]) for packet in self._splitter.head_packets[1:-1]]
+
+    def compare(self, merge: Merge) -> None:
+        """From now on rows have keys. Raises StatementRefused."""
+        self._visible = len(self.definitions) - merge.hidden
+        self._values = merge.groups is not None
+        self._reader = KeyReader(merge.keys, self.definitions) if merge.keys else None
+
+    async def fill(self) -> None:
+        """Wait for more rows, if there are none at hand and more to come."""
+        while not self.rows:
+            if not self._splitter.rows:
+                if self.ended:
+                    return
+                await self._more()
+                continue
+            payloads, self._splitter.rows = self._splitter.rows, []
+            if self._reader is None and self._values:
+                wanted = [True] * len(self.definitions)
+                self.rows = [_fields(row, wanted, len(wanted))[0] for row in payloads]
+            elif self._reader is None:
+                self.rows = [_front(row, self._visible) for row in payloads] if self._hides else payloads
+            else:
+                self._read(payloads, self._reader)
+
+    @property
+    def _hides(self) -> bool:
+        return self._visible < len(self.definitions)
+
+    def _read(self, payloads: list[bytes], reader: KeyReader) -> None:
+        rows, keys = self.rows, self.keys
+        columns, visible, hides = len(self.definitions), self._visible, self._hides
+        wanted = [self._values or column in reader.wanted for column in range(columns)]
+        last = columns if self._values else max(max(reader.wanted) + 1, visible if hides else 0)
+        del wanted[last:]
+        for payload in payloads:
+            values, end = _fields(payload, wanted, visible)
+            keys.append(reader.key(values))
+            rows.append(values if self._values else payload[:end] if hides else payload)
+        ascends = self._last is None or self._last <= keys[0]
+        if not ascends or not all(map(operator.le, keys, keys[1:])):
+            raise refusals.SORT_ORDER.error(where=f"Cluster {self.cluster}", expression=reader.label)
+        self._last = keys[-1]
+
+    def take(self, bound: Key, everything: bool) -> tuple[list[Key], list[Any]]:
+        """The rows at hand whose keys are at most `bound`."""
+        cut = len(self.keys) if everything else bisect_right(self.keys, bound)
+        keys, rows = self.keys[:cut], self.rows[:cut]
+        del self.keys[:cut], self.rows[:cut]
+        return keys, rows
+
+    async def _more(self) -> None:
+        data = await self.stream.more()
+        if not data and not self.ended:
+            raise ServerFailed(f"cluster {self.cluster} ended its answer early")
+        self._splitter.feed(data)
+
+
+def _fields(payload: bytes, wanted: Sequence[bool], visible: int) -> tuple[Row, int]:
+    """The wanted values of a row (others as None), and where the column behind the `visible` ones begins."""
+    row: Row = []
+    add = row.append
+    pos = end = 0
+    number = 0
+    for keep in wanted:
+        if number == visible:
+            end = pos
+        number += 1
+        n = payload[pos]
+        pos += 1
+        if n < 0xFB:
+            add(payload[pos : pos + n] if keep else None)
+            pos += n
+        elif n == 0xFB:
+            add(None)
+        else:
+            value, pos = lenenc.read_bytes(payload, pos - 1)
+            add(value)
+    return row, end if visible < number else pos
+
+
+def _front(payload: bytes, visible: int) -> bytes:
+    return payload[: _fields(payload, [False] * visible, visible)[1]]
+
+
+class MergedRead(Reading):
+    def __init__(
+        self, session: Session, entry: Entry, merge: Merge, pairs: Pairs, streams: Sequence[RowStream]
+    ) -> None:
+        super().__init__(session, entry, pairs, streams)
+        self._merge = merge
+        self._skip = merge.offset
+        self._left = merge.limit if merge.limit is not None else -1
+        self._previous: Key = None
+        self._gathered: Gathering | None = None
+        self._shards = [_Shard(send, stream, c) for (send, c), stream in zip(pairs, streams)]
+
+    async def run(self) -> None:
+        try:
+            await self._run()
+        except StatementRefused as refusal:
+            if not self.started:
+                raise
+            self.refuse(refusal)  # some of the rows are out
+
+    async def _run(self) -> None:
+        if self._merge.keys:
+            failed = await self._merged()
+        elif self._merge.groups is not None:
+            failed = await self._one_row()
+        else:
+            failed = await self._one_after_the_other()
+        if failed is not None:
+            self.fail_with(failed)
+            return
+        if not self.started:
+            self._send_columns()
+        await self._leave(wait=self._merge.found_rows)
+        await self.end(await self._found_rows())
+
+    # -- columns
+
+    async def _begin(self, shard: _Shard) -> bytes | None:
+        """Wait for a shard's columns, which have to be the first one's; its error if it had one."""
+        await shard.head()
+        if shard.error is not None:
+            return shard.error
+        first = self._shards[0]
+        count = len(shard.definitions)
+        expected = self._merge.visible
+        if expected is not None and count != expected + self._merge.hidden:
+            where, found = f"Cluster {shard.cluster}", str(count - self._merge.hidden)
+            raise refusals.MERGE_COLUMNS.error(where=where, found=found, expected=str(expected))
+        if list(map(_comparable, shard.definitions)) != list(map(_comparable, first.definitions)):
+            raise ServerFailed(
+                f"cluster {shard.cluster} answered with other columns than {first.cluster}: "
+                "the table differs between the shards; compare SHOW CREATE TABLE on each",
+                1105,
+                "HY000",
+            )
+        shard.compare(self._merge)
+        return None
+
+    def _send_columns(self) -> None:
+        visible = self._shards[0].definitions[: len(self._shards[0].definitions) - self._merge.hidden]
+        eof = self._shards[0]._splitter.head_packets[-1]
+        payloads = [lenenc.write_int(len(visible)), *map(encode_column, visible), eof[4:]]
+        self.started = True
+        self.write_packets([encode(payload, 0) for payload in payloads])
+
+    # -- rows
+
+    async def _one_after_the_other(self) -> bytes | None:
+        """Rows in any order; the error of the server that had one."""
+        for shard in self._shards:
+            if not self._left and shard.cluster != self._shards[0].cluster:
+                break  # its server may take its time to no avail
+            failed = await self._begin(shard)
+            if failed is not None:
+                return failed
+            while self._left:
+                await shard.fill()
+                if shard.error is not None:
+                    return shard.error
+                if not shard.rows:
+                    break
+                rows, shard.rows = shard.rows, []
+                await self._send(rows)
+        return None
+
+    async def _merged(self) -> bytes | None:
+        """Rows in the order of their keys; the error of the server that had one."""
+        for shard in self._shards:
+            failed = await self._begin(shard)
+            if failed is not None:
+                return failed
+        live = self._shards
+        self._gathered = self._gathering()
+        while self._left:
+            for shard in live:
+                await shard.fill()
+                if shard.error is not None:
+                    return shard.error
+            self._check_collations()
+            live = [shard for shard in live if shard.rows]
+            if not live:
+                break
+            bounds = [shard.keys[-1] for shard in live if not shard.ended or shard._splitter.rows]
+            bound = min(bounds) if bounds else None
+            keys: list[Key] = []
+            rows: list[Any] = []
+            for shard in live:
+                more_keys, more_rows = shard.take(bound, everything=not bounds)
+                keys += more_keys
+                rows += more_rows
+            order = self._order(keys)
+            if self._gathered is None:
+                await self._send([rows[n] for n in order])
+            else:
+                await self._send(self._gathered.add(keys, rows, order))
+        if self._gathered is not None:
+            await self._send(self._gathered.rest())
+        return None
+
+    async def _one_row(self) -> bytes | None:
+        """Every server has one row, which make one."""
+        gathered: Gathering | None = None
+        for shard in self._shards:
+            failed = await self._begin(shard)
+            gathered = gathered or (None if failed is not None else self._gathering())
+            if failed is None:
+                await shard.fill()
+                failed = shard.error
+            if failed is not None:
+                return failed
+            if gathered is not None:
+                gathered.add([()] * len(shard.rows), shard.rows, range(len(shard.rows)))
+            shard.rows = []
+        if gathered is not None:
+            await self._send(gathered.rest())
+        return None
+
+    def _gathering(self) -> Gathering | None:
+        merge, definitions = self._merge, self._shards[0].definitions
+        if merge.groups is None:
+            return None
+        wanted = merge.offset + merge.limit if merge.limit is not None else None
+        return Gathering(merge.groups, definitions, len(definitions) - merge.hidden, wanted)
+
+    def _order(self, keys: list[Key]) -> Sequence[int]:
+        """The places of rows in the order of their keys, of equal ones the first alone where duplicates go."""
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        if not self._merge.distinct:
+            return order
+        kept = []
+        previous = self._previous
+        for n in order:
+            if keys[n] != previous:
+                kept.append(n)
+                previous = keys[n]
+        self._previous = previous
+        return kept
+
+    def _check_collations(self) -> None:
+        """Strings under different collations are not compared."""
+        for different in zip(*(shard.collations for shard in self._shards)):
+            names = {name for name in different if name is not None}
+            if len(names) > 1:
+                text = " and ".join(sorted(name.decode("ascii", "replace") for name in names))
+                label = ", ".join(key.label for key in self._merge.keys)
+                raise refusals.SORT_COLLATION.error(expression=label, collation=text)
+
+    async def _send(self, rows: list[bytes]) -> None:
+        if self._skip:
+            skipped = min(self._skip, len(rows))
+            self._skip -= skipped
+            rows = rows[skipped:]
+        if self._left >= 0:
+            rows = rows[: self._left]
+            self._left -= len(rows)
+        if not self.started:
+            self._send_columns()
+        if not rows:
+            return
+        self.rows += len(rows)
+        sequence = self.sequence
+        parts: list[bytes] = []
+        for row in rows:
+            n = len(row)
+            if n < MAX_PAYLOAD:
+                parts.append((n | sequence << 24).to_bytes(4, "little"))
+                parts.append(row)
+                sequence = (sequence + 1) & 0xFF
+            else:
+                parts.append(encode(row, sequence))
+                sequence = next_sequence(n, sequence)
+        self.sequence = sequence
+        self.write(b"".join(parts))
+        await self.drained()
+
+    # -- the end
+
+    async def _leave(self, wait: bool) -> None:
+        """The rows that nobody wants: read where they are few and soon there; else `fanout` gives their connections up.
+        `wait`: for all of them."""
+        if wait:
+            for shard in self._shards:
+                await shard.stream.drain()
+            return
+        try:
+            async with asyncio.timeout(_LEFT_OVER_S):
+                for shard in self._shards:
+                    size = 0
+                    while not shard.stream.ended and size < _LEFT_OVER:
+                        size += len(await shard.stream.more())
+        except TimeoutError:
+            pass  # a server is still busy: nobody waits for that
+        for shard in self._shards:
+            connection = shard.connection
+            if connection.sink is not None and connection.holder is not self.session and connection.pool is not None:
+                kill = _kill(connection.pool.server, self.session, connection.thread_id)
+                self.session.client.spawn(kill, "KILL of a read that has its rows")
+
+    async def _found_rows(self) -> int | None:
+        """What FOUND_ROWS() is to say."""
+        merge = self._merge
+        if not merge.found_rows or merge.limit is None:
+            return None if merge.offset and not merge.found_rows else self.rows
+        total = 0
+        for shard in self._shards:
+            rows = await shard.connection.query("SELECT FOUND_ROWS()")
+            total += int(rows[0][0] or 0)
+        return total
+
+
+async def _kill(server: Server, session: Session, thread_id: int) -> None:
+    """End a statement whose connection is being given up: a server notices that only when it sends rows."""
+    connection = await server.connect(session.user, session.secret, 0)
+    try:
+        await checked(connection, b"\x03KILL QUERY %d" % thread_id)
+    except ServerFailed as error:
+        if error.errno != 1094:  # it ended by itself
+            raise
+    finally:
+        connection.close()
+
+
+def check_select_limit(session: Session, merge: Merge | None) -> None:
+    """Raises StatementRefused where sql_select_limit would cut off every shard's rows instead of the whole's."""
+    limit = session.settings.get("sql_select_limit")
+    if limit is not None and limit.strip(b"'") not in _NO_LIMIT and (merge is None or merge.limit is None):
+        raise refusals.SELECT_LIMIT.error(limit=limit.decode("ascii", "replace").strip("'"))
+
+
+def _comparable(column: ColumnDefinition) -> tuple[object, ...]:
+    """What shards have to agree on: not what depends on how a server went about it."""
+    text = column.type in STRING_TYPES
+    flags = column.flags & ~(_PLAN_FLAGS if text else _PLAN_FLAGS | BINARY_FLAG)
+    length = 0 if column.type in (BLOB, DOUBLE) else column.length
+    decimals = 0 if text else column.decimals
+    return (column.table, column.name, column.charset, length, column.type, flags, decimals)

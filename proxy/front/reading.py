@@ -1,0 +1,116 @@
+"""The client's side of a read over several servers: one answer, its sequence ids, and what the session keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.back.connection import ServerConnection
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.caching import acknowledge
+from proxy.front.environment import Entry
+from proxy.front.row_streams import RowStream, server_error
+from proxy.front.session import Session
+from proxy.front.statements import record
+from proxy.plan.plan import Send
+from proxy.wire.frames import encode
+from proxy.wire.packets import encode_eof, encode_err
+from proxy.wire.status import NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
+
+Pairs = Sequence[tuple[Send, ServerConnection]]
+
+
+class Reading:
+    """See the module. `started`: part of the answer is with the client."""
+
+    def __init__(self, session: Session, entry: Entry, pairs: Pairs, streams: Sequence[RowStream]) -> None:
+        self.session = session
+        self.entry = entry
+        self.pairs = pairs
+        self.streams = streams
+        self.sequence = (session.client.sequence + 1) & 0xFF
+        self.rows = 0
+        self.size = 0
+        self.started = False
+
+    async def run(self) -> None:
+        """Send the answer. Raises TurnoutError; `started` says whether the client can still be told."""
+        raise NotImplementedError
+
+    def write(self, out: bytes) -> None:
+        self.session.client.write(out)
+        self.size += len(out)
+
+    def write_packets(self, packets: list[bytes]) -> None:
+        """Packets with headers whose sequence ids are not yet the client's."""
+        out, self.sequence = renumber(packets, self.sequence)
+        self.write(out)
+
+    async def drained(self) -> None:
+        """Wait for the client. Raises ServerFailed when it has gone."""
+        await self.session.client.drained()
+        if self.session.closed:
+            raise ServerFailed("The client went away")
+
+    def fail_with(self, packet: bytes) -> None:
+        """A server ended its rows with an ERR packet: so does the answer. Raises it as long as nothing was sent."""
+        failure = server_error(packet)
+        if not self.started:
+            raise failure
+        self.session.client.write(encode(packet, self.sequence))
+        self._after(0, failure)
+
+    def refuse(self, refusal: StatementRefused) -> None:
+        """End rows that are on their way with an error of our own."""
+        packet = encode_err(refusal.errno, refusal.sqlstate, refusal.message)
+        self.session.client.write(encode(packet, self.sequence))
+        self.session.environment.measures.refused(refusal.reason)
+        self._after(0, refusal)
+
+    async def end(self, found_rows: int | None) -> None:
+        """The rows are out: the last packet, and what the session is to remember. `found_rows` is FOUND_ROWS()."""
+        session = self.session
+        warnings = status = 0
+        for _, connection in self.pairs:
+            if connection.sink is None and connection.aborted is None:
+                warnings += connection.scanner.warnings
+                status |= connection.scanner.status
+        if session.pending is not None:  # INSERT .. RETURNING and the like
+            acknowledge(session, session.in_transaction)
+        status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
+        session.client.write(encode(encode_eof(min(warnings, 65535), status), self.sequence))
+        self._after(warnings, None)
+        session.found_rows = found_rows
+        if warnings:
+            await collect_warnings(session, self.pairs)
+
+    def _after(self, warnings: int, failure: TurnoutError | None) -> None:
+        session = self.session
+        record(session, self.entry, self.rows, self.size, failed=failure is not None)
+        if failure is not None:
+            session.environment.measures.error(failure.errno)
+            session.remember_error(failure)
+            return
+        session.row_count = -1
+        session.diagnostics = None
+        session.warning_count = warnings
+
+
+async def collect_warnings(session: Session, pairs: Pairs) -> None:
+    from proxy.front.answers import diagnostics_response, diagnostics_rows
+
+    rows: list[list[bytes | None]] = []
+    for _, connection in pairs:
+        if connection.sink is None and connection.aborted is None and connection.scanner.warnings:
+            rows.extend(diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS")))
+    session.diagnostics = diagnostics_response(rows[:64], session.status)
+
+
+def renumber(packets: list[bytes], sequence: int) -> tuple[bytes, int]:
+    """Framed packets with sequence ids that follow on from `sequence`."""
+    parts: list[bytes] = []
+    for packet in packets:
+        parts.append(packet[:3])
+        parts.append(bytes((sequence,)))
+        parts.append(packet[4:])
+        sequence = (sequence + 1) & 0xFF
+    return b"".join(parts), sequence
