@@ -215,6 +215,16 @@ class Demo:
             )
             rows = self.sql(cursor, "SELECT id FROM customers WHERE country = 'jp'", "all shards, concatenated")
             _expect(len(rows) == shop.CUSTOMERS // 4, "every shard's rows")
+            rows = self.sql(
+                cursor, "SELECT name FROM customers ORDER BY name DESC LIMIT 3", "all shards, merged in order"
+            )
+            _expect(rows[0] == ("Customer 999",), "the last name of all shards")
+            rows = self.sql(
+                cursor,
+                "SELECT country, COUNT(*), AVG(id) FROM customers GROUP BY country ORDER BY country",
+                "groups of all shards, put together",
+            )
+            _expect(sum(row[1] for row in rows) == shop.CUSTOMERS, "every customer is counted once")
             update = "UPDATE orders SET total = total + 1 WHERE total < 10"
             cursor.execute(update)
             self.console.print(f"  [cyan]{update}[/]   {cursor.rowcount} rows on both shards", highlight=False)
@@ -274,7 +284,7 @@ class Demo:
         with self.connect() as connection, connection.cursor() as cursor:
             for sql in (
                 "SELECT p.caption FROM photos p JOIN products q ON q.id = p.product_id",
-                "SELECT country, COUNT(*) FROM customers GROUP BY country",
+                "SELECT id, ROW_NUMBER() OVER (ORDER BY name) FROM customers",
                 "DELETE FROM orders ORDER BY total LIMIT 5",
             ):
                 try:

@@ -71,7 +71,7 @@ async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dic
         try:
             connection = await primary.connect(account.user, Secret.of_password(account.password.encode()), 0)
             try:
-                await check_log(connection, account.user)
+                await check_log(connection, account.user, {table.database for table in rules.cached_tables})
             finally:
                 connection.close()
         except NotFollowable as error:

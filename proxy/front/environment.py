@@ -244,6 +244,16 @@ class Environment:
             entry.cache_words = (b"prepared" if prepared else b"text", reading, database, shape)
             entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
 
+    def not_served(self, plan: Plan) -> str:
+        """Why reads of a cacheable plan do not come from memory now, as far as the clocks say; "" where they may."""
+        if plan.cached is None or self.caching is None or plan.cached.cache_class.ttl_s is not None:
+            return ""
+        reasons = []
+        for cluster, clock in self.caching.clocks.items():
+            if cluster in clusters_of(plan) and not clock.t0:
+                reasons.append(f"{cluster}: {clock.reason or 'its binary log is not followed yet'}")
+        return "; ".join(reasons)
+
     def cluster(self, name: str) -> ClusterServers:
         """Raises StatementRefused when the rules no longer know the cluster."""
         try:

@@ -355,6 +355,9 @@ class Listener:
                 columns, rows = self.peers.explain(plan)
             else:
                 columns, rows = ["what", "value"], [list(line) for line in plan.describe()]
+            reason = self.environment.not_served(plan)
+            if reason:
+                rows = [*rows, ["cache now", f"not served: {reason}"]]
             session.client.write(table_response(columns, rows, session.status))
             return
         if self.peers is None:

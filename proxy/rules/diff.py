@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.rules import quantity
 from proxy.rules.change import Change, Severity
-from proxy.rules.model import Cluster, Rules, ServiceAccount, Transactions, User
+from proxy.rules.model import CacheClass, Cluster, Rules, ServiceAccount, Transactions, User
 from proxy.rules.moves import database_moves, sharding_moves
 from proxy.rules.problem import listed
 
@@ -22,6 +22,7 @@ def diff(old: Rules, new: Rules) -> tuple[Change, ...]:
         *_clusters(old, new),
         *sharding_moves(old, new),
         *database_moves(old, new),
+        *_caching(old, new),
         *_transactions(old, new),
         *_tuning(old, new),
     )
@@ -123,6 +124,45 @@ def _cluster(old: Cluster, new: Cluster) -> Iterator[Change]:
     if old.max_connections != new.max_connections:
         message = f"changes from {old.max_connections} to {new.max_connections} for each server and worker."
         yield Change(Severity.INFO, f"{where}.max_connections", message)
+
+
+def _caching(old: Rules, new: Rules) -> Iterator[Change]:
+    for database in new.databases.values():
+        for table in database.tables.values():
+            before = old.table(database.name, table.name)
+            classes, now = before.cache if before is not None else (), table.cache
+            yield from _classes(f"databases.{database.name}.tables.{table.name}.cache", classes, now)
+    for database in old.databases.values():
+        for table in database.tables.values():
+            if table.cache and new.table(database.name, table.name) is None:
+                yield from _classes(f"databases.{database.name}.tables.{table.name}.cache", table.cache, ())
+    if old.cache.memcached != new.cache.memcached:
+        servers = listed([str(address) for address in new.cache.memcached]) or "none"
+        yield Change(Severity.INFO, "cache.memcached", f"changes to {servers}: what is not there is fetched again.")
+    for name, show in (
+        ("local_bytes", quantity.size_text),
+        ("max_staleness_s", quantity.duration_text),
+        ("max_value_bytes", quantity.size_text),
+        ("verify", str),
+    ):
+        one, other = getattr(old.cache, name), getattr(new.cache, name)
+        if one != other:
+            where = f"cache.{name.removesuffix('_s').removesuffix('_bytes')}"
+            yield Change(Severity.INFO, where, f"changes from {show(one)} to {show(other)}.")
+
+
+def _classes(where: str, before: tuple[CacheClass, ...], after: tuple[CacheClass, ...]) -> Iterator[Change]:
+    for one in after:
+        if one not in before:
+            by = ", ".join(one.by)
+            if one.ttl_s is not None:
+                age = quantity.duration_text(one.ttl_s)
+                yield Change(Severity.CAUTION, where, f"reads by ({by}) may be up to {age} old: NOT coherent.")
+            else:
+                yield Change(Severity.INFO, where, f"reads by ({by}) are served from memory, coherently.")
+    for one in before:
+        if one not in after and not any(one.by == other.by for other in after):
+            yield Change(Severity.INFO, where, f"reads by ({', '.join(one.by)}) go to the servers again.")
 
 
 def _transactions(old: Rules, new: Rules) -> Iterator[Change]:

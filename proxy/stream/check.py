@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterable
+
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed
 
+# What the service account has to see of cached tables: without SHOW VIEW and TRIGGER servers hide views' definitions,
+# triggers, and (without both) foreign keys, and what a write changes through them would not be known.
+NEEDED, GLOBAL = ("SELECT", "SHOW VIEW", "TRIGGER"), ("REPLICATION SLAVE", "REPLICATION CLIENT")
+_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>\S+) TO ", re.IGNORECASE)
 NO_PRIVILEGE = (1044, 1045, 1142, 1227)
 GRANT_DUMP = "The service account needs GRANT REPLICATION SLAVE ON *.*"
 
@@ -13,8 +20,9 @@ class NotFollowable(ServerFailed):
     """The server's settings do not allow it; the message says what to change."""
 
 
-async def check(connection: ServerConnection, user: str) -> None:
-    """Raises NotFollowable for settings, ServerFailed when the server cannot be asked."""
+async def check(connection: ServerConnection, user: str, databases: Collection[str]) -> None:
+    """`databases`: of the cached tables. Raises NotFollowable for settings and privileges, ServerFailed when the server
+    cannot be asked."""
     mariadb = "MariaDB" in connection.server_version
     rows = await connection.query("SELECT @@log_bin, @@global.binlog_format, @@global.binlog_row_image")
     wrong = wrong_settings(*((cell or b"").decode() for cell in rows[0]))
@@ -38,6 +46,49 @@ async def check(connection: ServerConnection, user: str) -> None:
             f"{connection.where}: the service account may not read the binary log. "
             f"GRANT REPLICATION SLAVE, {monitor} ON *.* TO '{user}'@'%'"
         ) from error
+
+    grants = [(row[0] or b"").decode("utf-8", "replace") for row in await connection.query("SHOW GRANTS")]
+    lacking = missing_grants(grants, databases)
+    if lacking:
+        raise NotFollowable(
+            f"{connection.where}: the service account lacks {', '.join(lacking)}, without which the binary log, or "
+            f"triggers and foreign keys of cached tables, are hidden from it. "
+            f"GRANT {', '.join((*NEEDED, *GLOBAL))} ON *.* TO '{user}'@'%'"
+        )
+
+
+def missing_grants(grants: Iterable[str], databases: Collection[str]) -> list[str]:
+    """Which of NEEDED is granted neither on everything nor on all of these databases, and which of GLOBAL is not
+    granted; `grants` as SHOW GRANTS says them (of roles, only what it shows)."""
+    held: dict[str, set[str]] = {}
+    for line in grants:
+        found = _GRANT.match(line)
+        if found is None:
+            continue
+        names = {name.strip().upper() for name in found["what"].split(",")}
+        if names & {"ALL PRIVILEGES", "ALL"}:
+            names.update((*NEEDED, *GLOBAL))
+        if "BINLOG MONITOR" in names:  # MariaDB's name for it
+            names.add("REPLICATION CLIENT")
+        held.setdefault(found["where"], set()).update(names)
+    lacking = []
+    for name in NEEDED:
+        on = [where for where, names in held.items() if name in names]
+        if "*.*" not in on and not all(any(_covers(where, database) for where in on) for database in databases):
+            lacking.append(name)
+    return [*lacking, *(name for name in GLOBAL if name not in held.get("*.*", ()))]
+
+
+def _covers(where: str, database: str) -> bool:
+    """Is a database as a whole what a grant is on? Its name is a LIKE pattern there."""
+    name, _, table = where.rpartition(".")
+    if table != "*":
+        return False
+    text = name[1:-1].replace("``", "`") if name.startswith("`") else name
+    pattern = "".join(
+        {"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in re.findall(r"\\.|.", text, re.DOTALL)
+    )
+    return re.fullmatch(pattern, database, re.IGNORECASE | re.DOTALL) is not None
 
 
 def wrong_settings(log_bin: str, row_format: str, image: str) -> list[str]:

@@ -140,7 +140,7 @@ class StreamProcess:
         tasks: list[asyncio.Task[None]] = []
         try:
             dump, asking, probing = await opened(), await opened(), await opened()
-            await check(asking, self._user)
+            await check(asking, self._user, {table.database for table in self.rules.cached_tables})
             known = await identity(dump)
             if await identity(asking) != known or await identity(probing) != known:
                 raise ServerFailed(f"{self._server.where}: two connections led to two servers; trying again")

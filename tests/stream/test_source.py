@@ -10,7 +10,7 @@ import pytest
 from proxy.errors import ProtocolError, ServerFailed
 from proxy.stream import events as ev
 from proxy.stream import source
-from proxy.stream.check import NotFollowable
+from proxy.stream.check import NotFollowable, missing_grants
 from proxy.stream.source import Follower, LogGone, Place, StreamConnection, file_number, log_id
 from proxy.wire import frames
 from proxy.wire.packets import encode_err
@@ -160,3 +160,40 @@ def test_silence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             await connection.packets()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("grants", "databases", "lacking"),
+    [
+        (["GRANT ALL PRIVILEGES ON *.* TO `turnout`@`%`"], ["shop"], []),
+        (
+            ["GRANT SELECT, SHOW VIEW, TRIGGER, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `t`@`%` IDENTIFIED BY 'x'"],
+            ["shop"],
+            [],
+        ),
+        (["GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `t`@`%`"], ["shop"], ["SHOW VIEW", "TRIGGER"]),
+        (
+            [
+                "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `t`@`%`",
+                "GRANT SELECT, SHOW VIEW, TRIGGER ON `shop`.* TO `t`@`%`",
+            ],
+            ["shop"],
+            [],
+        ),
+        (
+            [
+                "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `t`@`%`",
+                "GRANT SELECT, SHOW VIEW, TRIGGER ON `sh\\_p%`.* TO `t`@`%`",
+            ],
+            ["sh_p1", "shop"],
+            ["SELECT", "SHOW VIEW", "TRIGGER"],
+        ),
+        (
+            ["GRANT REPLICATION SLAVE ON *.* TO `t`@`%`", "GRANT ALL PRIVILEGES ON `shop`.`one` TO `t`@`%`"],
+            ["shop"],
+            ["SELECT", "SHOW VIEW", "TRIGGER", "REPLICATION CLIENT"],
+        ),
+    ],
+)
+def test_what_the_service_account_lacks(grants: list[str], databases: list[str], lacking: list[str]) -> None:
+    assert missing_grants(grants, databases) == lacking
