@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench import cache_report
+from bench import cache_report, stream
 from bench.cached import CacheSample
 from bench.samples import Sample, Spread, ratios
+from bench.stream import StreamResults
 from bench.tables import Budget, budget, number, scaled, spread, table
 from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT
 
@@ -37,6 +38,7 @@ class Results:
     miss_us: Mapping[str, Spread] = field(default_factory=dict)  # by statement
     cache_settings: str = ""
     cache_samples: Sequence[CacheSample] = ()
+    stream: StreamResults | None = None
 
 
 def budgets(results: Results) -> list[Budget]:
@@ -196,5 +198,6 @@ def markdown(results: Results) -> str:
         ]
     if results.cache_samples:
         lines += ["", *cache_report.section(results.cache_settings, results.cache_samples)]
-    # The stream's section goes here.
+    if results.stream is not None:
+        lines += ["", "## Change stream", "", stream.markdown(results.stream).rstrip()]
     return "\n".join(lines) + "\n"

@@ -15,14 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from bench import cached, cached_topology, machine, memory, miss, report, throughput
+from bench import cached, cached_topology, machine, memory, miss, report, stream, throughput
 from bench.report import Results
 from bench.samples import Spread
 from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT, Topology, build
 from tests.servers import Run
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("routing", "cache")
+PARTS = ("routing", "cache", "stream")
 SLUGS = {"direct": DIRECT, "haproxy": HAPROXY, "turnout": TURNOUT, "sharded": SHARDED}
 
 
@@ -35,12 +35,29 @@ class Size:
     result_bytes: int
     misses: int
     cache: cached.CacheSize
+    stream_rows: int
 
 
 FULL = Size(
-    rounds=5, seconds=4, clients=(1, 8, 64), idle_clients=2000, result_bytes=10**9, misses=400, cache=cached.FULL
+    rounds=5,
+    seconds=4,
+    clients=(1, 8, 64),
+    idle_clients=2000,
+    result_bytes=10**9,
+    misses=400,
+    cache=cached.FULL,
+    stream_rows=100_000,
 )
-QUICK = Size(rounds=2, seconds=1, clients=(8,), idle_clients=300, result_bytes=10**8, misses=100, cache=cached.QUICK)
+QUICK = Size(
+    rounds=2,
+    seconds=1,
+    clients=(8,),
+    idle_clients=300,
+    result_bytes=10**8,
+    misses=100,
+    cache=cached.QUICK,
+    stream_rows=10_000,
+)
 
 
 def main() -> None:
@@ -60,7 +77,10 @@ def main() -> None:
     if "cache" in arguments.parts:
         settings, samples = _measure_cache(size.cache)
         results = dataclasses.replace(results, cache_settings=settings, cache_samples=samples)
-    # The stream's part goes here: its figures into `results`, its section into `report`.
+    if "stream" in arguments.parts:
+        with Run() as run:
+            found = stream.measure(run, size.rounds, size.stream_rows, say=_say)
+        results = dataclasses.replace(results, stream=found)
     output.parent.mkdir(exist_ok=True)
     output.write_text(report.markdown(results))
     raw = HERE / "out" / "samples.json"
