@@ -26,6 +26,11 @@ async def check(connection: ServerConnection, user: str, databases: Collection[s
     mariadb = "MariaDB" in connection.server_version
     rows = await connection.query("SELECT @@log_bin, @@global.binlog_format, @@global.binlog_row_image")
     wrong = wrong_settings(*((cell or b"").decode() for cell in rows[0]))
+    isolation = await connection.query(
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
+    )
+    if any((value or b"").upper() == b"READ-UNCOMMITTED" for _, value in isolation):
+        wrong.append("another transaction_isolation than READ-UNCOMMITTED")
     if not mariadb and not wrong:
         rows = await connection.query(
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN"
@@ -36,7 +41,12 @@ async def check(connection: ServerConnection, user: str, databases: Collection[s
         raise NotFollowable(f"{connection.where} needs {', '.join(wrong)} in its configuration to be cached coherently")
     try:
         if mariadb:  # MySQL's name for it depends on the version; `source.current_end` asks
-            await connection.query("SHOW MASTER STATUS")
+            for _, _, only, ignored, *_ in await connection.query("SHOW MASTER STATUS"):
+                if only or ignored:
+                    raise NotFollowable(
+                        f"{connection.where} leaves databases out of its binary log: take binlog_do_db and "
+                        "binlog_ignore_db out of its configuration to have it cached coherently"
+                    )
         await connection.query("SHOW BINARY LOGS")
     except ServerFailed as error:
         if error.errno not in NO_PRIVILEGE:

@@ -245,6 +245,8 @@ def test_another_server_behind_the_address(run: Run, memory: Memory) -> None:
         (["--binlog-format=MIXED"], "binlog_format=ROW (it is MIXED)"),
         (["--binlog-row-image=MINIMAL"], "binlog_row_image=FULL (it is MINIMAL)"),
         (["--skip-log-bin", "--log-slave-updates=0", "--binlog-format=ROW"], "log_bin"),
+        (["--transaction-isolation=READ-UNCOMMITTED"], "another transaction_isolation"),
+        (["--binlog-ignore-db=elsewhere"], "leaves databases out of its binary log"),
     ],
 )
 def test_servers_that_cannot_be_followed(run: Run, memory: Memory, options: list[str], says: str) -> None:
