@@ -217,7 +217,10 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
         tasks.append(asyncio.create_task(setting.beside(world, stop)))
     failed_before = dict[str, int]()
     try:
-        while tally.reads < setting.reads and time.monotonic() - began < setting.max_s:
+        every = len(setting.faults) - (0 if world.memcached else sum("memcached" in f.__name__ for f in setting.faults))
+        while time.monotonic() - began < setting.max_s:
+            if tally.reads >= setting.reads and (len(faults) >= every or setting.fault_every_s > setting.max_s):
+                break
             done, _ = await asyncio.wait(tasks, timeout=0.25, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
                 task.result()
@@ -231,13 +234,13 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
             if tally.violations and setting.first_violation_ends:
                 break
         seconds = time.monotonic() - began
-        counted = await asyncio.to_thread(_counted, turnout)
     finally:
         stop.set()
         _, late = await asyncio.wait(tasks, timeout=30)
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    counted = await asyncio.to_thread(_counted, turnout)
     failures: dict[str, int] = {}
     for ask in asks:
         for what, count in ask.failures.items():
@@ -271,7 +274,13 @@ async def _served(turnout: Turnout, connect: w.Connect, keys: Iterable[Key]) -> 
 
 
 def _counted(turnout: Turnout) -> tuple[float, float, dict[str, float]]:
+    """(hits from workers' memory, from memcached, refusals by reason), once workers have reported the last of them."""
     with contextlib.suppress(OSError):
+        before = -1.0
+        until = time.monotonic() + 10
+        while (now := turnout.metric("turnout_statements_total")) != before and time.monotonic() < until:
+            before = now
+            time.sleep(1.2)  # they report once a second
         reasons = ("written", "being-written", "stale-clock", "stream")
         refused = {reason: turnout.metric("turnout_cache_refused_total", reason=reason) for reason in reasons}
         local = turnout.metric("turnout_cache_hits_total", memory="local")
