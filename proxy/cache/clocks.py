@@ -12,6 +12,7 @@ header (magic, workers, sources, slots) and for every *source*, a cluster whose 
     state[4]      T0: send time (monotonic ns) of the newest probe whose position A has reached; 0: none
     state[5]      incarnation that may be resumed; 0: none
     state[6..7]   fingerprint of the cache classes that the stream process collects keys for, 0: none; and since when
+    state[8]      how often a statement was seen that may have changed definitions
     state[64..]   ids of the last 64 files of the log, by file number modulo 64
     state[192]    the one replication domain of the log (MariaDB), plus one; 0: there is none, or more than one
     state[193]    how many of the following were ever written; then the last 64 of them, by number modulo 64:
@@ -62,7 +63,7 @@ _LOG_IDS = 64
 _WORD = 8
 _HEADER_WORDS = 512  # one page
 _STATE_WORDS = 512
-_INCARNATION, _FLOOR, _APPLIED, _VISIBLE, _T0, _LAST, _FINGERPRINT, _SINCE = range(8)
+_INCARNATION, _FLOOR, _APPLIED, _VISIBLE, _T0, _LAST, _FINGERPRINT, _SINCE, _DEFINITIONS = range(9)
 _IDS, _REASON = 64, 128
 _REASON_WORDS = 64
 _DOMAIN, _MARKED, _MARKERS = 192, 193, 194
@@ -175,6 +176,8 @@ class SourceClock:
             at = _MARKERS + number % _MARKERS_KEPT * 2
             position = state[at]
             if position and state[at + 1] <= sequence and state[at] == position:
+                if position + 1 == state[_SINCE]:
+                    position += 1  # see `follow`; `follows` is asked after this
                 log_id = state[_IDS + (position >> OFFSET_BITS) % _LOG_IDS]
                 known = state[_DOMAIN] == domain + 1 and state[_INCARNATION] == incarnation
                 return Stamp(incarnation, log_id, position) if known else None
@@ -234,6 +237,12 @@ class SourceClock:
         for slot in slots:
             if mine[slot] < now_ns:
                 mine[slot] = now_ns
+
+    @property
+    def definitions(self) -> int:
+        """Changes whenever the stream has seen a statement that may have changed definitions: what was read before is
+        not to be relied on, even where it looks the same."""
+        return int(self._state[_DEFINITIONS])
 
     # -- the stream process --------------------------------------------------------------------------------------
 
@@ -338,6 +347,7 @@ class SourceClock:
         """Definitions may have changed, and have to be read again before it is known by which ones keys are collected:
         until `follow`, workers keep nothing and mark everything."""
         self._state[_FINGERPRINT] = 0
+        self._state[_DEFINITIONS] += 1
 
     def name_log(self, file_number: int, log_id: int) -> None:
         """The identity of a file of the log, before any position in it is published."""

@@ -140,7 +140,7 @@ class _Link(asyncio.Protocol):
         self._replies = ReplyReader()
         self._waiting: deque[_Waiting] = deque()
         self._reads: deque[_Waiting] = deque()  # of these, the ones that somebody waits for
-        self._overdue: _Waiting | None = None
+        self._late_at = 0.0
         self._check_at = 0.0
         self._unsent: list[bytes] = []  # before there is a connection, and within one turn of the event loop
         self._unsent_bytes = 0
@@ -207,8 +207,8 @@ class _Link(asyncio.Protocol):
         now = self._loop.time()
         if first[2] > now:
             self._arm(first[2])
-        elif self._overdue is not first:
-            self._overdue = first
+        elif not 0.0 < first[2] <= self._late_at:  # it was late when we looked before, and we have read since
+            self._late_at = now
             self._arm(now + GET_TIMEOUT_S / 10)
         else:
             self._counters.timeouts += 1

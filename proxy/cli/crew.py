@@ -352,7 +352,10 @@ class Crew:
                 problem = f"answered {type(answer).__name__}"
             problems.append(f"worker {child.slot}: {problem}; it is being replaced")
             child.state = "draining"
-            child.link.send(wire.Drain(0.0 if isinstance(answer, TimeoutError) else ANSWER_S))
+            if isinstance(answer, TimeoutError):
+                child.kill()  # it does not even hear that it should drain
+            else:
+                child.link.send(wire.Drain(ANSWER_S))
         return problems
 
     def _reachable(self) -> list[Child]:

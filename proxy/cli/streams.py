@@ -81,7 +81,8 @@ def signature(rules: Rules, cluster: str) -> object:
         for table in rules.cached_tables
         if cluster in (table.sharding.clusters if table.sharding else (table.cluster,))
     )
-    return entry.primary, entry.tls, entry.service or rules.service, rules.health, tables
+    databases = frozenset(table.database.lower() for table in rules.cached_tables)
+    return entry.primary, entry.tls, entry.service or rules.service, rules.health, tables, databases
 
 
 class _Keeper:

@@ -102,6 +102,7 @@ class Fill:
     __slots__ = (
         "asked_ns",
         "caching",
+        "clock",
         "cluster",
         "entry",
         "fingerprint",
@@ -112,7 +113,7 @@ class Fill:
         "leased",
         "parts",
         "remote_key",
-        "replica",
+        "replica_stamp",
         "size",
         "slots",
         "stamp",
@@ -129,6 +130,7 @@ class Fill:
         fingerprint: int,
     ) -> None:
         self.caching = caching
+        self.clock = caching.clocks.get(cluster)  # other rules may have another server and another clock for it
         self.entry = entry
         self.cluster = cluster
         self.key = key
@@ -136,7 +138,7 @@ class Fill:
         self.slots = slots
         self.fingerprint = fingerprint  # of the definitions that `slots` follow from
         self.remote_key: tuple[bytes, ...] | None = None
-        self.replica = False  # the stamp is one for replicas' answers
+        self.replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
         self.parts: list[bytes] | None = []  # None: too long to be kept
         self.size = 0
         self.leads = False  # it is in `flights`
@@ -150,14 +152,13 @@ class Fill:
         answers is at least as new."""
         if self.stamp is None:
             return True
-        clock, position = self.caching.clocks.get(self.cluster), replica.health.position
+        clock, position = self.clock, replica.health.position
         if clock is None or position is None or len(position.domains) != 1:
             return False
         stamp = clock.stamp_of_replica(*position.domains[0])
         if stamp is None or not clock.follows(self.fingerprint):
             return False
-        self.stamp = stamp
-        self.replica = True
+        self.replica_stamp = stamp
         return True
 
     def add(self, data: bytes) -> None:
@@ -168,6 +169,7 @@ class Fill:
         if self.size > self.caching.max_value_bytes:
             self.parts = None
             self.entry.cache_stats.not_kept("too-long")
+            self.landed()
             return
         self.parts.append(data)
 
@@ -180,7 +182,11 @@ class Fill:
                 self.entry.cache_stats.not_kept(reason)
         else:
             response = b"".join(self.parts)
-            value = CachedValue.of(self.stamp, self.slots, response, connection.scanner.rows, _now())
+            # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
+            by_primary = connection.role is Role.PRIMARY or self.stamp is None
+            stamp = self.stamp if by_primary else self.replica_stamp
+            value = CachedValue.of(stamp, self.slots, response, connection.scanner.rows, _now())
+            value.size_bytes += _key_bytes(self.key)
             self.caching.store.keep(self.key, value)
             if self.remote_key is not None:
                 self.caching.store.send(self.remote_key, value)
@@ -217,9 +223,14 @@ class Fill:
             return "warnings"
         if not scanner.columns or connection.aborted is not None:
             return "incomplete"
-        if connection.role is not Role.PRIMARY and self.stamp is not None and not self.replica:
+        if connection.role is not Role.PRIMARY and self.stamp is not None and self.replica_stamp is None:
             return "replica"
         return ""
+
+
+def _key_bytes(key: LocalKey) -> int:
+    """Memory that a key takes besides what every entry takes: its literals."""
+    return sum(map(len, key[3])) + 48 * len(key[3])
 
 
 def keepable(settings: Settings, sql_mode: str) -> bool:
@@ -357,12 +368,13 @@ async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
             value = await _leased(fill, fill.remote_key)
         if value is not None:
             stats.hits_memcached += 1
+            value.size_bytes += _key_bytes(fill.key)
             caching.store.keep(fill.key, value)
             session.not_filled()
             session.answer_cached(value)
             return
     stats.misses += 1
-    clock = caching.clocks.get(fill.cluster)
+    clock = fill.clock
     if fill.stamp is not None:
         fill.stamp = clock.stamp() if clock is not None else None  # the newest that is still older than the SELECT
         if clock is None or fill.stamp is None or not clock.follows(fill.fingerprint):
@@ -411,7 +423,7 @@ def waiting_pays(fill: Fill) -> bool:
     if fill.stamp is None:
         return True
     caching = fill.caching
-    clock = caching.clocks.get(fill.cluster)
+    clock = fill.clock
     stamp = clock.stamp() if clock is not None else None
     return (
         clock is not None
@@ -506,12 +518,13 @@ def acknowledge(session: Session, in_transaction: bool, insert_id: int = 0) -> N
         return
     if current.caching is not None:
         now = _now()
-        fingerprints = session.environment.fingerprints
+        planned_by = session.environment
         for cluster, slots in pending.items():
             clock = current.caching.clocks.get(cluster)
             if clock is not None:
                 clock.mark(slots, now)
-                if not clock.follows(fingerprints.get(cluster, 0)):
-                    clock.mark((_EVERYTHING,), now)  # others may know these rows by other slots
+                known = planned_by.definitions.get(cluster) == clock.definitions
+                if not known or not clock.follows(planned_by.fingerprints.get(cluster, 0)):
+                    clock.mark((_EVERYTHING,), now)  # others may know these rows by other slots, or touch other tables
     if not in_transaction:
         session.pending = {} if session.outdated else None

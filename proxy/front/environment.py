@@ -168,6 +168,8 @@ class Environment:
     caching: Caching | None = None  # None: the rules have no cache class
     # Of the definitions by which statements are planned here, by cluster (`proxy.stream.wanted`).
     fingerprints: Mapping[str, int] = field(default_factory=dict)
+    # How often the definitions of a cluster may have changed (`SourceClock.definitions`) before they were read.
+    definitions: Mapping[str, int] = field(default_factory=dict)
     slow_ns: int = field(init=False)  # statements that take longer are logged
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
@@ -188,8 +190,11 @@ class Environment:
         found = self._caches.get(key)
         if found is None:
             if len(self._caches) >= 1000:  # databases and charsets by the thousand: begin again
+                for each in self._caches.values():  # sessions may have some of them still
+                    each.clear()
+                    each.texts.clear()
                 self._caches.clear()
-                self._entries = 0
+                self._entries = self._texts = 0
             found = self._caches[key] = PlanCache(database, lexer)
         return found
 

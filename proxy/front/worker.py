@@ -50,6 +50,7 @@ class Worker:
         self._peers: Peers | None = None
         self._clusters: Clusters | None = None
         self._catalog: Catalog = EMPTY
+        self._definitions: dict[str, int] = {}  # see `Environment.definitions`
         self._generation = 0
         self._server: asyncio.Server | None = None
         self._loops: list[asyncio.Task[None]] = []
@@ -186,6 +187,7 @@ class Worker:
         return Environment(
             caching=caching,
             fingerprints=self._fingerprints(caching),
+            definitions=self._definitions,
             rules=self.rules,
             catalog=self._catalog,
             servers=dict(self._clusters.by_name),
@@ -197,6 +199,8 @@ class Worker:
         """The cache under the rules in force; values stay where they are over reloads."""
         rules = self.rules
         if not rules.cached_tables:
+            if self._caching is not None and self._caching.store.remote is not None:
+                self._spawn(self._caching.store.remote.close(), "close connections to memcached")
             self._caching = None
             return None
         caching = self._caching
@@ -242,8 +246,13 @@ class Worker:
         caching = self._caching
         if caching is not None:
             caching.count(self.measures)
+            environment = self.listener.environment
             if any(
-                clock.incarnation and not clock.follows(self.listener.environment.fingerprints.get(name, 0))
+                clock.incarnation
+                and (
+                    not clock.follows(environment.fingerprints.get(name, 0))
+                    or clock.definitions != environment.definitions.get(name)
+                )
                 for name, clock in caching.clocks.items()
             ):
                 self._schemas_wanted.set()  # the stream process has read other definitions
@@ -264,10 +273,15 @@ class Worker:
     async def _read_schemas(self) -> None:
         assert self._clusters is not None
         assert self.listener is not None
+        clocks = self._caching.clocks if self._caching is not None else {}
+        seen = {name: clock.definitions for name, clock in clocks.items()}
         catalog = await SchemaReader(self.rules, self._clusters).read(self._catalog)
+        self._definitions = seen
         if catalog.generation != self._catalog.generation:
             self._catalog = catalog
             self.listener.move_to(self._environment())
+        else:
+            self.listener.environment.definitions = seen
 
     async def _read_grants(self) -> None:
         name = self.rules.users_from

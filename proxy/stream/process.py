@@ -50,6 +50,7 @@ from proxy.wire.login import Secret
 log = logging.getLogger("turnout.stream")
 
 PROBE_S = 0.05
+_CHECK_S = 5.0
 _SETTLE_S = 0.02  # DDL comes in bursts
 _MARK_S = 0.02
 _STALL_NS = 2_000_000_000  # older probes are behind what the server had sent when it said that it had nothing to send
@@ -157,6 +158,7 @@ class StreamProcess:
                 asyncio.create_task(attempt.events(Follower(dump, start, checksums)), name="events"),
                 asyncio.create_task(attempt.probes(probing), name="probes"),
                 asyncio.create_task(attempt.definitions(), name="definitions"),
+                asyncio.create_task(self._check_again(asking), name="check"),
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             self.clock.stop("the connection ended")
@@ -168,6 +170,13 @@ class StreamProcess:
             await asyncio.gather(*tasks, return_exceptions=True)
             for connection in connections:
                 connection.abort(ServerFailed("the stream was ended"))
+
+    async def _check_again(self, asking: ServerConnection) -> None:
+        """What was so at the start may be changed while the server runs, and says nothing in its log."""
+        databases = {table.database for table in self.rules.cached_tables}
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            await check(asking, self._user, databases)
 
     async def _starting_place(self, asking: ServerConnection, end: Place) -> tuple[Place, bool]:
         """Where to go on: after what is applied, if the log still has it, else at its end with a new incarnation."""
@@ -381,6 +390,8 @@ class _Attempt:
         rows = {what: await self._asking.query(sql) for what, sql in queries(databases).items()}
         self._catalog = merge(self._catalog, process.cluster, build(process.cluster, rows))
         end = await current_end(self._asking, self._mariadb)
+        if self._changed.is_set():
+            return  # another statement came meanwhile: they are read again
         before, self._wanted = self._wanted, wanted(process.rules, self._catalog, process.cluster)
         self.tracker.adopt(self._wanted, end.position)
         if self._begun.is_set():

@@ -27,6 +27,7 @@ _EVER = 1 << 63
 _MAX_XIDS = 10_000  # prepared XA transactions whose slots are remembered
 _ENDS = re.compile(rb"\s*(commit|rollback)\s*\Z", re.IGNORECASE)
 _BEGINS = re.compile(rb"\s*(begin|start\s+transaction)\b", re.IGNORECASE)
+_TRUNCATES = re.compile(rb"\s*truncate\s", re.IGNORECASE)
 _SAVEPOINT = re.compile(rb"\s*(savepoint|rollback\s+to|release\s+savepoint)\b", re.IGNORECASE)
 _XA = re.compile(rb"\s*xa\s+(start|begin|end|prepare|commit|rollback)\b", re.IGNORECASE)
 _LEXER: Lexer = lexer(False, False, "utf8mb4")
@@ -202,8 +203,9 @@ class Tracker:
         """DDL, accounts, or rows that are logged as statements."""
         shape, literals = _LEXER.shape(event.text)
         statement = parse(shape, literals, lexer=_LEXER)
-        self._unsure_until = _EVER  # until the definitions have been read again
-        self._changed()
+        if not _TRUNCATES.match(event.text):
+            self._unsure_until = _EVER  # until the definitions have been read again
+            self._changed()
         if statement.kind is not Kind.DDL or not statement.tables:  # triggers are not told of with a statement's rows
             self._slots.add(CLUSTER_SLOT)
             return

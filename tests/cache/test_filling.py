@@ -52,6 +52,7 @@ class World:
             generation=1,
             caching=self.caching,
             fingerprints={"main": FINGERPRINT},
+            definitions={"main": 0},
         )
         self.position = 100
         self.stream.begin(new_incarnation(), position_of(3, 100))

@@ -85,6 +85,24 @@ def test_foreign_keys_pass_changes_on() -> None:
     assert [slots for slots, _ in stream.touched] == [{EPOCH}, {EPOCH}]
 
 
+def test_only_columns_that_foreign_keys_refer_to_reach_children() -> None:
+    """Except where an UPDATE in the log may be something else: system-versioned rows are deleted by one."""
+    unchanged = struct.pack("<BiiBii", 0, 1, 10, 0, 1, 11)
+    changed = struct.pack("<BiiBii", 0, 1, 10, 0, 2, 10)
+    for table, expected in ((b"leaders", [set(), {EPOCH}, {EPOCH}]), (b"versioned", [{EPOCH}] * 3)):
+        for images, kind, found in zip(
+            (unchanged, changed, changed[:9]), (log.UPDATE_V1, log.UPDATE_V1, log.DELETE_V2), expected
+        ):
+            stream = Stream()
+            parent = log.table_map(6, b"shop", table, [3, 3])
+            stream.feed(log.mariadb_gtid(), parent, log.rows(kind, 6, 2, images), log.xid())
+            assert set().union(*(slots for slots, _ in stream.touched)) == found, (table, kind)
+    stream = Stream()
+    other = log.table_map(6, b"shop", b"leaders", [3, 3, 3])  # of another definition than the one that is known
+    stream.feed(log.mariadb_gtid(), other, log.rows(log.UPDATE_V1, 6, 3, bytes(26)), log.xid())
+    assert stream.touched[0][0] == {EPOCH}
+
+
 def test_names_in_another_case_are_the_same_table() -> None:
     stream = Stream()
     stream.feed(log.mariadb_gtid(), mapped(b"ORDERS", b"Shop"), log.rows(log.INSERT_V1, 5, 4, order(1)), log.xid())

@@ -43,8 +43,20 @@ NOTES = TableSchema(
     "shop", "notes", (Column("at", "time"), Column("id", "int")), (), "", ("id",), (("id",),), engine="InnoDB"
 )
 PARENT = TableSchema("shop", "parents", (Column("id", "int"),), engine="InnoDB", cascades=(("shop", "orders"),))
+LEADERS, VERSIONED = (
+    TableSchema(
+        "shop",
+        name,
+        (Column("id", "int"), Column("n", "int")),
+        engine="InnoDB",
+        is_base=is_base,
+        cascades=(("shop", "orders"),),
+        referenced=("id",),
+    )
+    for name, is_base in (("leaders", True), ("versioned", False))
+)
 CATALOG = Catalog(
-    {("main", table.database, table.name): table for table in (ORDERS, NOTES, PARENT)},
+    {("main", table.database, table.name): table for table in (ORDERS, NOTES, PARENT, LEADERS, VERSIONED)},
     1,
 )
 EPOCH, NOTES_EPOCH = table_slot("shop", "orders"), table_slot("shop", "notes")
