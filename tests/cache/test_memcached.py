@@ -219,7 +219,9 @@ def test_other_data_is_left_alone(server: Server) -> None:
         assert b"mine" in command(server, b"get " + name)
 
 
-def test_every_item_has_our_prefix(server: Server) -> None:
+def test_every_item_has_our_prefix(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEASE_S", 60)  # it is to be there when we look
+
     async def work() -> None:
         async with remote_of(server.port) as remote:
             await remote.keep(1)
