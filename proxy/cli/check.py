@@ -44,10 +44,10 @@ def check(path: Path, against: Path | None, servers: bool) -> int:
         console.say(f"{path}: {counted(failed, 'error')}, {counted(len(doubts), 'warning')}", "bold red")
         return 1
     silent = len(answer.unreachable) if servers else 0
-    checked = "rules" if not servers else "rules and servers" if not silent else "rules"
+    checked = "rules and servers checked" if servers and not silent else "rules checked"
     if silent:
-        checked += f", not all servers ({counted(silent, 'server')} could not be asked),"
-    console.say(f"{path}: {checked} checked, {counted(len(doubts), 'warning')}", "bold green")
+        checked += f", {counted(silent, 'server')} could not be asked"
+    console.say(f"{path}: {checked}, {counted(len(doubts), 'warning')}", "bold green")
     return 0
 
 
