@@ -82,7 +82,7 @@ CASES = {
     "no_max_staleness": Case(lambda c: [w.Counters(c, 0)], direct_share=1.0, faults=(stream_stopped,)),
     "marks_ignored": Case(lambda c: [w.Counters(c, 0)], direct_share=0.0, faults=(stream_stopped,)),
     "marks_shared": Case(
-        lambda c: [w.Ranges(c, instance) for instance in range(4)], faults=(stream_stopped,), workers=2
+        lambda c: [w.Ranges(c, instance) for instance in range(8)], faults=(stream_stopped,), workers=2
     ),
     "compared_the_wrong_way": Case(lambda c: [w.Counters(c, 0)], direct_share=1.0),
     "probes_not_waited_for": Case(lambda c: [w.Counters(c, 0)], direct_share=0.0),

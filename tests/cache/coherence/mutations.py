@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +98,7 @@ def marks_ignored() -> None:
 def marks_shared() -> None:
     """All workers write the same P, each as if it were alone: the slower one undoes the other's mark."""
     source = Clocks.source
+    mine: dict[int, int] = {}  # slot: when this worker marked it last
 
     def one_for_all(self: Clocks, index: int, worker: int | None = None) -> SourceClock:
         clock = source(self, index, worker)
@@ -108,11 +108,14 @@ def marks_shared() -> None:
         return clock
 
     def mark(self: SourceClock, slots: Iterable[int], now_ns: int) -> None:
-        if random.random() < 0.3:
-            time.sleep(random.random() * 0.15)  # the processor was given to somebody else just here
         assert self._mine is not None
         for slot in slots:
-            self._mine[slot] = now_ns
+            self._mine[slot] = mine[slot] = now_ns
+        asyncio.get_running_loop().call_later(random.random() * 0.15, late, self._mine, tuple(slots))
+
+    def late(marks: Any, slots: Iterable[int]) -> None:
+        for slot in slots:
+            marks[slot] = mine[slot]
 
     Clocks.source = one_for_all  # type: ignore[method-assign]
     SourceClock.mark = mark  # type: ignore[method-assign]

@@ -204,7 +204,7 @@ class Ranges(Writer):
     """Rows changed by statements that do not say which: they mark their table as a whole, all writers the same slot."""
 
     IDS = 3
-    pause_s = 0.02
+    pause_s = 0.15
     direct_share = 0.0
 
     def __init__(self, chance: random.Random, instance: int) -> None:
