@@ -172,7 +172,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: judge": partial(caching.judge, shared, entry, "main", value, now),
         "hit: stats.record": partial(entry.stats.record, 20_000, 0, 1, 200, False),
         "hit: answer_cached": answer,
-        "hit: Session.query": partial(session.query, packet(5000)[4:], packet(5000)),
+        "hit: a known text": partial(client.data_received, packet(5000)),
         "fill: slots": partial(cached.slots, values),
         "fill: stamp": clock.stamp,
         "fill: CachedValue.of": partial(CachedValue.of, stamp, value.slots, ANSWER, 1, now),

@@ -7,6 +7,9 @@ header (magic, workers, sources, slots) and for every *source*, a cluster whose 
     W[slot]       position of the last transaction that touched a tag of that slot      written by the stream process
     P[w][slot]    when worker w relayed the OK of a write to such a tag (monotonic ns)  written by worker w
 
+W and each P end with a page whose first word is at least the highest of all the others: it is stored before them, and a
+reader for whom it is not too high needs no other. The state is:
+
     state[0]      incarnation: changes when positions begin anew; 0: the source is not followed
     state[1..3]   floor: followed from here; A: applied to W up to here; V: newest position known to be visible
     state[4]      T0: send time (monotonic ns) of the newest probe whose position A has reached; 0: none
@@ -63,6 +66,8 @@ _LOG_IDS = 64
 _WORD = 8
 _HEADER_WORDS = 512  # one page
 _STATE_WORDS = 512
+_HIGHEST = SLOTS  # in W and P, after the slots
+_ARRAY_WORDS = SLOTS + 512
 _INCARNATION, _FLOOR, _APPLIED, _VISIBLE, _T0, _LAST, _FINGERPRINT, _SINCE, _DEFINITIONS = range(9)
 _IDS, _REASON = 64, 128
 _REASON_WORDS = 64
@@ -130,13 +135,12 @@ class Clocks:
         start = _HEADER_WORDS + index * _source_words(self.workers)
         state = self._words[start : start + _STATE_WORDS]
         start += _STATE_WORDS
-        w = self._words[start : start + SLOTS]
-        p = tuple(self._words[start + (n + 1) * SLOTS : start + (n + 2) * SLOTS] for n in range(self.workers))
-        return SourceClock(state, w, p, p[worker] if worker is not None else None)
+        w, *p = (self._words[start + n * _ARRAY_WORDS :][:_ARRAY_WORDS] for n in range(1 + self.workers))
+        return SourceClock(state, w, tuple(p), p[worker] if worker is not None else None)
 
 
 def _source_words(workers: int) -> int:
-    return _STATE_WORDS + SLOTS * (1 + workers)
+    return _STATE_WORDS + _ARRAY_WORDS * (1 + workers)
 
 
 class SourceClock:
@@ -198,13 +202,15 @@ class SourceClock:
         if not t0 or now_ns - t0 > max_staleness_ns or state[_INCARNATION] != incarnation:
             return False
         touched = self.touched
-        for slot in slots:
-            if touched[slot] > position:
-                return False
-        for marks in self.marked:
+        if touched[_HIGHEST] > position:
             for slot in slots:
-                if marks[slot] > t0:
+                if touched[slot] > position:
                     return False
+        for marks in self.marked:
+            if marks[_HIGHEST] > t0:
+                for slot in slots:
+                    if marks[slot] > t0:
+                        return False
         return incarnation != 0 and bool(state[_INCARNATION] == incarnation)  # W was not made anew meanwhile
 
     def refusal(
@@ -234,6 +240,8 @@ class SourceClock:
         """A write to these tags is about to be acknowledged by this worker. Marks never go back."""
         mine = self._mine
         assert mine is not None, "only workers mark"
+        if mine[_HIGHEST] < now_ns:
+            mine[_HIGHEST] = now_ns
         for slot in slots:
             if mine[slot] < now_ns:
                 mine[slot] = now_ns
@@ -303,7 +311,7 @@ class SourceClock:
         state[_FLOOR] = floor
         state[_APPLIED] = floor
         # The old positions may be higher than the new ones, and would refuse for ever.
-        self.touched[:] = memoryview(bytes(SLOTS * _WORD)).cast("Q")
+        self.touched[:] = memoryview(bytes(_ARRAY_WORDS * _WORD)).cast("Q")
         time.sleep(SETTLES_NS / 1e9)
         state[_LAST] = incarnation
         state[_INCARNATION] = incarnation
@@ -358,6 +366,8 @@ class SourceClock:
         touched = self.touched
         for slot in slots:
             if touched[slot] < position:
+                if touched[_HIGHEST] < position:
+                    touched[_HIGHEST] = position
                 touched[slot] = position
 
     def apply(self, position: int) -> None:

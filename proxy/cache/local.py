@@ -2,7 +2,7 @@
 
 Two generations instead of a list in order of use: what is used moves to the young one, and when that is full it becomes
 the old one, whose predecessor goes as a whole. A hit in the young generation costs one dictionary look-up and moves
-nothing.
+nothing. Whoever has a value at hand whose `generation` is the young one needs no look-up at all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from proxy.cache.value import CachedValue
 class Local:
     """See the module. `limit_bytes` holds for both generations together."""
 
-    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "evictions", "limit_bytes")
+    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "evictions", "generation", "limit_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.evictions = 0
+        self.generation = 1  # the young one's number
         self._young: dict[Hashable, CachedValue] = {}
         self._old: dict[Hashable, CachedValue] = {}
         self._young_bytes = 0
@@ -44,12 +45,14 @@ class Local:
         value = self._young.pop(key, None)
         if value is not None:
             self._young_bytes -= value.size_bytes
+            value.generation = 0
         value = self._old.pop(key, None)
         if value is not None:
             self._old_bytes -= value.size_bytes
 
     def clear(self) -> None:
         self._young, self._old = {}, {}
+        self.generation += 1
         self._young_bytes = self._old_bytes = 0
 
     def resize(self, limit_bytes: int) -> None:
@@ -74,8 +77,10 @@ class Local:
             self._turn()
         self._young[key] = value
         self._young_bytes += size
+        value.generation = self.generation
 
     def _turn(self) -> None:
         self.evictions += len(self._old)
         self._old, self._young = self._young, {}
+        self.generation += 1
         self._old_bytes, self._young_bytes = self._young_bytes, 0

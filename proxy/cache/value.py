@@ -25,7 +25,18 @@ RemoteKey = tuple[bytes, ...]
 class CachedValue:
     """One answer. `slots` are those of its tags; `response` is the framed result set, sequence ids from 1."""
 
-    __slots__ = ("created_ns", "incarnation", "log_id", "position", "response", "rows", "size_bytes", "slots")
+    __slots__ = (
+        "__weakref__",
+        "created_ns",
+        "generation",
+        "incarnation",
+        "log_id",
+        "position",
+        "response",
+        "rows",
+        "size_bytes",
+        "slots",
+    )
 
     def __init__(
         self,
@@ -43,6 +54,7 @@ class CachedValue:
         self.slots = slots
         self.response = response
         self.rows = rows
+        self.generation = 0  # of `Local`, where it is; 0: nowhere
         self.created_ns = created_ns  # monotonic, of this host: for classes with `ttl`
         self.size_bytes = len(response) + 36 * len(slots) + _OVERHEAD_BYTES  # memory that it takes, roughly
 

@@ -12,6 +12,7 @@ import enum
 import itertools
 import random
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -243,8 +244,29 @@ def keepable(settings: Settings, sql_mode: str) -> bool:
 # -- reads ---------------------------------------------------------------------------------------------------------
 
 
-# What a text is: its entry, cluster and literals.
-Known = tuple["Entry", str, tuple[bytes, ...]]
+class Known:
+    """What a text is that was answered from memory, and what it was answered with then."""
+
+    __slots__ = ("cluster", "entry", "identity", "literals", "value")
+
+    def __init__(self, entry: Entry, cluster: str, literals: tuple[bytes, ...]) -> None:
+        self.entry = entry
+        self.cluster = cluster
+        self.literals = literals
+        self.identity = 0  # of the session that `value` answered; 0: none
+        self.value: Callable[[], CachedValue | None] = _nothing
+
+    def find(self, store: Store, identity: int) -> CachedValue | None:
+        """The value for sessions of this identity, by its key."""
+        value = store.peek((self.entry.cache_shape, identity, self.cluster, self.literals))
+        if value is not None:
+            self.identity = identity
+            self.value = weakref.ref(value)  # how long it is kept is the store's affair
+        return value
+
+
+def _nothing() -> None:
+    """A reference to nothing."""
 
 
 class Served(enum.Enum):
@@ -321,28 +343,41 @@ def serve_known(session: Session, known: Known) -> bool:
     """Answer a text that has been answered from memory before, without reading it anew. False: nothing was done."""
     environment = session.environment
     caching = environment.caching
-    entry, cluster, literals = known
-    identity = session.cache_identity()
+    client = session.client
+    listener = client.listener
+    identity = session.identity if session.cache_settings is session.settings else session.cache_identity()
     if (
         caching is None
         or identity == 0
         or session.held
         or session.transaction.explicit
         or session.next_transaction
-        or session.client.write_paused
+        or client.write_paused
+        or environment is not listener.environment  # there are newer rules
+        or listener.draining
+        or session.killed
+        or session.doom is not None
     ):
         return False
-    value = caching.store.peek((entry.cache_shape, identity, cluster, literals))
-    clock = caching.clocks.get(cluster)
-    if value is None or clock is None:
+    store = caching.store
+    value = known.value()
+    if value is None or value.generation != store.local.generation or known.identity != identity:
+        value = known.find(store, identity)
+        if value is None:
+            return False
+    clock = caching.clocks.get(known.cluster)
+    now_ns = session.began = _now()
+    if clock is None or not clock.fresh(
+        value.incarnation, value.position, value.slots, now_ns, caching.max_staleness_ns
+    ):
         return False
-    if not clock.fresh(value.incarnation, value.position, value.slots, session.began, caching.max_staleness_ns):
-        return False
+    entry = session.running = known.entry
+    session.statements += 1
     environment.measures.plan_hits += 1
     entry.cache_stats.hits_local += 1
-    session.running = entry
     session.answer_cached(value)
-    _perhaps_sample(session, entry, cluster, value, literals)
+    if caching.rules.verify:
+        _perhaps_sample(session, entry, known.cluster, value, known.literals)
     return True
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from proxy.back.connection import ServerConnection
 from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError, TurnoutError
+from proxy.front import caching
 from proxy.front.session import Session
 from proxy.wire import command as com
 from proxy.wire.frames import FrameReader, encode
@@ -114,6 +115,16 @@ class Client(asyncio.Protocol):
             if not data:
                 return
         session = self.session
+        if session is not None and not session.busy and self._frames is None:
+            known = session.plans.texts.get(data)
+            if known is not None and self.change_user is None:
+                self.sequence = 0
+                try:
+                    if caching.serve_known(session, known):
+                        return
+                except Exception as error:
+                    session.fail(self.listener.unexpected(error))
+                    return
         if session is None or self.change_user is not None:
             login = self._login or self.change_user
             if login is None:

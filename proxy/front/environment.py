@@ -144,8 +144,8 @@ class Entry:
 
 
 class PlanCache(dict[bytes, Entry]):
-    """Shape to entry, for one database and one lexer. `texts` are the statements whose answers came from memory: the
-    same text is often asked again, and one look-up says of it what lexer, plan and route did."""
+    """Shape to entry, for one database and one lexer. `texts` are the statements whose answers came from memory, by the
+    packet that brought each: the same is often asked again, and one look-up says what lexer, plan and route did."""
 
     __slots__ = ("database", "lexer", "texts")
 
@@ -222,15 +222,15 @@ class Environment:
             self.measures.plans = self._entries
         return entry
 
-    def remember(self, cache: PlanCache, text: bytes, known: Known) -> None:
-        """This text was answered from memory: it may come again."""
-        if len(text) > MAX_TEXT_BYTES:
+    def remember(self, cache: PlanCache, packet: bytes, known: Known) -> None:
+        """The statement of this packet was answered from memory: it may come again."""
+        if len(packet) > MAX_TEXT_BYTES:
             return
         if self._texts >= MAX_TEXTS:
             for each in self._caches.values():
                 each.texts.clear()
             self._texts = 0
-        cache.texts[text] = known
+        cache.texts[packet] = known
         self._texts += 1
 
     def _cache_traits(self, entry: Entry, shape: bytes, cache: PlanCache, prepared: bool) -> None:

@@ -24,7 +24,7 @@ from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching
-from proxy.front.caching import Served
+from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.values import TextValues
 from proxy.plan.plan import Marks, Send
@@ -128,9 +128,9 @@ class Session:
         self.pending: dict[str, set[int]] | None = None  # by cluster: what to mark when a write is acknowledged
         self.outdated = False  # the environment is no longer the worker's: `pending` is never None then
         self.generating: tuple[Marks, tuple[str, ...]] | None = None  # and what follows from the key that is generated
-        self._cache_identity = 0
+        self.identity = 0
         self._cache_words: tuple[bytes, ...] = ()
-        self._cache_settings: Settings | None = None  # the settings that these two were made from
+        self.cache_settings: Settings | None = None  # the settings that these two were made from
         self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
         self._pools: dict[Server, Pool] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
@@ -138,7 +138,7 @@ class Session:
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
         self._retry: bytes | tuple[Prepared, bytes] | None = None
-        self._began = 0
+        self.began = 0  # when the statement under way arrived (perf_counter_ns)
         self._sent = 0
         self._bytes = 0
         self._relayed = False
@@ -167,7 +167,7 @@ class Session:
         if environment is not self.environment and not self.held and not self.transaction.explicit and not self.busy:
             self.environment = environment
             self._pools.clear()
-            self._cache_settings = None
+            self.cache_settings = None
             self.outdated = False
             self.pending = None
             self.refresh()
@@ -203,13 +203,9 @@ class Session:
 
     def query(self, payload: bytes, packet: bytes | None) -> None:
         """COM_QUERY. `packet` is the payload as it was framed, when it came in one piece."""
-        self._began = _now()
+        self.began = _now()
         self._sent = 0
         sql = payload[1:]
-        known = self.plans.texts.get(sql)
-        if known is not None and caching.serve_known(self, known):
-            self.client.next_command()
-            return
         shape, literals = self.lexer.shape(sql)
         entry = self.plans.get(shape)
         if entry is None:
@@ -244,8 +240,8 @@ class Session:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, TextValues(literals, self.lexer), fixed)
             if served is Served.ANSWERED:
-                if known is None and entry.cached.cache_class.ttl_s is None:
-                    self.environment.remember(self.plans, sql, (entry, cluster, fixed))
+                if entry.cached.cache_class.ttl_s is None:
+                    self.environment.remember(self.plans, packet, Known(entry, cluster, fixed))
                 self.busy = False
                 self.client.next_command()
                 return
@@ -315,7 +311,7 @@ class Session:
 
     def begin_statement(self, entry: Entry) -> None:
         """A prepared statement is executed: what `query` notes of a text statement."""
-        self._began = _now()
+        self.began = _now()
         self._sent = 0
         self.running = entry
         self.busy = True
@@ -350,7 +346,7 @@ class Session:
     @property
     def times(self) -> tuple[int, int]:
         """When the statement under way arrived and when it was sent to a server (perf_counter_ns; 0: not yet)."""
-        return self._began, self._sent
+        return self.began, self._sent
 
     def _quick(self, what: Quick) -> bool:
         """BEGIN, COMMIT and ROLLBACK where nothing has to be waited for; False when it does."""
@@ -384,7 +380,7 @@ class Session:
         assert entry is not None
         self.running = None
         self.ok()
-        entry.stats.record(_now() - self._began, 0, 0, 11, False)
+        entry.stats.record(_now() - self.began, 0, 0, 11, False)
         self.busy = False
         self.client.next_command()
 
@@ -419,16 +415,11 @@ class Session:
 
     # -- the cache ---------------------------------------------------------------------------------------------------
 
-    @property
-    def began(self) -> int:
-        """When the statement under way arrived (perf_counter_ns)."""
-        return self._began
-
     def cache_identity(self) -> int:
         """A number for what this session's answers depend on besides statement and cluster; 0: nothing of it may be
         cached, since every statement begins a transaction."""
-        if self._cache_settings is not self.settings:
-            self._cache_settings = self.settings
+        if self.cache_settings is not self.settings:
+            self.cache_settings = self.settings
             carried = sorted(item for item in self.settings.items.items() if item[0][0] != "@")
             self._cache_words = (
                 self.user.encode(),
@@ -437,8 +428,8 @@ class Session:
             )
             shared = self.environment.caching
             kept = self.autocommit and caching.keepable(self.settings, self._sql_mode())
-            self._cache_identity = shared.identities.of(self._cache_words) if shared and kept else 0
-        return self._cache_identity
+            self.identity = shared.identities.of(self._cache_words) if shared and kept else 0
+        return self.identity
 
     def cache_words(self) -> tuple[bytes, ...]:
         return self._cache_words
@@ -447,6 +438,7 @@ class Session:
         """A server's earlier answer is the answer to the statement under way."""
         entry = self.running
         assert entry is not None
+        self.running = None
         self.client.write(value.response)
         self.found_rows = None if entry.offset else value.rows
         self.row_count = -1
@@ -454,8 +446,7 @@ class Session:
             self.diagnostics = None
             self.warning_count = 0
         self.last_on = None
-        self.running = None
-        entry.stats.record(_now() - self._began, 0, value.rows, len(value.response), False)
+        entry.stats.record_own(_now() - self.began, value.rows, len(value.response))
 
     # -- the answer (Sink) -------------------------------------------------------------------------------------------
 
@@ -480,7 +471,7 @@ class Session:
         now = _now()
         entry = self.running
         assert entry is not None
-        total = now - self._began
+        total = now - self.began
         entry.stats.record(total, now - self._sent, scanner.rows, size, scanner.errno != 0)
         if total > self.environment.slow_ns:
             self.client.listener.slow(self, entry, total / 1e9)
@@ -689,7 +680,7 @@ class Session:
         entry = self.running
         if entry is not None:
             now = _now()
-            entry.stats.record(max(0, now - self._began), 0, 0, 0, True)
+            entry.stats.record(max(0, now - self.began), 0, 0, 0, True)
         self.running = self.running_on = None
         measures = self.environment.measures
         measures.error(error.errno)
@@ -805,7 +796,7 @@ class Session:
         """Change a capability flag: from now on connections with the other value are used."""
         flags = self.key.capabilities | flag if on else self.key.capabilities & ~flag
         self.key = PoolKey(self.user, flags)
-        self._cache_settings = None
+        self.cache_settings = None
         self._pools.clear()
 
     async def release_all(self) -> None:

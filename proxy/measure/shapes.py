@@ -61,6 +61,7 @@ class ShapeStats:
         "digest",
         "errors",
         "max_ns",
+        "own",
         "rows",
         "sent_bytes",
         "server_ns",
@@ -79,6 +80,7 @@ class ShapeStats:
         self.count = self.errors = self.rows = self.sent_bytes = 0
         self.total_ns = self.server_ns = self.max_ns = 0
         self.buckets = [0] * (3 * BUCKETS)
+        self.own = [0] * BUCKETS  # of statements that no server was asked for; not in `buckets`
 
     def record(self, total_ns: int, server_ns: int, rows: int, sent_bytes: int, failed: bool) -> None:
         """Count one statement: from its first byte read to its answer's last byte written, and the part of it spent
@@ -97,10 +99,25 @@ class ShapeStats:
         if failed:
             self.errors += 1
 
+    def record_own(self, total_ns: int, rows: int, sent_bytes: int) -> None:
+        """The same of a statement that was answered without a server."""
+        self.count += 1
+        self.rows += rows
+        self.sent_bytes += sent_bytes
+        self.total_ns += total_ns
+        if total_ns > self.max_ns:
+            self.max_ns = total_ns
+        self.own[(total_ns >> 10).bit_length()] += 1
+
     def take(self) -> ShapeWindow | None:
         """The numbers since the last call, which start again at nothing; None when there were no statements."""
         if not self.count:
             return None
+        buckets = self.buckets
+        for i, n in enumerate(self.own):
+            buckets[i] += n
+            buckets[_SERVER] += n
+            buckets[_PROXY + i] += n
         window = ShapeWindow(
             self.shape,
             self.digest,
@@ -111,7 +128,7 @@ class ShapeStats:
             self.total_ns,
             self.server_ns,
             self.max_ns,
-            {place: n for place, n in enumerate(self.buckets) if n},
+            {place: n for place, n in enumerate(buckets) if n},
         )
         self._clear()
         return window

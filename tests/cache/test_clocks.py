@@ -580,3 +580,45 @@ def test_slots_are_within_the_file(host: Host) -> None:
     assert clock.marked[1][SLOTS - 1] == 5_000
     assert clock.marked[0][0] == 0
     assert host.clocks.source(1, 0).marked[0][0] == 0
+
+
+def test_a_successor_makes_up_for_a_process_that_died_between_two_words(host: Host) -> None:
+    """Whatever it had stored of a transaction: what the next one touches again refuses older values."""
+
+    class Killed(Exception):
+        pass
+
+    class Dying:
+        """W of a process that dies at its `left`th store."""
+
+        def __init__(self, words: memoryview, left: int) -> None:
+            self.words, self.left = words, left
+
+        def __getitem__(self, slot: int) -> int:
+            return int(self.words[slot])
+
+        def __setitem__(self, slot: int, position: int) -> None:
+            if not self.left:
+                raise Killed
+            self.left -= 1
+            self.words[slot] = position
+
+    host.follow()
+    incarnation = host.stream.incarnation
+    words = host.stream.touched
+    for stores in range(3):
+        before, end = host.stream.applied, host.stream.applied + 100
+        host.stream.touched = Dying(words, stores)  # type: ignore[assignment]
+        try:
+            host.stream.touch([7, 8], end)
+        except Killed:
+            pass
+        else:
+            raise AssertionError("it was to die")
+        host.stream.touched = words
+        host.stream.touch([7, 8], end)
+        host.stream.apply(end)
+        host.stream.cover(1_000 + stores)
+        for slot in (7, 8):
+            assert not host.workers[0].fresh(incarnation, before, (slot,), 1_000, STALENESS_NS)
+            assert host.workers[0].fresh(incarnation, end, (slot,), 1_000, STALENESS_NS)

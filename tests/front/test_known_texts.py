@@ -13,6 +13,7 @@ from bench import hit_path
 from bench.fast_path import FakeTransport
 from bench.hit_path import ANSWER, packet
 from proxy.back.connection import ServerConnection
+from proxy.cache.value import CachedValue
 from proxy.front import environment
 from proxy.front.caching import serve_known
 from proxy.front.client import Client
@@ -49,8 +50,7 @@ class Dialogue:
         return stats.hits_local, stats.misses
 
     def slots(self, data: bytes) -> tuple[int, ...]:
-        entry, cluster, literals = self.texts[data[5:]]
-        value = self.caching.store.peek((entry.cache_shape, self.session.cache_identity(), cluster, literals))
+        value = self.texts[data].find(self.caching.store, self.session.cache_identity())
         assert value is not None
         return value.slots
 
@@ -69,9 +69,9 @@ def run(dialogue: Callable[[Dialogue], None]) -> None:
 def test_a_text_is_known_from_its_first_hit_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def dialogue(it: Dialogue) -> None:
         assert it.ask(packet(5000))
-        assert packet(5000)[5:] not in it.texts
+        assert packet(5000) not in it.texts
         assert not it.ask(packet(5000))
-        assert packet(5000)[5:] in it.texts
+        assert packet(5000) in it.texts
         hits = it.session.environment.measures.plan_hits
         shapes = []
         lexer = it.session.lexer
@@ -111,7 +111,7 @@ def test_known_texts_are_under_the_same_rule(what: str) -> None:
             it.session.settings = it.session.settings.with_changes({"autocommit": b"'OFF'"})
         if what in ("stream", "write"):
             assert not it.ask(packet(5001))
-        assert not serve_known(it.session, it.texts[packet(5000)[5:]])
+        assert not serve_known(it.session, it.texts[packet(5000)])
         if what == "settings":
             return  # its server would have to take these over first
         before = it.counts[0]
@@ -130,12 +130,12 @@ def test_the_number_and_length_of_known_texts_are_bounded(monkeypatch: pytest.Mo
         for key in range(10):
             it.ask(packet(key))
             assert not it.ask(packet(key))
-            assert packet(key)[5:] in it.texts
+            assert packet(key) in it.texts
             assert len(it.texts) <= 3
         long = encode(b"\x03SELECT c FROM sbtest1 WHERE id=5 AND c<>'%b'" % (b"x" * environment.MAX_TEXT_BYTES), 0)
         assert it.ask(long)
         assert not it.ask(long)
-        assert long[5:] not in it.texts
+        assert long not in it.texts
 
     run(dialogue)
 
@@ -162,5 +162,64 @@ def test_hits_that_were_sent_together_are_answered_in_one_go() -> None:
         it.client.data_received(packet(5000) + packet(5001) + packet(5000))
         assert written(it.client) - before == 3 * len(ANSWER)
         assert it.counts == (5, 2)
+
+    run(dialogue)
+
+
+def test_a_known_text_gets_what_replaced_its_answer() -> None:
+    def dialogue(it: Dialogue) -> None:
+        it.ask(packet(5000))
+        it.ask(packet(5000))
+        known = it.texts[packet(5000)]
+        assert not it.ask(packet(5000))  # from now on it has the answer at hand
+        key = (known.entry.cache_shape, it.session.cache_identity(), known.cluster, known.literals)
+        old = it.caching.store.peek(key)
+        assert old is not None
+        assert known.value() is old
+        newer = CachedValue(old.incarnation, old.log_id, old.position, old.slots, old.response + ANSWER[-9:], 1, 0)
+        it.caching.store.keep(key, newer)
+        before = written(it.client)
+        it.client.data_received(packet(5000))
+        assert written(it.client) - before == len(newer.response)
+
+    run(dialogue)
+
+
+def test_a_known_text_keeps_no_answer_in_memory() -> None:
+    """The limit of a worker's memory holds, and what is used stays: it moves on to the young generation."""
+
+    def dialogue(it: Dialogue) -> None:
+        it.ask(packet(5000))
+        local = it.caching.store.local
+        for _ in range(3):
+            assert not it.ask(packet(5000))
+            local._turn()
+        known = it.texts[packet(5000)]
+        value = known.value()
+        assert value is not None
+        assert value.generation != local.generation
+        assert not it.ask(packet(5000))
+        assert value.generation == local.generation
+        del value
+        local._turn()
+        local._turn()
+        assert known.value() is None
+        assert it.ask(packet(5000))
+        assert not it.ask(packet(5000))
+
+    run(dialogue)
+
+
+def test_sessions_with_other_settings_have_their_own_answers_to_a_known_text() -> None:
+    def dialogue(it: Dialogue) -> None:
+        it.ask(packet(5000))
+        it.ask(packet(5000))
+        assert not it.ask(packet(5000))
+        known = it.texts[packet(5000)]
+        other = it.session.settings.with_changes({"div_precision_increment": b"7"})
+        mine, it.session.settings = it.session.settings, other
+        assert not serve_known(it.session, known)
+        it.session.settings = mine
+        assert not it.ask(packet(5000))
 
     run(dialogue)

@@ -111,6 +111,7 @@ def marks_shared() -> None:
         assert self._mine is not None
         for slot in slots:
             self._mine[slot] = mine[slot] = now_ns
+        self._mine[clocks._HIGHEST] = now_ns  # by this alone nothing is served
         asyncio.get_running_loop().call_later(random.random() * 0.15, late, self._mine, tuple(slots))
 
     def late(marks: Any, slots: Iterable[int]) -> None:
