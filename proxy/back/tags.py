@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from zlib import crc32
 
 SLOTS = 1 << 18  # of the clocks, for every cluster
 _MIX = 0x9E3779B1  # 2^32 / golden ratio: spreads what CRC32 leaves regular over the upper bits
@@ -51,6 +52,11 @@ def key_slot(seed: int, texts: Sequence[bytes | None]) -> int:
     for text in texts:
         crc = zlib.crc32(b"\0N" if text is None else b"%d:" % len(text) + text, crc)
     return _slot(crc)
+
+
+def text_slot(seed: int, text: bytes) -> int:
+    """`key_slot` of a class with one column."""
+    return (crc32(b"%d:%b" % (len(text), text), seed) * _MIX & 0xFFFFFFFF) >> 14
 
 
 def _folded(name: str) -> bytes:

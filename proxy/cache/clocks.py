@@ -55,6 +55,7 @@ import platform
 import secrets
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 from proxy.back.tags import SLOTS
@@ -94,6 +95,9 @@ class Stamp(NamedTuple):
     incarnation: int
     log_id: int
     position: int
+
+
+_stamp = partial(tuple.__new__, Stamp)  # what Stamp() does, at a third of its price
 
 
 class Clocks:
@@ -162,11 +166,12 @@ class SourceClock:
         state = self._state
         incarnation = state[_INCARNATION]
         visible = state[_VISIBLE]
-        position = min(visible, state[_APPLIED])
+        applied = state[_APPLIED]
+        position = visible if visible < applied else applied
         log_id = state[_IDS + (position >> OFFSET_BITS) % _LOG_IDS]
         if not incarnation or not visible or state[_INCARNATION] != incarnation:
             return None
-        return Stamp(incarnation, log_id, position)
+        return _stamp((incarnation, log_id, position))
 
     def stamp_of_replica(self, domain: int, sequence: int) -> Stamp | None:
         """The stamp for an answer of a replica that has applied its primary's transactions up to this one (MariaDB's

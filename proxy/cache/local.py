@@ -7,7 +7,7 @@ nothing. Whoever has a value at hand whose `generation` is the young one needs n
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from proxy.cache.value import CachedValue
 
@@ -15,10 +15,11 @@ from proxy.cache.value import CachedValue
 class Local:
     """See the module. `limit_bytes` holds for both generations together."""
 
-    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "evictions", "generation", "limit_bytes")
+    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "evictions", "generation", "let_go", "limit_bytes")
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, let_go: Callable[[], None] = lambda: None) -> None:
         self.limit_bytes = limit_bytes
+        self.let_go = let_go  # called when values go: whoever has some at hand is to forget them, too
         self.evictions = 0
         self.generation = 1  # the young one's number
         self._young: dict[Hashable, CachedValue] = {}
@@ -37,9 +38,10 @@ class Local:
 
     def put(self, key: Hashable, value: CachedValue) -> None:
         """Keep it, unless it is longer than half of everything."""
-        self.discard(key)
         if 2 * value.size_bytes <= self.limit_bytes:
             self._put(key, value)
+        else:
+            self.discard(key)
 
     def discard(self, key: Hashable) -> None:
         value = self._young.pop(key, None)
@@ -53,6 +55,7 @@ class Local:
     def clear(self) -> None:
         self._young, self._old = {}, {}
         self.generation += 1
+        self.let_go()
         self._young_bytes = self._old_bytes = 0
 
     def resize(self, limit_bytes: int) -> None:
@@ -71,11 +74,18 @@ class Local:
 
     def _put(self, key: Hashable, value: CachedValue) -> None:
         size = value.size_bytes
-        if self._young_bytes + size > self.limit_bytes // 2:
+        limit = self.limit_bytes
+        if self._young_bytes + size > limit // 2:
             self._turn()
-        if self.bytes + size > self.limit_bytes:  # the old generation is from when the limit was higher
+        if self._young_bytes + self._old_bytes + size > limit:  # the old generation is from when that was higher
             self._turn()
-        self._young[key] = value
+        if key in self._old:
+            self.discard(key)
+        before = self._young.setdefault(key, value)
+        if before is not value:
+            before.generation = 0
+            self._young_bytes -= before.size_bytes
+            self._young[key] = value
         self._young_bytes += size
         value.generation = self.generation
 
@@ -83,4 +93,5 @@ class Local:
         self.evictions += len(self._old)
         self._old, self._young = self._young, {}
         self.generation += 1
+        self.let_go()
         self._old_bytes, self._young_bytes = self._young_bytes, 0

@@ -12,9 +12,10 @@ import enum
 import itertools
 import random
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection
@@ -26,6 +27,7 @@ from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue
 from proxy.front.samples import sample
+from proxy.front.values import TextValues
 from proxy.measure.measures import Measures
 from proxy.plan.plan import ValueOf
 from proxy.rules.model import Cache
@@ -39,6 +41,7 @@ _EVERYTHING = slot_of(cluster_tag())
 _ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
+_MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
 _FLIGHT_WAIT_S = 1.0  # how long a read waits for another session's answer to the same statement
 _LEASE_WAIT_S = 0.06  # at most, for another worker's
 _LEASE_POLLS = (0.15, 0.15, 0.2, 0.2, 0.3)  # when memcached is asked for it meanwhile, in parts of the time
@@ -73,12 +76,15 @@ class Caching:
 
     def __init__(self, store: Store, rules: Cache) -> None:
         self.store = store
+        self.local = store.local
+        self.local.let_go = self._let_go
         self.rules = rules
         self.clocks: Mapping[str, SourceClock] = {}
         self.max_staleness_ns = 0
         self.max_value_bytes = 0
         self.identities = Identities()
         self.flights: dict[LocalKey, Fill] = {}  # the answers on their way, for others who want the same
+        self._at_hand: list[Known] = []  # those that have a value
 
     def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
         self.rules = rules
@@ -86,6 +92,17 @@ class Caching:
         self.store.local.resize(rules.local_bytes)
         self.max_staleness_ns = int(rules.max_staleness_s * 1e9)
         self.max_value_bytes = rules.max_value_bytes
+
+    def at_hand(self, known: Known) -> None:
+        """It is about to get a value, which it forgets when the store makes room."""
+        if len(self._at_hand) >= _MAX_AT_HAND:
+            self._let_go()
+        self._at_hand.append(known)
+
+    def _let_go(self) -> None:
+        for known in self._at_hand:
+            known.value = None
+        self._at_hand.clear()
 
     def count(self, measures: Measures) -> None:
         """Hand on what the stores have counted."""
@@ -97,56 +114,26 @@ class Caching:
                 setattr(measures, f"memcached_{name}", getattr(remote.counters, name))
 
 
-class Fill:
+class Fill(msgspec.Struct, eq=False):
     """An answer on its way into the cache; the session has it while its statement runs."""
 
-    __slots__ = (
-        "asked_ns",
-        "caching",
-        "clock",
-        "cluster",
-        "entry",
-        "fingerprint",
-        "flight",
-        "follows",
-        "key",
-        "leads",
-        "leased",
-        "parts",
-        "remote_key",
-        "replica_stamp",
-        "size",
-        "slots",
-        "stamp",
-    )
-
-    def __init__(
-        self,
-        caching: Caching,
-        entry: Entry,
-        cluster: str,
-        key: LocalKey,
-        stamp: Stamp | None,
-        slots: tuple[int, ...],
-        fingerprint: int,
-    ) -> None:
-        self.caching = caching
-        self.clock = caching.clocks.get(cluster)  # other rules may have another server and another clock for it
-        self.entry = entry
-        self.cluster = cluster
-        self.key = key
-        self.stamp = stamp  # None: a class with `ttl`, whose values need none
-        self.slots = slots
-        self.fingerprint = fingerprint  # of the definitions that `slots` follow from
-        self.remote_key: tuple[bytes, ...] | None = None
-        self.replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
-        self.parts: list[bytes] | None = []  # None: too long to be kept
-        self.size = 0
-        self.leads = False  # it is in `flights`
-        self.flight: asyncio.Future[None] | None = None  # others wait for it
-        self.follows: asyncio.Future[None] | None = None  # another session's that this one waits for
-        self.leased = False  # other workers wait for it
-        self.asked_ns = _now()
+    caching: Caching
+    entry: Entry
+    cluster: str
+    key: LocalKey
+    clock: SourceClock | None  # other rules may have another server and another clock for the cluster
+    stamp: Stamp | None  # None: a class with `ttl`, whose values need none
+    slots: tuple[int, ...]
+    fingerprint: int  # of the definitions that `slots` follow from
+    asked_ns: int
+    parts: list[bytes] | None = []  # None: too long to be kept
+    size: int = 0
+    remote_key: tuple[bytes, ...] | None = None
+    replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
+    leads: bool = False  # it is in `flights`
+    flight: asyncio.Future[None] | None = None  # others wait for it
+    follows: asyncio.Future[None] | None = None  # another session's that this one waits for
+    leased: bool = False  # other workers wait for it
 
     def may_come_from(self, replica: Server) -> bool:
         """May a replica be asked? Then the stamp says how far it had come, which it was asked a moment ago: what it
@@ -174,28 +161,43 @@ class Fill:
             return
         self.parts.append(data)
 
-    def complete(self, connection: ServerConnection) -> None:
-        """The answer is whole: keep it if nothing speaks against that."""
-        reason = self._unfit(connection)
-        if reason or self.parts is None:
+    def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
+        parts = self.parts
+        if parts is None:  # it is too long already
             self.entry.cache_fill_ns = 0
-            if reason:
-                self.entry.cache_stats.not_kept(reason)
-        else:
-            response = b"".join(self.parts)
-            # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
-            by_primary = connection.role is Role.PRIMARY or self.stamp is None
-            stamp = self.stamp if by_primary else self.replica_stamp
-            value = CachedValue.of(stamp, self.slots, response, connection.scanner.rows, _now())
-            value.size_bytes += _key_bytes(self.key)
-            self.caching.store.keep(self.key, value)
-            if self.remote_key is not None:
-                self.caching.store.send(self.remote_key, value)
-            took_ns = _now() - self.asked_ns
-            self.entry.cache_fill_ns = took_ns
-            stats = self.entry.cache_stats
-            stats.fills += 1
-            stats.fill_ns += took_ns
+            return
+        response = pieces[0] if len(pieces) == 1 and not parts else b"".join(parts + pieces)
+        scanner = connection.scanner
+        by_primary = connection.role is Role.PRIMARY
+        caching, stats = self.caching, self.entry.cache_stats
+        reason = ""
+        if scanner.errno:
+            reason = "error"
+        elif scanner.warnings:
+            reason = "warnings"
+        elif not scanner.columns or connection.aborted is not None:
+            reason = "incomplete"
+        elif not by_primary and self.stamp is not None and self.replica_stamp is None:
+            reason = "replica"
+        elif len(response) > caching.max_value_bytes:
+            reason = "too-long"
+        if reason:
+            stats.not_kept(reason)
+            self.entry.cache_fill_ns = 0
+            self.landed()
+            return
+        # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
+        stamp = self.stamp if by_primary or self.stamp is None else self.replica_stamp
+        now_ns = _now()
+        value = CachedValue.of(stamp, self.slots, response, scanner.rows, now_ns)
+        value.size_bytes += _key_bytes(self.key)
+        caching.local.put(self.key, value)
+        if self.remote_key is not None:
+            caching.store.send(self.remote_key, value)
+        took_ns = self.entry.cache_fill_ns = now_ns - self.asked_ns
+        stats.fills += 1
+        stats.fill_ns += took_ns
         self.landed()
 
     def landed(self) -> None:
@@ -216,22 +218,13 @@ class Fill:
             self.flight = asyncio.get_running_loop().create_future()
         return self.flight
 
-    def _unfit(self, connection: ServerConnection) -> str:
-        scanner = connection.scanner
-        if scanner.errno:
-            return "error"
-        if scanner.warnings:
-            return "warnings"
-        if not scanner.columns or connection.aborted is not None:
-            return "incomplete"
-        if connection.role is not Role.PRIMARY and self.stamp is not None and self.replica_stamp is None:
-            return "replica"
-        return ""
-
 
 def _key_bytes(key: LocalKey) -> int:
     """Memory that a key takes besides what every entry takes: its literals."""
-    return sum(map(len, key[3])) + 48 * len(key[3])
+    literals = key[3]
+    if len(literals) == 1:
+        return 48 + len(literals[0])
+    return sum(map(len, literals)) + 48 * len(literals)
 
 
 def keepable(settings: Settings, sql_mode: str) -> bool:
@@ -253,20 +246,18 @@ class Known:
         self.entry = entry
         self.cluster = cluster
         self.literals = literals
-        self.identity = 0  # of the session that `value` answered; 0: none
-        self.value: Callable[[], CachedValue | None] = _nothing
+        self.identity = 0  # of the sessions for which `value` is the answer
+        self.value: CachedValue | None = None
 
-    def find(self, store: Store, identity: int) -> CachedValue | None:
-        """The value for sessions of this identity, by its key."""
-        value = store.peek((self.entry.cache_shape, identity, self.cluster, self.literals))
-        if value is not None:
+    def find(self, caching: Caching, identity: int) -> CachedValue | None:
+        """The value for sessions of this identity, by its key. It is at hand from now on, unless it is long."""
+        value = caching.store.peek((self.entry.cache_shape, identity, self.cluster, self.literals))
+        if value is not None and value.size_bytes <= _AT_HAND_BYTES:
+            if self.value is None:
+                caching.at_hand(self)
             self.identity = identity
-            self.value = weakref.ref(value)  # how long it is kept is the store's affair
+            self.value = value
         return value
-
-
-def _nothing() -> None:
-    """A reference to nothing."""
 
 
 class Served(enum.Enum):
@@ -277,14 +268,17 @@ class Served(enum.Enum):
     WAIT = "wait"  # `wait` goes on, as a task: somebody else may have the answer soon
 
 
-def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literals: tuple[bytes, ...]) -> Served:
-    """Answer a read of a cache class from this worker's memory, if it may be."""
+def serve(
+    session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], values: ValueOf | None = None
+) -> Served:
+    """Answer a read of a cache class from this worker's memory, if it may be. `values`: those of a prepared statement,
+    whose `literals` are made up."""
     caching = session.environment.caching
     cached = entry.cached
     assert caching is not None
     assert cached is not None
     stats = entry.cache_stats
-    identity = session.cache_identity()
+    identity = session.identity if session.cache_settings is session.settings else session.cache_identity()
     if identity == 0 or session.held or session.transaction.explicit or session.next_transaction:
         stats.bypass("settings" if identity == 0 and session.autocommit else "in-transaction")
         return Served.ASK
@@ -298,14 +292,16 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
         session.answer_cached(value)
         _perhaps_sample(session, entry, cluster, value, literals)
         return Served.ANSWERED
-    slots = cached.slots(values)
+    slots = cached.text_slots(literals) if values is None else None
+    if slots is None:
+        slots = cached.slots(values or TextValues(literals, session.lexer))
     if slots is None:
         stats.bypass("no-normal-form")
         return Served.ASK
+    clock = caching.clocks.get(cluster)
     stamp: Stamp | None = None
     fingerprint = session.environment.fingerprints.get(cluster, 0)
     if cached.cache_class.ttl_s is None:
-        clock = caching.clocks.get(cluster)
         stamp = clock.stamp() if clock is not None else None
         if clock is None or stamp is None:
             stats.bypass("no-stream")
@@ -313,16 +309,15 @@ def serve(session: Session, entry: Entry, cluster: str, values: ValueOf, literal
         if not clock.follows(fingerprint):
             stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
             return Served.ASK
-    fill = session.fill = Fill(caching, entry, cluster, key, stamp, slots, fingerprint)
-    flight = caching.flights.get(key)
-    if flight is not None and not waiting_pays(fill):
-        stats.misses += 1
-        return Served.ASK
-    if flight is not None:
+    fill = session.fill = Fill(caching, entry, cluster, key, clock, stamp, slots, fingerprint, session.began)
+    flight = caching.flights.setdefault(key, fill)
+    if flight is not fill:
+        if not waiting_pays(fill):
+            stats.misses += 1
+            return Served.ASK
         fill.follows = flight.landing()
         return Served.WAIT
     fill.leads = True
-    caching.flights[key] = fill
     if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
         fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
         return Served.WAIT
@@ -359,10 +354,9 @@ def serve_known(session: Session, known: Known) -> bool:
         or session.doom is not None
     ):
         return False
-    store = caching.store
-    value = known.value()
-    if value is None or value.generation != store.local.generation or known.identity != identity:
-        value = known.find(store, identity)
+    value = known.value
+    if value is None or value.generation != caching.local.generation or known.identity != identity:
+        value = known.find(caching, identity)
         if value is None:
             return False
     clock = caching.clocks.get(known.cluster)

@@ -276,7 +276,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             read_by = (value if value is not None else b"-" for value in reading(prepared.settings))
             values_sent = (bound.null_bitmap, bound.types, payload[bound.values_offset :])
             literals = (*prepared.literals, *read_by, *values_sent)
-            served = caching.serve(session, entry, cluster, values, literals)
+            served = caching.serve(session, entry, cluster, literals, values)
             if served is Served.ANSWERED:
                 session.running = None
                 session.busy = False

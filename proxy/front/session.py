@@ -238,7 +238,7 @@ class Session:
             cluster = sends[0].cluster
         if entry.cached is not None:
             fixed = tuple(literals)
-            served = caching.serve(self, entry, cluster, TextValues(literals, self.lexer), fixed)
+            served = caching.serve(self, entry, cluster, fixed)
             if served is Served.ANSWERED:
                 if entry.cached.cache_class.ttl_s is None:
                     self.environment.remember(self.plans, packet, Known(entry, cluster, fixed))
@@ -517,9 +517,7 @@ class Session:
         """The answer that was to be cached is complete."""
         fill, self.fill = self.fill, None
         if fill is not None:
-            for piece in pieces:
-                fill.add(piece)
-            fill.complete(connection)
+            fill.complete(connection, pieces)
 
     def not_filled(self) -> None:
         """The answer that was to be cached will not come."""

@@ -13,17 +13,17 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parser import tokens
 from parser.effects import of_tokens
 from parser.shape import lexer
-from parser.statement import Effect, Kind, Pin, Statement, Value, Word
+from parser.statement import Effect, Hole, Kind, Pin, Statement, Value, Word
 from proxy.back.catalog import Catalog, TableSchema
-from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, table_slot
+from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, table_slot, text_slot
 from proxy.plan.case import Case
 from proxy.plan.insert_values import column_values, insert_columns
-from proxy.plan.keys import KeyForm, Unmodelled, form_text, key_form
+from proxy.plan.keys import Family, KeyForm, Unmodelled, form_text, key_form
 from proxy.plan.places import Place, qualified_names
 from proxy.plan.plan import Forward, Plan, ValueOf
 from proxy.plan.shard_routes import ByKey
@@ -72,10 +72,26 @@ class ClassRead:
     values: tuple[tuple[Value, ...], ...]
     always: tuple[int, ...]  # the slots of the cluster, of the table and of the class
 
+    # The quick way, for what most reads are: one integer column pinned to one plain number of the text.
+    _literal: int = field(init=False, default=-1, repr=False, compare=False)
+    _digits: int = field(init=False, default=0, repr=False, compare=False)  # so many the column has room for
+
+    def __post_init__(self) -> None:
+        if len(self.values) == 1 and len(self.values[0]) == 1 and self.forms[0].family is Family.INTEGER:
+            value = self.values[0][0]
+            if isinstance(value, Hole) and not value.is_string and not value.negative:
+                object.__setattr__(self, "_literal", value.index)
+                object.__setattr__(self, "_digits", len(str(self.forms[0].high)) - 1)
+
+    def text_slots(self, literals: Sequence[bytes]) -> tuple[int, ...] | None:
+        at = self._literal
+        if at >= 0:
+            text = literals[at]
+            if len(text) <= self._digits and text.isdigit() and not text.startswith(b"0"):
+                return (*self.always, text_slot(self.seed, text))
+        return None
+
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
-        if len(self.values) == 1 and len(self.values[0]) == 1:  # what most reads are; the rest would do it, too
-            text = form_text(self.forms[0], value_of(self.values[0][0]))
-            return None if text is None else (*self.always, key_slot(self.seed, (text,)))
         texts = []
         for form, values in zip(self.forms, self.values):
             found = [form_text(form, value_of(value)) for value in values]

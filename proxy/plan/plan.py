@@ -8,7 +8,7 @@ tests show.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,6 +68,9 @@ class CachedRead(Protocol):
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
         """The slots of the clocks that the answer depends on; None: this statement's values have no normal form."""
+
+    def text_slots(self, literals: Sequence[bytes]) -> tuple[int, ...] | None:
+        """The same for a text with these literals, where that is quick; None: ask `slots`."""
 
     def describe(self) -> str: ...
 

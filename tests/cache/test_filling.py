@@ -23,7 +23,6 @@ from proxy.front import caching
 from proxy.front.caching import Caching, Served
 from proxy.front.environment import Entry, Environment
 from proxy.front.session import Session
-from proxy.front.values import TextValues
 from proxy.measure.measures import Measures
 from proxy.rules.model import Cache
 from proxy.wire.login import Secret
@@ -88,7 +87,7 @@ class World:
     def serve(self, session: Session, sql: bytes = SQL) -> tuple[Served, Entry]:
         entry, literals = self.entry(session, sql)
         session.begin_statement(entry)
-        found = caching.serve(session, entry, "main", TextValues(literals, session.lexer), tuple(literals))
+        found = caching.serve(session, entry, "main", tuple(literals))
         return found, entry
 
     def filled(

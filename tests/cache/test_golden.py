@@ -42,6 +42,7 @@ def described(sql: str) -> list[str]:
         return [f"refused: {made.error.reason}"]
     if made.cached is not None:
         slots = made.cached.slots(values)
+        assert made.cached.text_slots(literals) in (None, slots)
         lines.append("here: " + ("not cached: a value without a normal form" if slots is None else _named(slots)))
     if made.marks is not None:
         lines.append("here: " + _named(made.marks.slots(values)))
@@ -91,3 +92,15 @@ def test_every_reason_not_to_cache_is_among_them() -> None:
 if __name__ == "__main__":
     for golden in FILES:
         golden.write_text(rewritten(golden.read_text()))
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "00", "7", "007", "-7", "+7", "2147483647", "2147483648", "123456789", "7.0", "0x7", "'7'"]
+)
+def test_the_quick_way_to_the_slots_of_a_number_leads_to_the_same(number: str) -> None:
+    shape, literals = lexer().shape(f"SELECT * FROM users WHERE id = {number}".encode())
+    made = plan(parse(shape, literals, lexer=lexer(), prepared=False), RULES, CATALOG, shop.DATABASE)
+    assert made.cached is not None
+    quick = made.cached.text_slots(literals)
+    assert (quick is not None) == (number in ("7", "+7", "123456789"))
+    assert quick in (None, made.cached.slots(TextValues(literals, lexer())))

@@ -50,7 +50,7 @@ class Dialogue:
         return stats.hits_local, stats.misses
 
     def slots(self, data: bytes) -> tuple[int, ...]:
-        value = self.texts[data].find(self.caching.store, self.session.cache_identity())
+        value = self.texts[data].find(self.caching, self.session.cache_identity())
         assert value is not None
         return value.slots
 
@@ -175,7 +175,7 @@ def test_a_known_text_gets_what_replaced_its_answer() -> None:
         key = (known.entry.cache_shape, it.session.cache_identity(), known.cluster, known.literals)
         old = it.caching.store.peek(key)
         assert old is not None
-        assert known.value() is old
+        assert known.value is old
         newer = CachedValue(old.incarnation, old.log_id, old.position, old.slots, old.response + ANSWER[-9:], 1, 0)
         it.caching.store.keep(key, newer)
         before = written(it.client)
@@ -195,15 +195,14 @@ def test_a_known_text_keeps_no_answer_in_memory() -> None:
             assert not it.ask(packet(5000))
             local._turn()
         known = it.texts[packet(5000)]
-        value = known.value()
-        assert value is not None
-        assert value.generation != local.generation
+        assert known.value is None
         assert not it.ask(packet(5000))
+        value = known.value
+        assert value is not None
         assert value.generation == local.generation
-        del value
         local._turn()
         local._turn()
-        assert known.value() is None
+        assert known.value is None
         assert it.ask(packet(5000))
         assert not it.ask(packet(5000))
 

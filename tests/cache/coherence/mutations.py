@@ -28,10 +28,10 @@ def stamp_after_select() -> None:
     """The stamp is what is visible when the answer has come."""
     complete = Fill.complete
 
-    def late(self: Fill, connection: ServerConnection) -> None:
+    def late(self: Fill, connection: ServerConnection, pieces: list[bytes]) -> None:
         clock = self.caching.clocks.get(self.cluster)
         self.stamp = clock.stamp() if clock is not None else None
-        complete(self, connection)
+        complete(self, connection, pieces)
 
     Fill.complete = late  # type: ignore[method-assign]
 
