@@ -125,6 +125,8 @@ def measure(topology: CachedTopology, size: CacheSize, say: Callable[[str], None
             concerned = [target for target in topology.targets if target.name in load.targets]
             turn = number % len(concerned)
             for target in [*concerned[turn:], *concerned[:turn]]:
+                if number and target.name == LOCAL and load.name in (HITS, PREPARED_HITS):
+                    _warm(target, size)  # other loads may have pushed out what this one asks for
                 sample = _one(topology, target, load, number, size.seconds, next(firsts))
                 samples.append(sample)
                 say(

@@ -6,6 +6,7 @@ Its bytes: magic and version, CRC32 of all that follows, then a msgpack array. W
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zlib
 
@@ -64,6 +65,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Item)
 
 
+@functools.lru_cache(maxsize=1024)  # a miss asks for it, and again when it has the answer
 def item_name(key: RemoteKey) -> bytes:
     """The key in memcached: our prefix and a hash of an unambiguous encoding of all that the answer depends on."""
     digest = hashlib.blake2b(b"".join(b"%d:%s" % (len(part), part) for part in key), digest_size=24)

@@ -375,41 +375,55 @@ def serve_known(session: Session, known: Known) -> bool:
     return True
 
 
-async def wait(session: Session, ask: Callable[[], Awaitable[None]]) -> None:
-    """Answer a read from what another session or memcached has, else by `ask`. Raises what `ask` raises."""
+async def wait(session: Session, ask: Callable[[], Awaitable[bool | None]]) -> bool | None:
+    """Answer a read from what another session or memcached has, else by `ask`. Gives and raises what that does."""
     fill = session.fill
     assert fill is not None
-    caching, entry = fill.caching, fill.entry
-    stats = entry.cache_stats
-    if fill.follows is not None:
-        stats.waits += 1
-        await asyncio.wait([fill.follows], timeout=_FLIGHT_WAIT_S)
-        fill.follows = None
-        value = caching.store.peek(fill.key)
-        if value is not None and judge(caching, entry, fill.cluster, value, _now()):
-            stats.hits_local += 1
-            session.not_filled()
-            session.answer_cached(value)
-            return
-    elif fill.remote_key is not None:
-        value = await _fetched(fill, fill.remote_key)
-        if value is None:
-            value = await _leased(fill, fill.remote_key)
-        if value is not None:
-            stats.hits_memcached += 1
-            value.size_bytes += _key_bytes(fill.key)
-            caching.store.keep(fill.key, value)
-            session.not_filled()
-            session.answer_cached(value)
-            return
-    stats.misses += 1
+    session.waiting = True  # KILL QUERY ends it
+    try:
+        value = await (_landed(fill) if fill.follows is not None else _remembered(fill))
+    finally:
+        session.waiting = False
+    if value is not None:
+        session.not_filled()
+        session.answer_cached(value)
+        return False
+    fill.entry.cache_stats.misses += 1
     clock = fill.clock
     if fill.stamp is not None:
         fill.stamp = clock.stamp() if clock is not None else None  # the newest that is still older than the SELECT
         if clock is None or fill.stamp is None or not clock.follows(fill.fingerprint):
             session.not_filled()
     fill.asked_ns = _now()
-    await ask()
+    return await ask()
+
+
+async def _landed(fill: Fill) -> CachedValue | None:
+    """The answer that another session of this worker is being given, if it may be served."""
+    caching, stats = fill.caching, fill.entry.cache_stats
+    assert fill.follows is not None
+    stats.waits += 1
+    await asyncio.wait([fill.follows], timeout=_FLIGHT_WAIT_S)
+    fill.follows = None
+    value = caching.store.peek(fill.key)
+    if value is None or not judge(caching, fill.entry, fill.cluster, value, _now()):
+        return None
+    stats.hits_local += 1
+    return value
+
+
+async def _remembered(fill: Fill) -> CachedValue | None:
+    """What memcached has, or soon has from another worker, if it may be served. This worker keeps it."""
+    if fill.remote_key is None:
+        return None
+    value = await _fetched(fill, fill.remote_key)
+    if value is None:
+        value = await _leased(fill, fill.remote_key)
+    if value is not None:
+        fill.entry.cache_stats.hits_memcached += 1
+        value.size_bytes += _key_bytes(fill.key)
+        fill.caching.store.keep(fill.key, value)
+    return value
 
 
 async def _fetched(fill: Fill, key: tuple[bytes, ...]) -> CachedValue | None:

@@ -246,9 +246,7 @@ class Session:
                 self.client.next_command()
                 return
             if served is Served.WAIT:
-                from proxy.front.statements import run_text
-
-                self.run(caching.wait(self, lambda: run_text(self, entry, sql, shape, literals)))
+                self.run(caching.wait(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals)))
                 return
         elif entry.marks is not None:
             caching.note_write(self, entry, TextValues(literals, self.lexer), (cluster,))
@@ -259,6 +257,21 @@ class Session:
         if self._on_replica:
             self._retry = packet
         self.send_now(connection, packet)
+
+    async def _ask(
+        self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]
+    ) -> bool:
+        """A read that waited for an answer from elsewhere goes to its server: the fast way, if it still can."""
+        connection = self.acquire_now(entry, cluster)
+        if connection is not None:
+            if self._on_replica:
+                self._retry = packet
+            self.send_now(connection, packet)
+            return True
+        from proxy.front.statements import run_text
+
+        await run_text(self, entry, sql, shape, literals)
+        return False
 
     def acquire_now(self, entry: Entry, cluster: str) -> ServerConnection | None:
         """The connection for a simple statement, in this session's transaction, if nothing has to be waited for: the
@@ -638,13 +651,14 @@ class Session:
         self.run(settle(self, connection, entry))
 
     def run(self, work: object) -> None:
-        """Carry out one command as a task; errors become the client's, and the next command waits."""
+        """Carry out one command as a task; errors become the client's, and the next command waits. `work` gives true if
+        the command goes on without it: a server's answer will end it."""
         self.busy = True
         self.task = self.client.spawn(self._run(work), "statement")
 
     async def _run(self, work: object) -> None:
         try:
-            await work  # type: ignore[misc]
+            goes_on = await work  # type: ignore[misc]
         except TurnoutError as error:
             self.task = None
             if not self.closed:
@@ -663,7 +677,7 @@ class Session:
                 self.fail(self.client.listener.unexpected(error), broken=True)
             return
         self.task = None
-        if self.closed:
+        if self.closed or goes_on:
             return
         self.running = self.running_on = None
         self.busy = False
