@@ -26,6 +26,7 @@ from proxy.front.session import Session
 from proxy.measure.measures import Measures
 from proxy.rules.model import Cache
 from proxy.wire.login import Secret
+from proxy.wire.packets import encode_err
 from tests.cache import shop
 
 RULES = shop.rules()
@@ -218,6 +219,33 @@ def test_who_waits_for_another_s_answer_gets_it(world: World) -> None:
         session.filled(answered(), [])
         await asyncio.gather(*waiting)
         assert all(other.client.written == [b"the answer"] for other in others)  # type: ignore[attr-defined]
+
+    in_loop(work)
+
+
+def test_a_kill_ends_the_waiting_for_an_answer(world: World) -> None:
+    async def work() -> None:
+        leads, waits = world.session(), world.session()
+        world.serve(leads)
+        assert world.serve(waits)[0] is Served.WAIT
+
+        async def ask() -> None:
+            raise AssertionError("asked the server")
+
+        client: Any = waits.client
+        client.spawn = lambda work, name: asyncio.get_running_loop().create_task(work, name=name)
+        client.send = client.write
+        client.next_command = lambda: None
+        waits.run(caching.wait(waits, ask))
+        task = waits.task
+        assert task is not None
+        await asyncio.sleep(0)
+        waits.interrupt()
+        await task
+        assert not waits.busy
+        assert client.written == [encode_err(1317, "70100", "Query execution was interrupted")]
+        leads.filled(answered(), [b"the answer"])
+        assert world.serve(world.session())[0] is Served.ANSWERED
 
     in_loop(work)
 
