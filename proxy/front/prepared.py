@@ -19,7 +19,16 @@ from proxy.front import answers, caching, local
 from proxy.front.caching import Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.session import Session
-from proxy.front.statements import CONNECTION_ID, Relay, check_afterthoughts, obtain, run_text, settle
+from proxy.front.statements import (
+    CONNECTION_ID,
+    Relay,
+    check_afterthoughts,
+    end_branches,
+    join_transaction,
+    obtain,
+    run_text,
+    settle,
+)
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
 from proxy.plan.plan import Do, Local, Send
@@ -340,16 +349,15 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         raise _several_targets()
     if entry.marks is not None:
         caching.note_write(session, entry, values, (sends[0].cluster,))
+    if plan.effects & Effect.IMPLICIT_COMMIT:
+        await end_branches(session)
     connection, fresh = await obtain(session, entry, sends[0], primary, prepared.database)
-    if fresh:
-        from proxy.front.statements import join_transaction
-
-        try:
-            await join_transaction(session, connection, sends[0].cluster)
-        except BaseException:
-            if connection.holder is not session:
-                session.give_back(connection)
-            raise
+    try:
+        await join_transaction(session, connection, sends[0].cluster, fresh)
+    except BaseException:
+        if connection.holder is not session:
+            session.give_back(connection)
+        raise
     await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
 
 

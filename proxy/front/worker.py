@@ -9,6 +9,7 @@ import time
 
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
+from proxy.back.decisions import Tokens
 from proxy.back.server import Role, Server
 from proxy.cache.clocks import Clocks
 from proxy.cache.memcached import Memcached, RemoteCounters
@@ -19,11 +20,12 @@ from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
+from proxy.front.recovery import EVERY_S, Recovery
 from proxy.front.schemas import SchemaReader
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.states import ServerState, SessionState
-from proxy.rules.model import Rules
+from proxy.rules.model import Rules, Transactions
 from proxy.stream.wanted import fingerprint
 from proxy.wire.login import Secret
 
@@ -55,6 +57,8 @@ class Worker:
         self._server: asyncio.Server | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._schemas_wanted = asyncio.Event()
+        self._tokens = Tokens()
+        self._recovery: Recovery | None = None  # in one worker, once the rules have said `transactions: atomic`
 
     @property
     def peers(self) -> Peers | None:
@@ -88,6 +92,8 @@ class Worker:
             loop.create_task(self._every(1.0, self._tick), name="tick"),
             loop.create_task(self._watch_schemas(), name="schemas"),
         ]
+        if self.slot == 0:
+            self._loops.append(loop.create_task(self._every(EVERY_S, self._recover), name="recovery"))
         if self.rules.users_from is not None:
             self._loops.append(loop.create_task(self._every(_GRANTS_EVERY_S, self._read_grants), name="grants"))
 
@@ -120,6 +126,8 @@ class Worker:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._recovery is not None:
+            self._recovery.close()
         if self._clusters is not None:
             await self._clusters.close()
 
@@ -193,6 +201,7 @@ class Worker:
             servers=dict(self._clusters.by_name),
             measures=self.measures,
             generation=self._generation,
+            tokens=self._tokens,
         )
 
     def _cache(self) -> Caching | None:
@@ -238,6 +247,15 @@ class Worker:
                 await work()  # type: ignore[operator]
             except TurnoutError as error:
                 log.warning("periodic work failed", extra={"error": error.message})
+
+    async def _recover(self) -> None:
+        """Finish what coordinators that are gone have left, also after the rules have changed to something else."""
+        if self._recovery is None:
+            if self.rules.transactions is not Transactions.ATOMIC:
+                return
+            self._recovery = Recovery(self._tokens, self.measures)
+        assert self._clusters is not None
+        await self._recovery.look_once(self.rules, self._clusters.by_name)
 
     async def _tick(self) -> None:
         assert self._clusters is not None

@@ -317,6 +317,17 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "transactions: best_effort"},
         [(CAUTION, "transactions", "changes to best_effort: a transaction may write on several clusters")],
     ),
+    "transactions atomic": (
+        {"x": "transactions: single"},
+        {"x": "transactions: atomic"},
+        [
+            (
+                CAUTION,
+                "transactions",
+                "changes to atomic: a transaction may write on several clusters, and commits on all",
+            )
+        ],
+    ),
     "transactions back": (
         {"x": "transactions: best_effort"},
         {"x": "transactions: single"},
