@@ -224,6 +224,10 @@ class Pair:
         self._proxies[0].wait_ready()
         return self._proxies[0]
 
+    def kill(self) -> None:
+        for proxy in self._proxies:
+            proxy.kill()
+
     def mistakes(self) -> list[str]:
         lines = [line for proxy in self._proxies for line in proxy.log_text().splitlines()]
         return [line for line in lines if '"event": "defect"' in line or '"event": "task failed"' in line]

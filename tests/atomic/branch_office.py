@@ -89,7 +89,10 @@ class Bank:
 
     def prepared(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Every branch that is prepared anywhere."""
-        return [(name, row) for name in CLUSTERS for row in self.rows(name, "XA RECOVER")]
+        return self.prepared_on(*CLUSTERS)
+
+    def prepared_on(self, *clusters: str) -> list[tuple[str, tuple[Any, ...]]]:
+        return [(name, row) for name in clusters for row in self.rows(name, "XA RECOVER")]
 
     def decisions(self, cluster: str) -> list[str]:
         """Outcomes of the transactions that began on a cluster, oldest first."""
