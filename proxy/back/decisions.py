@@ -31,7 +31,7 @@ CREATE = (
     " token CHAR(16) CHARACTER SET ascii NOT NULL) ENGINE=InnoDB",
 )
 GRANT_SERVICE = "GRANT SELECT, INSERT, DELETE, CREATE ON turnout.* TO '{user}'@'%'"
-GRANT_CLIENT = "GRANT INSERT ON turnout.* TO '{user}'@'%'"
+GRANT_CLIENT = "GRANT INSERT ON turnout.transactions TO '{user}'@'%'"
 _MISSING = frozenset({1049, 1146})  # no such database, no such table
 _DUPLICATE = 1062
 # An abort row that a lock keeps waiting so long (s) is tried again later: the decision is still open.
@@ -89,10 +89,10 @@ async def token_of(connection: ServerConnection, user: str) -> str:
 
 
 async def _read_token(connection: ServerConnection) -> str:
-    rows = await connection.query("SELECT token FROM turnout.cluster")
+    rows = await connection.query("SELECT token FROM turnout.cluster WHERE one = 1")
     if not rows:  # whoever is first gives it
         await connection.query(f"INSERT IGNORE INTO turnout.cluster (one, token) VALUES (1, '{secrets.token_hex(8)}')")
-        rows = await connection.query("SELECT token FROM turnout.cluster")
+        rows = await connection.query("SELECT token FROM turnout.cluster WHERE one = 1")
     return (rows[0][0] or b"").decode("ascii")
 
 

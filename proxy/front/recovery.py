@@ -17,6 +17,7 @@ from proxy.back.clusters import ClusterServers
 from proxy.back.connection import ServerConnection
 from proxy.back.decisions import (
     Decision,
+    NoToken,
     Tokens,
     ask,
     forget,
@@ -101,16 +102,23 @@ class Recovery:
                     async with asyncio.timeout(_ASK_S):
                         rows[name] = await read_rows(connection, KEEP_COMMITS_S)
         asked: dict[str, _Asked] = {}
+        doubtful: set[str] = set()  # tokens of several clusters: where a decision is cannot be said
         for name, connection in connections.items():
             with _Told(self, name):
                 async with asyncio.timeout(_ASK_S):
                     account = service_account(rules, name)
                     token = await token_of(connection, account.user if account else "")
                     server = clusters[name].primary
-                    self._tokens.learn(server, server.generation, token)
+                    try:
+                        self._tokens.learn(server, server.generation, token)
+                    except NoToken:
+                        doubtful.add(token)
+                        raise
                     asked[token] = _Asked(name, token, connection, await look(connection))
                     if not asked[token].branches:
                         self._said.pop(name, None)
+        for token in doubtful:
+            asked.pop(token, None)
         seen = {branch for one in asked.values() for branch in one.branches if branch.own == one.token}
         self._measures.prepared_branches = sum(len(one.branches) for one in asked.values())
         for branch in self._sightings.due(seen, asked, now, self._grace_s):

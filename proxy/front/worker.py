@@ -255,7 +255,10 @@ class Worker:
                 return
             self._recovery = Recovery(self._tokens, self.measures)
         assert self._clusters is not None
-        await self._recovery.look_once(self.rules, self._clusters.by_name)
+        try:
+            await self._recovery.look_once(self.rules, self._clusters.by_name)
+        except Exception as error:  # a mistake of ours must not keep branches prepared, and rows locked, for ever
+            log.error("defect", exc_info=error)
 
     async def _tick(self) -> None:
         assert self._clusters is not None
