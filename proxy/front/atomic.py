@@ -56,12 +56,6 @@ async def branch_for(session: Session, connection: ServerConnection, cluster: st
     first = await _first(session, cluster)
     if first is None:
         return None
-    if session.pinned.get(first) == "xa":
-        raise StatementRefused(
-            f"The session has an XA transaction of its own on cluster {first}; it cannot take in cluster {cluster}. "
-            "Use BEGIN and COMMIT, which `transactions: atomic` makes atomic over clusters",
-            reason="xa-over-clusters",
-        )
     return await new_branch(session, first, cluster)
 
 

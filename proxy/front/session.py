@@ -109,6 +109,7 @@ class Session:
         self.transaction = Transaction()
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
+        self.own_xa = ""  # the cluster on which the client has begun an XA transaction itself
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
@@ -434,6 +435,8 @@ class Session:
 
     def _joins_later(self) -> bool:
         """Whether a connection that is not part of the session's transaction yet has to begin an XA branch."""
+        if self.own_xa:
+            return True  # or may not, which the slow path says
         if not self.transaction.explicit and self.autocommit:
             return False
         return self.environment.rules.transactions is Transactions.ATOMIC
@@ -865,6 +868,7 @@ class Session:
         """Let go of every held connection: roll back, and close those with state that nobody else may see."""
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
+        self.own_xa = ""
         self.transaction.clear()
         for cluster, connection in held.items():
             connection.holder = None

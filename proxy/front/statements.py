@@ -163,6 +163,11 @@ async def forward(
             return
         raise
     record(session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0)
+    if plan.statement.kind is Kind.XA and not connection.scanner.errno:
+        if plan.statement.name in ("start", "begin"):
+            session.own_xa = send.cluster
+        elif plan.statement.name in ("commit", "rollback"):
+            session.own_xa = ""
     await settle(session, connection, entry)
 
 
@@ -239,6 +244,8 @@ async def obtain(
         )
     if session.owed:
         await session.settle_owed(send.cluster)
+    if session.own_xa:
+        _check_own_xa(session, send.cluster)
     held = session.held.get(send.cluster)
     if held is not None:
         await session.dress(held, database)
@@ -251,6 +258,17 @@ async def obtain(
             raise
         # Nothing was sent yet: a replica that cannot be had is no reason for the read to fail.
         return await session.take(session.target(send, entry, True), database), True
+
+
+def _check_own_xa(session: Session, cluster: str) -> None:
+    """The client's own XA transaction is on one cluster. Raises StatementRefused for a statement on another."""
+    other = session.own_xa
+    if other and other in session.held and other != cluster:
+        raise StatementRefused(
+            f"The session has an XA transaction of its own on cluster {other}, and this statement is for {cluster}: it "
+            "would not be part of it. Use BEGIN and COMMIT, which `transactions: atomic` makes atomic over clusters",
+            reason="xa-over-clusters",
+        )
 
 
 def check_writer(session: Session, cluster: str) -> None:

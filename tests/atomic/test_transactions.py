@@ -263,14 +263,19 @@ def test_a_deadlock_over_clusters_ends_by_lock_wait_timeout(bank: Bank, log_in: 
     other.query("ROLLBACK").checked()
 
 
-def test_transactions_of_the_clients_own_xa_stay_on_one_cluster(log_in: LogIn) -> None:
+def test_the_clients_own_xa_transaction_stays_on_one_cluster(bank: Bank, log_in: LogIn) -> None:
     client = log_in()
-    client.query("XA START 'own'").checked()
-    client.query(MOVE[0]).checked()
-    client.query("SET autocommit = 0")
-    answer = client.query(MOVE[1])
-    assert answer.errno in (0, 1235)
-    client.abort()
+    for autocommit in (1, 0):
+        client.query(f"SET autocommit = {autocommit}").checked()
+        client.query("XA START 'own'").checked()
+        client.query(MOVE[0]).checked()
+        answer = client.query(MOVE[1])
+        assert answer.errno == 1235, answer
+        assert "XA transaction of its own" in answer.message
+        client.run("XA END 'own'", "XA ROLLBACK 'own'")
+    client.run("BEGIN", *MOVE)
+    client.query("COMMIT").checked()
+    assert moved(bank) == (90, 104, 106)
 
 
 def test_an_account_without_the_right_to_decide_is_told_so(bank: Bank, proxy: Turnout, log_in: LogIn) -> None:
