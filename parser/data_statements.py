@@ -94,8 +94,14 @@ def insert_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) 
     statement = built(kind, read_insert(tokens, source.rows, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
     if source.offset is same_offset or statement.insert is None:
         return statement
-    spans = tuple((source.offset(start), source.offset(end)) for start, end in statement.insert.row_spans)
-    return replace(statement, insert=replace(statement.insert, row_spans=spans))
+    offset, insert = source.offset, statement.insert
+    moved = replace(
+        insert,
+        row_spans=tuple((offset(start), offset(end)) for start, end in insert.row_spans),
+        columns_end=offset(insert.columns_end),
+        set_spans=tuple((offset(start), offset(end)) for start, end in insert.set_spans),
+    )
+    return replace(statement, insert=moved)
 
 
 def update_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -206,6 +206,11 @@ class Insert:
     ignore: bool = False
     on_duplicate: tuple[str, ...] = ()  # lower-case columns that ON DUPLICATE KEY UPDATE assigns
     set_syntax: bool = False  # INSERT .. SET a = 1
+    # In the shape's bytes: where one more column may be named. This is the ")" of the list of columns, or where such a
+    # list (`listed` is False) or, with SET, one more assignment may stand.
+    columns_end: int = 0
+    listed: bool = False
+    set_spans: tuple[tuple[int, int], ...] = ()  # [start, end) of the values of SET in the shape's bytes
 
 
 class Scope(enum.Enum):

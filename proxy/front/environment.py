@@ -18,6 +18,7 @@ from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
+from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
@@ -104,6 +105,7 @@ class Entry:
         "fixed",
         "head",
         "keeps_diagnostics",
+        "makes_ids",
         "marks",
         "offset",
         "plan",
@@ -124,11 +126,13 @@ class Entry:
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
         self.by_key = isinstance(plan, ByKey | InsertRows)
+        self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""
         self.simple = (
             (self.fixed is not None or self.by_key)
             and not plan.pins
+            and not self.makes_ids
             and not plan.effects & _SPECIAL
             and plan.statement.kind in _PLAIN_KINDS
         )
@@ -166,6 +170,7 @@ class Environment:
     measures: Measures
     generation: int
     caching: Caching | None = None  # None: the rules have no cache class
+    sequences: Sequences | None = None  # None: not in a worker
     # Of the definitions by which statements are planned here, by cluster (`proxy.stream.wanted`).
     fingerprints: Mapping[str, int] = field(default_factory=dict)
     # How often the definitions of a cluster may have changed (`SourceClock.definitions`) before they were read.

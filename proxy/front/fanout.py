@@ -16,6 +16,7 @@ from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
+from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit
 from proxy.front.reading import Reading, collect_warnings
 from proxy.front.row_streams import RowStream, Splitter, server_error
@@ -170,6 +171,12 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         session.transaction.writers.add(send.cluster)
     if not own and len(pairs) > 1:
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
+    if session.made is not None:
+        try:
+            await session.made.run.confirm()
+        except TurnoutError:
+            await _undo(session, pairs, own)
+            raise
     session.spread = [connection for _, connection in pairs]
     results = await asyncio.gather(
         *(connection.command(_payload(send, sql)) for send, connection in pairs), return_exceptions=True
@@ -188,6 +195,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         raise failure
     scanners = [connection.scanner for _, connection in pairs]
     answer = _summed(route.reply, scanners, entry)
+    answers = [(connection, Answered.by(connection)) for _, connection in pairs]
     for _, connection in pairs:
         if connection.scanner.session_state:
             session.observe(connection, connection.scanner.session_state)
@@ -195,12 +203,18 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         await collect_warnings(session, pairs)
     else:
         session.diagnostics = None
+    affected, info, warnings, insert_id = answer
+    if session.made is not None:
+        try:
+            insert_id = await identify(session, entry, answers)
+        except TurnoutError:
+            await _undo(session, pairs, own)
+            raise
     if own:
         await finish(session, b"COMMIT", [send.cluster for send in route.sends])
         session.transaction.writers.clear()
     if session.pending is not None:
         acknowledge(session, session.in_transaction)
-    affected, info, warnings, insert_id = answer
     session.warning_count = warnings
     session.row_count = affected
     session.client.send(encode_ok(affected, insert_id, session.status, warnings, info))

@@ -7,24 +7,37 @@ bounded; the least recently used is closed). The id in the EXECUTE packet is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from parser.fill import params_before
 from parser.shape import Lexer
-from parser.statement import Effect
+from parser.statement import Effect, Param
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
+from proxy.front.made_ids import reserve
+from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
-from proxy.front.statements import CONNECTION_ID, Relay, check_afterthoughts, obtain, run_text, settle
+from proxy.front.statements import (
+    CONNECTION_ID,
+    TRIES_FOR_IDS,
+    Relay,
+    check_afterthoughts,
+    obtain,
+    run_text,
+    settle,
+    tell_ids,
+)
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Do, Local, Send
 from proxy.wire import command as com
-from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
+from proxy.wire.binary import Execute, decode_params, parse_execute, rebuild_execute, with_integers
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, parse_err
 from proxy.wire.response import PREPARE, QUERY
@@ -51,6 +64,7 @@ class Prepared:
     types: bytes | None = None
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_error: StatementRefused | None = None
+    with_ids: dict[tuple[bool, ...], Prepared] = field(default_factory=dict)  # by rows with a parameter for it
     key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
     # What makes two server-side statements the same: the text, and what changes how a server reads it.
 
@@ -333,6 +347,9 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     for number, data in prepared.long_data.items():
         params[number] = bytes(data)
     values = BoundValues(params, prepared.literals, prepared.lexer)
+    if entry.makes_ids:
+        await _insert(session, prepared, payload, values, bound)
+        return
     session.generated = plan.generates_id(values)
     check_afterthoughts(session, plan.effects)
     sends = plan.route(values, prepared.sql).sends
@@ -340,17 +357,83 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         raise _several_targets()
     if entry.marks is not None:
         caching.note_write(session, entry, values, (sends[0].cluster,))
-    connection, fresh = await obtain(session, entry, sends[0], primary, prepared.database)
+    connection = await _joined(session, prepared, sends[0], primary)
+    await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+
+
+async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
+    """A connection for the statement, in the session's transaction if it has one."""
+    connection, fresh = await obtain(session, prepared.entry, send, primary, prepared.database)
     if fresh:
         from proxy.front.statements import join_transaction
 
         try:
-            await join_transaction(session, connection, sends[0].cluster)
+            await join_transaction(session, connection, send.cluster)
         except BaseException:
             if connection.holder is not session:
                 session.give_back(connection)
             raise
-    await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+    return connection
+
+
+async def _insert(session: Session, prepared: Prepared, payload: bytes, values: BoundValues, bound: Execute) -> None:
+    """An INSERT whose AUTO_INCREMENT column is Turnout's business. Raises TurnoutError."""
+    entry, plan = prepared.entry, prepared.entry.plan
+    assert isinstance(plan, InsertRows)
+    check_afterthoughts(session, plan.effects)
+    long_data = dict(prepared.long_data)
+    for left in reversed(range(TRIES_FOR_IDS)):
+        try:
+            ids = await reserve(session, plan, values)
+            sends = plan.route_with(values, prepared.sql, ids).sends
+            if len(sends) != 1:
+                raise _several_targets()
+            if entry.marks is not None:
+                caching.note_write(session, entry, values, (sends[0].cluster,))
+            sent, types, packet = prepared, bound.types, payload
+            if session.made is not None:
+                sent, types, packet = _with_ids(prepared, plan, bound, ids, long_data)
+            connection = await _joined(session, prepared, sends[0], True)
+            await _execute_on(session, sent, types, packet, connection, sends[0].cluster)
+            return
+        except IdsVoided:
+            if not left:
+                raise
+        finally:
+            session.made = None
+            prepared.long_data.clear()
+
+
+def _with_ids(
+    prepared: Prepared,
+    plan: InsertRows,
+    bound: Execute,
+    ids: Sequence[int | None],
+    long_data: Mapping[int, bytes | bytearray],
+) -> tuple[Prepared, bytes, bytes]:
+    """(a statement that takes these ids as parameters, the types of an execute of it, that execute). A parameter that
+    was NULL or 0 becomes the id, other rows get one more parameter."""
+    column, statement = plan.ids, plan.statement
+    assert column is not None
+    replaced: dict[int, int] = {}
+    made: list[int | None] = []  # for rows that get a parameter
+    for value, number in zip(column.values, ids, strict=True):
+        if number is not None and isinstance(value, Param):
+            replaced[value.index] = number
+        made.append(None if isinstance(value, Param) else number)
+    chosen = tuple(number is not None for number in made)
+    sent = prepared.with_ids.get(chosen)
+    if sent is None or sent.entry is not prepared.entry:
+        text = column.filled(statement, prepared.sql, [b"?" if each else None for each in chosen])
+        sent = replace(prepared, sql=text, params=prepared.params + sum(chosen), long_data={}, with_ids={})
+        prepared.with_ids[chosen] = sent
+    places = params_before(statement, prepared.shape, column.position, chosen) if any(chosen) else []
+    added = list(zip(places, [number for number in made if number is not None], strict=True))
+    packet, was = with_integers(bound, set(long_data), replaced, added)
+    sent.long_data = {
+        new: bytearray(long_data[old]) for new, old in enumerate(was) if old is not None and old in long_data
+    }
+    return sent, parse_execute(packet, sent.params, None).types, packet
 
 
 async def _execute_on(
@@ -388,11 +471,15 @@ async def _execute_on(
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
+        if session.made is not None:
+            await session.made.run.confirm()
         session.sending(connection)
         connection.send(
             encode(rebuild_execute(parse_execute(payload, prepared.params, types), made.id), 0), relay, QUERY
         )
         await relay.done
+        if session.made is not None:
+            await tell_ids(session, entry, connection, relay)
     except BaseException as error:
         finish_statement(session, connection)
         if isinstance(error, TurnoutError) and may_retry(session, entry, connection, relay) and not prepared.long_data:

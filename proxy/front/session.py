@@ -39,6 +39,7 @@ from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ES
 if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
+    from proxy.front.made_ids import MadeIds
     from proxy.front.prepared import Prepared
 
 _now = time.perf_counter_ns
@@ -134,6 +135,7 @@ class Session:
         self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
         self._pools: dict[Server, Pool] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
+        self.made: MadeIds | None = None  # ids that Turnout makes for the INSERT under way
         self._on_replica = False
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
@@ -150,12 +152,14 @@ class Session:
 
     def refresh(self) -> None:
         """Look up what follows from settings, database and environment: the lexer and the plan cache."""
-        text = self._sql_mode()
+        text = self.sql_mode
         charset = (self.settings.get("character_set_client") or b"'utf8mb4'").decode().strip("'")
         self.lexer = lexer("ANSI_QUOTES" in text, "NO_BACKSLASH_ESCAPES" in text, charset)
         self.plans = self.environment.cache(self.database, self.lexer)
 
-    def _sql_mode(self) -> str:
+    @property
+    def sql_mode(self) -> str:
+        """The session's, or what servers begin with."""
         mode = self.settings.get("sql_mode")
         if mode is not None:
             return mode.decode("ascii", "replace")
@@ -440,7 +444,7 @@ class Session:
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
-            kept = self.autocommit and caching.keepable(self.settings, self._sql_mode())
+            kept = self.autocommit and caching.keepable(self.settings, self.sql_mode)
             self.identity = shared.identities.of(self._cache_words) if shared and kept else 0
         return self.identity
 

@@ -17,8 +17,10 @@ from proxy.back.server import Role
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
+from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send
 from proxy.wire import command as com
 from proxy.wire.frames import encode
@@ -30,19 +32,21 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
+TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
 class Relay:
     """The sink of a statement in the slow path: passes the answer on; `done` says when it is complete."""
 
-    __slots__ = ("_session", "bytes", "done", "relayed")
+    __slots__ = ("_session", "bytes", "done", "kept", "relayed")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.relayed = False
         self.bytes = 0
+        self.kept: list[bytes] | None = None  # an OK packet that the client is to get when more is known
 
     def on_data(self, connection: ServerConnection, data: bytes) -> None:
         self.relayed = True
@@ -57,8 +61,11 @@ class Relay:
     def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         session = self._session
         if session.pending is not None:
-            scanner = connection.scanner
-            acknowledge(session, bool(scanner.status & IN_TRANS) or session.in_transaction, scanner.insert_id)
+            insert_id = connection.scanner.insert_id
+            acknowledge(session, bool(connection.scanner.status & IN_TRANS) or session.in_transaction, insert_id)
+        scanner = connection.scanner
+        if session.made is not None and not scanner.columns and not scanner.errno:
+            self.kept, pieces = pieces, []
         for piece in pieces:
             self.bytes += len(piece)
             if not self._session.closed:
@@ -88,6 +95,9 @@ async def run_text(
             record(session, entry, 0, 0)
         return
     values = TextValues(literals, session.lexer)
+    if entry.makes_ids:
+        await _insert(session, entry, values, sql, primary)
+        return
     route = plan.route(values, sql)
     if entry.marks is not None:
         note_write(session, entry, values, tuple(send.cluster for send in route.sends))
@@ -105,6 +115,35 @@ async def run_text(
     await forward(
         session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary
     )
+
+
+async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes, primary: bool) -> None:
+    """An INSERT whose AUTO_INCREMENT column is Turnout's business. Raises TurnoutError."""
+    from proxy.front.made_ids import reserve
+
+    plan = entry.plan
+    assert isinstance(plan, InsertRows)
+    check_afterthoughts(session, plan.effects)
+    for left in reversed(range(TRIES_FOR_IDS)):
+        try:
+            ids = await reserve(session, plan, values)
+            route = plan.route_with(values, sql, ids)
+            if entry.marks is not None:
+                note_write(session, entry, values, tuple(send.cluster for send in route.sends))
+            if len(route.sends) > 1:
+                from proxy.front.fanout import run_everywhere
+
+                await run_everywhere(session, entry, route, sql)
+                return
+            text = route.sends[0].text
+            payload = bytes((com.COM_QUERY,)) + (sql if text is None else text)
+            await forward(session, entry, route.sends[0], payload, primary)
+            return
+        except IdsVoided:
+            if not left:
+                raise
+        finally:
+            session.made = None
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:
@@ -140,9 +179,13 @@ async def forward(
         if plan.pins:
             pin(session, connection, plan.pins)
         relay = Relay(session)
+        if session.made is not None:
+            await session.made.run.confirm()
         session.sending(connection)
         connection.send(encode(payload, 0), relay, mode)
         await relay.done
+        if session.made is not None:
+            await tell_ids(session, entry, connection, relay)
         if (
             plan.pins
             and not pinned_before
@@ -162,6 +205,13 @@ async def forward(
         raise
     record(session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0)
     await settle(session, connection, entry)
+
+
+async def tell_ids(session: Session, entry: Entry, connection: ServerConnection, relay: Relay) -> None:
+    from proxy.front.made_ids import tell
+
+    relay.bytes += sum(map(len, relay.kept or ()))
+    await tell(session, entry, connection, relay.kept)
 
 
 async def prelude(session: Session, entry: Entry, connection: ServerConnection, cluster: str) -> None:
@@ -318,7 +368,9 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     warnings = scanner.warnings
     commands = connection.commands
     if wants_warnings:
-        session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
+        made = session.made
+        known = made.diagnostics if made is not None else None
+        session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")
         session.warning_count = warnings or _row_count(session.diagnostics)
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
@@ -332,13 +384,14 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             session.found_rows = int((await connection.query("SELECT FOUND_ROWS() LIMIT 1"))[0][0] or 0)
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id
-        elif _may_ask_last_insert_id(session, plan):
+        elif session.made is None and _may_ask_last_insert_id(session, plan):
             session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
     if session.one_shot:
         await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:
         session.client.listener.schemas_changed()
-    session.last_on = connection if connection.commands == commands else None
+    asked = session.made is not None and session.made.asked
+    session.last_on = connection if connection.commands == commands and not asked else None
     if plan.statement.kind is Kind.UNLOCK_TABLES:
         _unlock(session, connection)
     if connection.aborted is not None:

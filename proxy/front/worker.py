@@ -20,9 +20,11 @@ from proxy.front.client import Client
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
 from proxy.front.schemas import SchemaReader
+from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.states import ServerState, SessionState
+from proxy.plan.id_column import sequence_homes
 from proxy.rules.model import Rules
 from proxy.stream.wanted import fingerprint
 from proxy.wire.login import Secret
@@ -49,6 +51,7 @@ class Worker:
         self._memcached_counters = RemoteCounters()
         self._peers: Peers | None = None
         self._clusters: Clusters | None = None
+        self._sequences: Sequences | None = None
         self._catalog: Catalog = EMPTY
         self._definitions: dict[str, int] = {}  # see `Environment.definitions`
         self._generation = 0
@@ -72,6 +75,7 @@ class Worker:
         clusters = Clusters(self._spawn, self.measures.server)
         clusters.apply(self.rules)
         self._clusters = clusters
+        self._sequences = Sequences(clusters, self.rules, self._spawn)
         await clusters.probed(_FIRST_PROBE_S)
         listener = Listener(self.rules, self._environment(), self.slot, self.measures)
         listener.peers = self._peers
@@ -95,12 +99,14 @@ class Worker:
         """Put new rules in force: for new statements at once, for transactions under way when they end."""
         assert self._clusters is not None
         assert self.listener is not None
+        assert self._sequences is not None
         before, self.rules = self.rules, rules
+        self._sequences.rules = rules
         try:
             self._clusters.apply(rules)
             self.listener.apply(rules, self._environment())
         except Exception:
-            self.rules = before
+            self.rules = self._sequences.rules = before
             self._clusters.apply(before)
             self.listener.apply(before, self._environment())
             raise
@@ -120,6 +126,8 @@ class Worker:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._sequences is not None:
+            self._sequences.close()
         if self._clusters is not None:
             await self._clusters.close()
 
@@ -186,6 +194,7 @@ class Worker:
         caching = self._cache()
         return Environment(
             caching=caching,
+            sequences=self._sequences,
             fingerprints=self._fingerprints(caching),
             definitions=self._definitions,
             rules=self.rules,
@@ -280,8 +289,16 @@ class Worker:
         if catalog.generation != self._catalog.generation:
             self._catalog = catalog
             self.listener.move_to(self._environment())
+            self._prepare_sequences()
         else:
             self.listener.environment.definitions = seen
+
+    def _prepare_sequences(self) -> None:
+        """The table of sequences is made before it is needed."""
+        assert self._sequences is not None
+        homes = sequence_homes(self.rules, self._catalog)
+        if homes:
+            self._spawn(self._sequences.prepare(homes), "prepare sequences")
 
     async def _read_grants(self) -> None:
         name = self.rules.users_from

@@ -257,9 +257,23 @@ LOAD_DATA = Refusal(
 )
 AUTO_INCREMENT = Refusal(
     "auto-increment-of-sharded",
-    "{table} is on several clusters, and this INSERT leaves its AUTO_INCREMENT column {column} to the server: every "
-    "cluster would count for itself.",
-    "Give {column} a value that is not 0 or NULL (Turnout has no sequences yet).",
+    "{table} is on several clusters, and the value that this statement gives its AUTO_INCREMENT column {column} is not "
+    "certain: Turnout, which counts for all clusters, has to know it.",
+    "Leave {column} out (or NULL, DEFAULT, 0), or give it a whole number.",
+)
+UPDATE_ID = Refusal(
+    "update-auto-increment",
+    "{table} is on several clusters, and this UPDATE assigns its AUTO_INCREMENT column {column}: a row could get an id "
+    "that the column's sequence gives to another.",
+    "Leave {column} out, or delete the row and insert it with its new id.",
+)
+NO_SEQUENCE = Refusal(
+    "no-sequence",
+    "The AUTO_INCREMENT column {column} of {table} takes its values from a table on cluster {home} that Turnout's "
+    "service account cannot use: {why}.",
+    "{advice}",
+    1105,
+    "HY000",
 )
 COLUMN_COUNT = Refusal(
     "column-count",

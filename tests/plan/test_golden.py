@@ -6,6 +6,7 @@ comment, and `## transactions: single` or `## database: stats` set what follows 
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Refuse, Reply
 from proxy.plan.planner import plan
 from tests.plan import shop
@@ -34,7 +36,13 @@ def described(sql: str, transactions: str = "best_effort", database: str | None 
     if isinstance(made, Local | Refuse):
         return lines
     try:
-        route = made.route(TextValues(literals, lexer()), text)
+        values = TextValues(literals, lexer())
+        if isinstance(made, InsertRows) and made.ids is not None:
+            numbers = itertools.count(1001)
+            ids = [next(numbers) if number is None else None for number in made.given(values, False)]
+            route = made.route_with(values, text, ids)
+        else:
+            route = made.route(values, text)
     except StatementRefused as refusal:
         return [*lines, f"here: refused, {refusal.reason}: {refusal.message}"]
     targets = ", ".join(send.cluster for send in route.sends)
