@@ -78,6 +78,9 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
                         where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
                     )
     yield from _cache_findings(rules, answer)
+    for home, missing in answer.sequences.items():
+        message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
+        yield Finding(f"clusters.{home}", message, True)
     for problem in check_sharding_keys(rules, answer.catalog):
         where = f"databases.{problem.database}.tables.{problem.table}"
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)

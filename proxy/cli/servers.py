@@ -11,7 +11,9 @@ from proxy.back.clusters import Clusters
 from proxy.back.server import State
 from proxy.errors import TurnoutError
 from proxy.front.schemas import SchemaReader
+from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
+from proxy.plan.id_column import sequence_homes
 from proxy.rules.model import Rules
 from proxy.stream.check import NotFollowable
 from proxy.stream.check import check as check_log
@@ -28,6 +30,7 @@ class Answer:
     unreachable: tuple[tuple[str, str], ...]  # (where, reason)
     asked: frozenset[str]  # clusters whose schemas are in the catalog
     not_followable: Mapping[str, str] = field(default_factory=dict)  # clusters with coherent cache classes -> why not
+    sequences: Mapping[str, str] = field(default_factory=dict)  # homes that are to keep sequences -> what is missing
 
 
 async def look(rules: Rules) -> Answer:
@@ -52,7 +55,8 @@ async def look(rules: Rules) -> Answer:
         asked = frozenset(
             name for name, servers in clusters.by_name.items() if servers.primary.health.state is State.UP
         )
-        return Answer(catalog, unreachable, asked, await _logs(rules, clusters, asked))
+        not_followable = await _logs(rules, clusters, asked)
+        return Answer(catalog, unreachable, asked, not_followable, await _sequences(rules, clusters, asked, catalog))
     finally:
         await clusters.close()
         for task in list(tasks):
@@ -78,4 +82,17 @@ async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dic
             found[name] = error.message
         except TurnoutError:
             continue  # it is among the unreachable, or was up a moment ago
+    return found
+
+
+async def _sequences(rules: Rules, clusters: Clusters, asked: Collection[str], catalog: Catalog) -> dict[str, str]:
+    """Where ids of sharded tables have to be made, and cannot be yet."""
+    sequences = Sequences(clusters, rules, lambda work, what: None)
+    found: dict[str, str] = {}
+    try:
+        for cluster in sequence_homes(rules, catalog):
+            if cluster in asked and (problem := await sequences.home(cluster).missing()):
+                found[cluster] = problem
+    finally:
+        sequences.close()
     return found

@@ -104,6 +104,7 @@ class Entry:
         "cluster",
         "fixed",
         "head",
+        "inserts_one",
         "keeps_diagnostics",
         "makes_ids",
         "marks",
@@ -136,6 +137,8 @@ class Entry:
             and not plan.effects & _SPECIAL
             and plan.statement.kind in _PLAIN_KINDS
         )
+        # An INSERT of one row that the fast path can give its id.
+        self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
         self.marks: Marks | None = None
@@ -145,6 +148,11 @@ class Entry:
         self.cache_stats: CacheStats
         self.asks_id = plan.writes and plan.generated_id is None
         self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
+
+
+def _is_plain_row(plan: Plan) -> bool:
+    insert = plan.statement.insert
+    return insert is not None and len(insert.rows) == 1 and not insert.ignore and not insert.on_duplicate
 
 
 class PlanCache(dict[bytes, Entry]):

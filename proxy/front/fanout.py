@@ -19,6 +19,7 @@ from proxy.front.environment import Entry
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit
 from proxy.front.reading import Reading, collect_warnings
+from proxy.front.returned import Returned
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
 from proxy.front.statements import check_writer, join_transaction, obtain
@@ -204,6 +205,10 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
     else:
         session.diagnostics = None
     affected, info, warnings, insert_id = answer
+    returned = Returned(route, pairs, results) if answers[0][1].has_rows else None
+    if returned is not None and returned.problem is not None:
+        await _undo(session, pairs, own)
+        raise returned.problem
     if session.made is not None:
         try:
             insert_id = await identify(session, entry, answers)
@@ -217,7 +222,11 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         acknowledge(session, session.in_transaction)
     session.warning_count = warnings
     session.row_count = affected
-    session.client.send(encode_ok(affected, insert_id, session.status, warnings, info))
+    if returned is None:
+        session.client.send(encode_ok(affected, insert_id, session.status, warnings, info))
+    else:
+        session.client.write(returned.answer((session.client.sequence + 1) & 0xFF, warnings, session.status))
+        session.row_count, session.found_rows = -1, len(returned.rows)
     if insert_id and session.generated:
         session.last_insert_id = insert_id
 

@@ -8,17 +8,22 @@ then the shards are asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parser.statement import Effect
 from proxy.back.connection import ServerConnection
-from proxy.errors import ServerFailed, TurnoutError
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.caching import note_write
 from proxy.front.environment import Entry
 from proxy.front.sequences import Run
 from proxy.front.session import Session
+from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import ValueOf
+from proxy.wire.command import COM_QUERY
+from proxy.wire.frames import encode
 from proxy.wire.packets import encode_ok
 from proxy.wire.response import ResponseScanner
 from proxy.wire.status import SESSION_STATE_CHANGED
@@ -76,6 +81,43 @@ async def reserve(session: Session, plan: InsertRows, values: ValueOf) -> list[i
     session.made = MadeIds(run)
     made = iter(range(run.first, run.first + count))
     return [next(made) if number is None else None for number in given]
+
+
+def insert_now(session: Session, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
+    """The fast path of an INSERT of one row (`Entry.inserts_one`), whose answer can be relayed as it comes: the id of
+    an inserted row is what both the shard and the client call the insert id. False: it has to wait for something."""
+    plan = entry.plan
+    assert isinstance(plan, InsertRows)
+    assert plan.ids is not None
+    sequences = session.environment.sequences
+    if sequences is None:
+        return False
+    session.made = None
+    values = TextValues(literals, session.lexer)
+    try:
+        (own,) = plan.given(values, "NO_AUTO_VALUE_ON_ZERO" in session.sql_mode)
+        sequence = sequences.of(plan.ids.sequence)
+        if own is None:
+            run = sequence.take_now(1)
+            if run is None:
+                return False
+            ids: list[int | None] = [run.first]
+        elif sequence.blocks.is_free(own, time.monotonic()):
+            ids = [None]
+        else:
+            return False
+        (send,) = plan.route_with(values, sql, ids).sends
+    except StatementRefused as error:
+        session.fail(error)
+        return True
+    if entry.marks is not None:
+        note_write(session, entry, values, (send.cluster,))
+    connection = session.acquire_now(entry, send.cluster)
+    if connection is None:
+        return False  # an id that was taken is lost
+    session.generated = own is None
+    session.send_now(connection, encode(bytes((COM_QUERY,)) + (sql if send.text is None else send.text), 0))
+    return True
 
 
 async def tell(session: Session, entry: Entry, connection: ServerConnection, kept: list[bytes] | None) -> None:

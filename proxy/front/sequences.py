@@ -187,6 +187,17 @@ class _Home:
             for sql in CREATE:
                 await self.run(sql)
 
+    async def missing(self) -> str:
+        """What an operator has to do before ids can be made; "" if nothing, or it cannot be asked. Changes nothing."""
+        try:
+            await self.run(f"UPDATE {TABLE} SET next_id = next_id WHERE 1 = 0")
+        except ServerFailed as error:
+            if error.errno in _MISSING:
+                return f"There is no table {TABLE} yet: Turnout makes it when it starts, if it may. {advice()}"
+            if error.errno in _DENIED:
+                return f"Turnout's account may not use the table {TABLE}. {advice()}"
+        return ""
+
     async def _connected(self) -> ServerConnection:
         connection, server = self._connection, self._sequences.primary(self.cluster)
         if connection is not None and (connection.aborted is not None or self._server is not server):
@@ -320,6 +331,9 @@ class IdSequence:
                 await self._begin()
                 return set()
             before = outcome.insert_id
+            if min(numbers) >= before:
+                self.blocks.highest = max(self.blocks.highest, beyond)
+                return set(numbers)
         next_id, handed_out, _ = await self._state()
         if next_id <= top:  # home has lost something
             await self._move_on(max(self.blocks.highest, top + 1))
@@ -398,7 +412,7 @@ class IdSequence:
 def advice() -> str:
     """What an operator has to do so that sequences can be kept on home."""
     return (
-        "GRANT SELECT, INSERT, UPDATE, CREATE ON turnout.* to it there; or, without CREATE, make the table yourself: "
+        "GRANT SELECT, INSERT, UPDATE, CREATE ON turnout.* to its account there; or, without CREATE, make it yourself: "
         + "; ".join(CREATE)
         + "."
     )

@@ -219,6 +219,8 @@ class Session:
         self.running = entry
         self.busy = True
         if not entry.simple or packet is None:
+            if entry.inserts_one and self._insert_now(entry, sql, literals):
+                return
             if not (entry.quick and self._quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
@@ -261,6 +263,11 @@ class Session:
         if self._on_replica:
             self._retry = packet
         self.send_now(connection, packet)
+
+    def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
+        from proxy.front.made_ids import insert_now
+
+        return insert_now(self, entry, sql, literals)
 
     async def _ask(
         self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]

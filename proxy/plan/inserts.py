@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from parser.rewrite import insert_parts
-from parser.statement import Hole, Kind, Param, Statement, Value, Word
+from parser.statement import Effect, Hole, Kind, Param, Statement, Value, Word
 from proxy.back.catalog import TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
@@ -126,7 +126,7 @@ class InsertRows(Plan):
         for cluster in clusters:
             own = b", ".join(row for row, where in zip(rows, by_row) if where == cluster)
             sends.append(Send(cluster, before + own + behind))
-        return Route(tuple(sends), Reply.SUM)
+        return Route(tuple(sends), Reply.SUM, rows=tuple(clusters.index(where) for where in by_row))
 
     def describe(self) -> list[tuple[str, str]]:
         sharding = self.placement.sharding
@@ -259,7 +259,8 @@ def _together(asked: Case, target: Place) -> Callable[[str], Exception] | None:
     assert insert is not None
     if any(isinstance(value, Param) for row in insert.rows for value in row):
         return lambda clusters: refusals.SPLIT_PREPARED.error(table=table, clusters=clusters)
-    why = one_server_reason(statement.effects)
+    # RETURNING: without IGNORE, there is one row in the answer for each that was given.
+    why = one_server_reason(statement.effects if insert.ignore else statement.effects & ~Effect.RETURNING)
     if not why and statement.lexer is None:
         why = "cannot be taken apart"
     if not why:

@@ -52,6 +52,7 @@ class Route:
     sends: tuple[Send, ...]
     reply: Reply = Reply.CONCATENATE
     merge: Merge | None = None  # of Reply.MERGE
+    rows: tuple[int, ...] = ()  # of an INSERT that is split: for each row, which of `sends` has it
 
 
 class CachedRead(Protocol):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -9,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from proxy.front.sequences import CREATE
 from tests.front.raw import Client, Statement
 from tests.sequences.conftest import World, ids
 from tests.servers.mariadb import OWN_GRANTS
@@ -118,6 +122,25 @@ def test_without_the_privilege_the_error_says_what_to_grant(world: World, connec
     insert(client)
 
 
+def test_check_says_what_is_missing(world: World) -> None:
+    def found() -> str:
+        argv = [sys.executable, "-m", "proxy.cli.main", "check", str(proxy.rules_path)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "500"})
+        assert done.returncode == 0, done
+        return done.stdout + done.stderr
+
+    world.main.execute(f"REVOKE {OWN_GRANTS} FROM {SERVICE}@'%'")
+    try:
+        proxy = world.start()
+        assert "GRANT SELECT, INSERT, UPDATE, CREATE ON turnout.*" in found()
+    finally:
+        world.main.execute(f"GRANT {OWN_GRANTS} TO {SERVICE}@'%'")
+    assert "CREATE TABLE IF NOT EXISTS turnout.sequences" in found()
+    assert not world.main.execute("SHOW DATABASES LIKE 'turnout'"), "check changes nothing"
+    world.main.execute(*CREATE)
+    assert "turnout.sequences" not in found()
+
+
 def test_home_that_hangs_is_no_reason_to_wait_for_ever(world: World, connect: Connect) -> None:
     client = connect(world.start())
     insert(client)
@@ -153,13 +176,13 @@ def test_sqlalchemy_objects_get_their_ids(world: World) -> None:
     engine = sa.create_engine(f"mysql+pymysql://{APP}:{APP_PASSWORD}@{proxy.address}/{DATABASE}")
     try:
         with orm.Session(engine) as session:
-            orders = [Order(customer_id=customer, k=f"order {customer}") for customer in (1, 2, 3, 4)]  # one shard
+            orders = [Order(customer_id=customer, k=f"order {customer}") for customer in (1, 8, 2, 9)]
             session.add_all(orders)
             session.commit()
             numbers = [order.id for order in orders]
             assert len(set(numbers)) == 4
         with orm.Session(engine) as session:
-            for order, number in zip((1, 2, 3, 4), numbers):
+            for order, number in zip((1, 8, 2, 9), numbers):
                 found = session.get(Order, number)
                 assert found is not None
                 assert (found.customer_id, found.k) == (order, f"order {order}")
