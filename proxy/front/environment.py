@@ -174,8 +174,11 @@ class Environment:
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0
+    _sharded: frozenset[str] = field(init=False)  # names of sharded tables, in lower case
 
     def __post_init__(self) -> None:
+        tables = (table for database in self.rules.databases.values() for table in database.tables.values())
+        self._sharded = frozenset(table.name.lower() for table in tables if table.sharding is not None)
         self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
 
     @property
@@ -201,7 +204,7 @@ class Environment:
     def miss(self, cache: PlanCache, shape: bytes, literals: list[bytes], prepared: bool = False) -> Entry:
         """Plan a shape that is not in the cache. Never raises: what cannot be planned is a Refuse plan."""
         self.measures.plan_misses += 1
-        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared)
+        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared, merged=self._sharded)
         if statement.insert is not None:
             statement = replace(statement, lexer=cache.lexer)  # its rows may have to be taken apart
         plan = make_plan(statement, self.rules, self.catalog, cache.database)
