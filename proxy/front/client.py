@@ -313,7 +313,9 @@ class Client(asyncio.Protocol):
             try:
                 if payload and payload[0] == com.COM_QUERY:
                     packet = encode(payload, 0) if len(payload) < 0xFFFFFF else None
-                    session.query(payload, packet)
+                    known = session.plans.texts.get(packet) if packet is not None else None
+                    if known is None or not caching.serve_known(session, known):
+                        session.query(payload, packet)
                 else:
                     self.listener.command(session, payload)
             except Exception as error:
