@@ -23,7 +23,8 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     statement = built(Kind.SELECT, meaning, effects)
     items, names, value = read_items(tokens, source.text)
     outline = None
-    if plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
+    merged = source.merged is None or any(table.name.lower() in source.merged for table in statement.tables)
+    if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
     return replace(statement, items=items, item_names=names, value=value, outline=outline)
 

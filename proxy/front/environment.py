@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from parser.analyse import parse
@@ -157,15 +157,24 @@ def _is_plain_row(plan: Plan) -> bool:
 
 class PlanCache(dict[bytes, Entry]):
     """Shape to entry, for one database and one lexer. `texts` are the statements whose answers came from memory, by the
-    packet that brought each: the same is often asked again, and one look-up says what lexer, plan and route did."""
+    packet that brought each: the same is often asked again, and one look-up says what lexer, plan and route did.
+    `executions` are the same of prepared statements, by the statement and then by what was bound."""
 
-    __slots__ = ("database", "lexer", "texts")
+    __slots__ = ("database", "executions", "lexer", "texts")
 
     def __init__(self, database: str | None, lexer: Lexer) -> None:
         super().__init__()
         self.database = database
         self.lexer = lexer
         self.texts: dict[bytes, Known] = {}
+        self.executions: dict[Hashable, dict[bytes, Known]] = {}
+
+    def forget(self) -> None:
+        """No text and no execution is known any longer. Whoever still holds a dictionary finds it empty."""
+        self.texts.clear()
+        for known in self.executions.values():
+            known.clear()
+        self.executions.clear()
 
 
 @dataclass(slots=True)
@@ -187,8 +196,11 @@ class Environment:
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0
+    _sharded: frozenset[str] = field(init=False)  # names of sharded tables, in lower case
 
     def __post_init__(self) -> None:
+        tables = (table for database in self.rules.databases.values() for table in database.tables.values())
+        self._sharded = frozenset(table.name.lower() for table in tables if table.sharding is not None)
         self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
 
     @property
@@ -205,7 +217,7 @@ class Environment:
             if len(self._caches) >= 1000:  # databases and charsets by the thousand: begin again
                 for each in self._caches.values():  # sessions may have some of them still
                     each.clear()
-                    each.texts.clear()
+                    each.forget()
                 self._caches.clear()
                 self._entries = self._texts = 0
             found = self._caches[key] = PlanCache(database, lexer)
@@ -214,7 +226,7 @@ class Environment:
     def miss(self, cache: PlanCache, shape: bytes, literals: list[bytes], prepared: bool = False) -> Entry:
         """Plan a shape that is not in the cache. Never raises: what cannot be planned is a Refuse plan."""
         self.measures.plan_misses += 1
-        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared)
+        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared, merged=self._sharded)
         if statement.insert is not None:
             statement = replace(statement, lexer=cache.lexer)  # its rows may have to be taken apart
         plan = make_plan(statement, self.rules, self.catalog, cache.database)
@@ -237,14 +249,29 @@ class Environment:
 
     def remember(self, cache: PlanCache, packet: bytes, known: Known) -> None:
         """The statement of this packet was answered from memory: it may come again."""
-        if len(packet) > MAX_TEXT_BYTES:
-            return
+        if self._room_for(packet):
+            cache.texts[packet] = known
+
+    def remember_execution(
+        self, cache: PlanCache, statement: Hashable, bound: bytes, known: Known
+    ) -> dict[bytes, Known] | None:
+        """The same of a prepared statement's execution: all that are known of this statement. None: it was too long."""
+        if not self._room_for(bound):
+            return None
+        found = cache.executions.setdefault(statement, {})
+        found[bound] = known
+        return found
+
+    def _room_for(self, text: bytes) -> bool:
+        """Is it to be kept? One more is counted then."""
+        if len(text) > MAX_TEXT_BYTES:
+            return False
         if self._texts >= MAX_TEXTS:
             for each in self._caches.values():
-                each.texts.clear()
+                each.forget()
             self._texts = 0
-        cache.texts[packet] = known
         self._texts += 1
+        return True
 
     def _cache_traits(self, entry: Entry, shape: bytes, cache: PlanCache, prepared: bool) -> None:
         """What the cache has to know of a statement."""

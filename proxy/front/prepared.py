@@ -17,7 +17,7 @@ from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
-from proxy.front.caching import Served
+from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.made_ids import reserve
 from proxy.front.sequences import IdsVoided
@@ -65,6 +65,7 @@ class Prepared:
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_error: StatementRefused | None = None
     with_ids: dict[tuple[bool, ...], Prepared] = field(default_factory=dict)  # by rows with a parameter for it
+    known: dict[bytes, Known] | None = None  # executions whose answers came from memory (`PlanCache.executions`)
     key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
     # What makes two server-side statements the same: the text, and what changes how a server reads it.
 
@@ -263,11 +264,18 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
         prepared.entry = _entry(session.environment, cache, prepared.shape, prepared.literals)
         prepared.environment = session.environment
+        prepared.known = None
+    if prepared.known and not prepared.long_data and prepared.long_error is None:
+        known = prepared.known.get(_bound_by(payload, prepared.types))
+        if known is not None and prepared.database == session.database and caching.serve_known(session, known):
+            prepared.types = known.types
+            return
     entry = prepared.entry
     session.begin_statement(entry)
     if not entry.simple or prepared.long_data or prepared.long_error is not None:
         session.run(execute(session, prepared, payload))
         return
+    types = prepared.types
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
     session.generated = entry.plan.generated_id
@@ -292,6 +300,12 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             literals = (*prepared.literals, *read_by, *values_sent)
             served = caching.serve(session, entry, cluster, literals, values)
             if served is Served.ANSWERED:
+                if entry.cached is not None and entry.cached.cache_class.ttl_s is None:
+                    cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
+                    once = Known(entry, cluster, literals, bound.types)
+                    prepared.known = session.environment.remember_execution(
+                        cache, prepared.key, _bound_by(payload, types), once
+                    )
                 session.running = None
                 session.busy = False
                 return
@@ -316,6 +330,12 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
+
+
+def _bound_by(payload: bytes, types: bytes | None) -> bytes:
+    """What is the same for all executions of a statement with the same values: all of the packet but the client's
+    number, and the types of the execution before, which it may refer to. No valid packet continues another."""
+    return payload[5:] + types if types else payload[5:]
 
 
 def _several_targets() -> StatementRefused:

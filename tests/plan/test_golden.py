@@ -24,6 +24,12 @@ FOLDER = Path(__file__).with_name("golden")
 FILES = sorted(FOLDER.glob("*.txt"))
 RULES = {transactions: shop.rules(transactions) for transactions in ("single", "best_effort")}
 CATALOG = shop.catalog()
+SHARDED = frozenset(
+    table.name.lower()
+    for database in RULES["single"].databases.values()
+    for table in database.tables.values()
+    if table.sharding is not None
+)
 
 
 def described(sql: str, transactions: str = "best_effort", database: str | None = "shop") -> list[str]:
@@ -32,6 +38,8 @@ def described(sql: str, transactions: str = "best_effort", database: str | None 
     shape, literals = lexer().shape(text)
     statement = parse(shape, literals, lexer=lexer(), prepared=False)
     made = plan(statement, RULES[transactions], CATALOG, database)
+    without = parse(shape, literals, lexer=lexer(), prepared=False, merged=SHARDED)  # as workers do
+    assert plan(without, RULES[transactions], CATALOG, database).describe() == made.describe()
     lines = [f"{what}: {value}" for what, value in made.describe()]
     if isinstance(made, Local | Refuse):
         return lines
