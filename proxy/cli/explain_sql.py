@@ -14,6 +14,7 @@ from proxy.cli import console
 from proxy.cli.servers import look
 from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Refuse
 from proxy.plan.planner import plan
 from proxy.rules.loader import load
@@ -49,7 +50,8 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     if isinstance(made, (Local, Refuse)):
         return lines, isinstance(made, Refuse)
     try:
-        route = made.route(TextValues(literals, lex), text)
+        values = TextValues(literals, lex)
+        route = made.example(values, text) if isinstance(made, InsertRows) else made.route(values, text)
     except StatementRefused as error:
         return [*lines, ("refused", error.message)], True
     for send in route.sends:

@@ -100,6 +100,7 @@ class IdBlocks:
         self.highest = max(self.highest, next_id)
         if void_below > self.void_below:
             self.void_below = void_below
+            self.size = SMALLEST  # what is taken away is lost: where that comes often, let it be little
             self._free.append((void_below, now + VOID_AFTER_S))
             while len(self._free) > 1 and self._free[1][1] <= now:
                 self._free.popleft()

@@ -92,6 +92,14 @@ class InsertRows(Plan):
             raise self.together(", ".join(clusters))
         return self._split(by_row, clusters, text, ids)
 
+    def example(self, value_of: ValueOf, text: bytes, first: int = 1) -> Route:
+        """Where the statement would go if the ids to be made were `first` and those that follow: for EXPLAIN."""
+        if self.ids is None:
+            return self.route(value_of, text)
+        numbers = itertools.count(first)
+        ids = [next(numbers) if number is None else None for number in self.given(value_of, False)]
+        return self.route_with(value_of, text, ids)
+
     def _cluster(self, value: Value, value_of: ValueOf) -> str:
         return self._placed(constant(value, value_of))
 

@@ -6,7 +6,6 @@ comment, and `## transactions: single` or `## database: stats` set what follows 
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -45,12 +44,7 @@ def described(sql: str, transactions: str = "best_effort", database: str | None 
         return lines
     try:
         values = TextValues(literals, lexer())
-        if isinstance(made, InsertRows) and made.ids is not None:
-            numbers = itertools.count(1001)
-            ids = [next(numbers) if number is None else None for number in made.given(values, False)]
-            route = made.route_with(values, text, ids)
-        else:
-            route = made.route(values, text)
+        route = made.example(values, text, 1001) if isinstance(made, InsertRows) else made.route(values, text)
     except StatementRefused as refusal:
         return [*lines, f"here: refused, {refusal.reason}: {refusal.message}"]
     targets = ", ".join(send.cluster for send in route.sends)

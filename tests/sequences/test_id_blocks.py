@@ -56,6 +56,17 @@ def test_blocks_grow_with_use_up_to_a_bound() -> None:
     assert blocks.wanted(LARGEST * 3, now + 61) == LARGEST * 3, "one statement may need more"
 
 
+def test_blocks_are_small_again_after_they_were_taken_away() -> None:
+    blocks = IdBlocks()
+    for _ in range(9):
+        blocks.wanted(0, 0.0)
+    assert blocks.size > SMALLEST
+    blocks.seen(100, 0, 0.0, 0.0)
+    assert blocks.size > SMALLEST
+    blocks.seen(100, 100, 0.0, 0.0)
+    assert blocks.size == SMALLEST
+
+
 def test_which_explicit_ids_are_certain_to_be_free() -> None:
     blocks = IdBlocks()
     blocks.add(10, 10, 0.0)
