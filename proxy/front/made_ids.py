@@ -130,6 +130,7 @@ async def tell(session: Session, entry: Entry, connection: ServerConnection, kep
     answer = {name: getattr(scanner, name) for name in _ANSWER}
     if scanner.warnings:
         made.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
+        made.asked = True
         _restore(scanner, answer)
     insert_id = await identify(session, entry, [(connection, Answered.by(connection))])
     _restore(scanner, answer)

@@ -23,7 +23,6 @@ from proxy.front.made_ids import reserve
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
 from proxy.front.statements import (
-    CONNECTION_ID,
     TRIES_FOR_IDS,
     Relay,
     check_afterthoughts,
@@ -31,6 +30,7 @@ from proxy.front.statements import (
     run_text,
     settle,
     tell_ids,
+    with_connection_id,
 )
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
@@ -110,7 +110,7 @@ async def prepare(session: Session, sql: bytes) -> None:
         session.settings,
     )
     if entry.plan.effects & Effect.USES_CONNECTION_ID:  # the id that this client knows, not the server's
-        prepared.sql = Lexer.restore(CONNECTION_ID.sub(b"%d" % session.connection_id, shape), literals)
+        prepared.sql = with_connection_id(session.connection_id, shape, literals)
         prepared.key = prepared.make_key()
     session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
     plan = entry.plan
@@ -405,14 +405,15 @@ async def _insert(session: Session, prepared: Prepared, payload: bytes, values: 
     for left in reversed(range(TRIES_FOR_IDS)):
         try:
             ids = await reserve(session, plan, values)
-            sends = plan.route_with(values, prepared.sql, ids).sends
+            # Its text is not what is sent: see `_with_ids`.
+            sends = plan.route_with(values, Lexer.restore(prepared.shape, prepared.literals), ids).sends
             if len(sends) != 1:
                 raise _several_targets()
             if entry.marks is not None:
                 caching.note_write(session, entry, values, (sends[0].cluster,))
             sent, types, packet = prepared, bound.types, payload
             if session.made is not None:
-                sent, types, packet = _with_ids(prepared, plan, bound, ids, long_data)
+                sent, types, packet = _with_ids(session, prepared, plan, bound, ids, long_data)
             connection = await _joined(session, prepared, sends[0], True)
             await _execute_on(session, sent, types, packet, connection, sends[0].cluster)
             return
@@ -425,6 +426,7 @@ async def _insert(session: Session, prepared: Prepared, payload: bytes, values: 
 
 
 def _with_ids(
+    session: Session,
     prepared: Prepared,
     plan: InsertRows,
     bound: Execute,
@@ -444,7 +446,11 @@ def _with_ids(
     chosen = tuple(number is not None for number in made)
     sent = prepared.with_ids.get(chosen)
     if sent is None or sent.entry is not prepared.entry:
-        text = column.filled(statement, prepared.sql, [b"?" if each else None for each in chosen])
+        # The text as it was planned: of `sql`, something may have been replaced.
+        text = Lexer.restore(prepared.shape, prepared.literals)
+        text = column.filled(statement, text, [b"?" if each else None for each in chosen])
+        if statement.effects & Effect.USES_CONNECTION_ID:
+            text = with_connection_id(session.connection_id, *prepared.lexer.shape(text))
         sent = replace(prepared, sql=text, params=prepared.params + sum(chosen), long_data={}, with_ids={})
         prepared.with_ids[chosen] = sent
     places = params_before(statement, prepared.shape, column.position, chosen) if any(chosen) else []

@@ -135,9 +135,11 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
 
                 await run_everywhere(session, entry, route, sql)
                 return
-            text = route.sends[0].text
-            payload = bytes((com.COM_QUERY,)) + (sql if text is None else text)
-            await forward(session, entry, route.sends[0], payload, primary)
+            own = route.sends[0].text
+            text = own if own is not None else sql
+            if plan.effects & Effect.USES_CONNECTION_ID:
+                text = with_connection_id(session.connection_id, *session.lexer.shape(text))
+            await forward(session, entry, route.sends[0], bytes((com.COM_QUERY,)) + text, primary)
             return
         except IdsVoided:
             if not left:
@@ -482,8 +484,11 @@ def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes
             "CONNECTION_ID() in a statement that is split over shards is not supported; select it first",
             reason="connection-id-in-split",
         )
-    replaced = CONNECTION_ID.sub(b"%d" % session.connection_id, shape)
-    return Lexer.restore(replaced, literals)
+    return with_connection_id(session.connection_id, shape, literals)
+
+
+def with_connection_id(number: int, shape: bytes, literals: list[bytes]) -> bytes:
+    return Lexer.restore(CONNECTION_ID.sub(b"%d" % number, shape), literals)
 
 
 def record(session: Session, entry: Entry, rows: int, size: int, failed: bool = False) -> None:

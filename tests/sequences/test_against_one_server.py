@@ -204,6 +204,19 @@ def test_other_charsets(pair: Pair, charset: str) -> None:
     pair.check_tables()
 
 
+def test_connection_id_is_the_clients(pair: Pair) -> None:
+    client = pair.ours
+    number = client.query("SELECT CONNECTION_ID()").number
+    sql = "INSERT INTO orders (k, customer_id, v) VALUES (CONNECTION_ID(), 1, 7)"
+    client.query(sql).checked()
+    statement = client.prepare("INSERT INTO orders (k, customer_id, v) VALUES (CONNECTION_ID( ), ?, 7)")
+    assert isinstance(statement, Statement)
+    client.execute(statement, 1).checked()
+    client.execute(statement, 8).checked()
+    rows = client.query("SELECT k, v FROM orders").rows
+    assert rows == ((b"%d" % number, b"7"),) * 3
+
+
 PREPARED: tuple[tuple[str, tuple[Param, ...]], ...] = (
     ("INSERT INTO orders (customer_id, k) VALUES (?, ?)", (1, "a")),
     ("INSERT INTO orders (customer_id, k) VALUES (?, ?)", (2, "b")),
