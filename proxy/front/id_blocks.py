@@ -6,6 +6,7 @@ since a block is taken by moving `next_id` in one statement. What is left are id
 
 - One that is not below `next_id` moves `next_id` above itself before it is inserted, so that no block will have it.
 - One from `handed_out` on, or below `void_below`, is in no block.
+- One that a row has already was handed out or admitted before.
 - Any other may be in a block that some worker has not used up. Then `void_below` is moved to `next_id`, which takes the
   blocks away from all workers, and the INSERT waits until they have noticed: a block may be used for LEASE_S only from
   the moment at which the statement was sent that last found it valid.

@@ -38,6 +38,7 @@ CREATE = (
 _MISSING = frozenset({1146, 1049})
 _DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
 _ANSWER_S = 10.0
+_ASKED_AT_ONCE = 1000  # ids of one statement that are looked for on the shards
 # What a server's global variables may say otherwise.
 _SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = 5"
 _PLAIN = re.compile(r"[a-z0-9_$.]+")
@@ -148,7 +149,7 @@ class _Outcome:
 
 
 class _Home:
-    """The table of sequences on one cluster."""
+    """The service account's connection to one cluster, and the table of sequences there."""
 
     def __init__(self, sequences: Sequences, cluster: str) -> None:
         self.cluster = cluster
@@ -340,12 +341,29 @@ class IdSequence:
             return set()
         fine = {number for number in numbers if number >= min(before, handed_out)}
         rest = {number for number in numbers if number not in fine}
-        given_up = {number for number in rest if self.blocks.give_up(number)}
+        fine.update(number for number in rest if self.blocks.give_up(number))
+        fine.update(await self._existing(rest - fine))
         now = time.monotonic()
-        if any(self.blocks.free_at(n) is None and not self.blocks.is_free(n, now) for n in rest - given_up):
+        if any(self.blocks.free_at(n) is None and not self.blocks.is_free(n, now) for n in rest - fine):
             outcome = await self._run(f"UPDATE {TABLE} SET void_below = LAST_INSERT_ID(next_id) WHERE {self._where}")
             self.blocks.seen(outcome.insert_id, outcome.insert_id, outcome.sent, time.monotonic())
-        return fine | given_up
+        return fine
+
+    async def _existing(self, numbers: Collection[int]) -> set[int]:
+        """Those that rows have: they were handed out or admitted before (REPLACE and the like of rows by their ids)."""
+        found: set[int] = set()
+        if not 0 < len(numbers) <= _ASKED_AT_ONCE:
+            return found
+        of = self.of
+        column, among = _quoted(of.column), ", ".join(map(str, sorted(numbers)))
+        sql = f"SELECT {column} FROM {_quoted(of.database)}.{_quoted(of.table)} WHERE {column} IN ({among})"
+        for cluster in of.clusters:
+            try:
+                outcome = await self.sequences.home(cluster).run(sql)
+            except TurnoutError:
+                continue  # not knowing costs a wait
+            found.update(int(row[0] or 0) for row in outcome.rows)
+        return found
 
     async def _begin(self) -> None:
         """Home does not know the sequence: it begins above every id that any shard has, or has used."""

@@ -76,6 +76,21 @@ def test_an_explicit_id_in_the_block_of_another_proxy(world: World, connect: Con
     assert len(found) == len(set(found))
 
 
+def test_rows_written_again_by_their_ids_take_no_blocks_away(world: World, connect: Connect) -> None:
+    one, other = connect(world.start()), connect(world.start())
+    for client in (one, other):
+        client.query("INSERT INTO items (customer_id, k) VALUES (1, 'first')")
+        client.query("DELETE FROM items WHERE customer_id = 1").checked()
+    made = [one.query(f"INSERT INTO items (customer_id, k) VALUES (8, '{n}')").checked().insert_id for n in range(5)]
+    before = world.sequence("items")[2]
+    for number in made:
+        other.query(f"REPLACE INTO items (customer_id, id, k) VALUES (8, {number}, 'again {number}')").checked()
+        sql = f"INSERT INTO items (customer_id, id, k) VALUES (8, {number}, 'x') ON DUPLICATE KEY UPDATE v = 5"
+        assert other.query(sql).checked().affected_rows == 2
+    assert world.sequence("items")[2] == before
+    assert sorted(map(str, world.column("items", "v"))) == ["5"] * 5
+
+
 def test_a_sequence_that_went_back_is_moved_on(world: World, connect: Connect) -> None:
     client = connect(world.start())
     made = {insert(client, 5) for _ in range(10)}
