@@ -22,7 +22,9 @@ from proxy.front.session import Session
 from proxy.front.statements import CONNECTION_ID, Relay, check_afterthoughts, obtain, run_text, settle
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
+from proxy.plan import refusals
 from proxy.plan.plan import Do, Local, Send
+from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
 from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
 from proxy.wire.frames import encode
@@ -105,6 +107,8 @@ async def prepare(session: Session, sql: bytes) -> None:
         return
     if plan.kind == "refuse":
         plan.route(BoundValues([], literals, session.lexer), sql)
+    if isinstance(plan, Workbench):
+        raise refusals.WORKBENCH_PREPARED.error()
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
