@@ -49,7 +49,8 @@ def parse(
         return _unread(tk.words_of_text(shape, lexer), "the statement is too long to be read")
     read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None, merged))
-    if statement.insert is not None or (statement.inner or statement).outline is not None:
+    read_again = statement.inner or statement
+    if statement.insert is not None or read_again.names or read_again.outline is not None:
         statement = replace(statement, lexer=lexer)
     hint = read_hints(read.hints)
     return statement if hint is None else replace(statement, hint=hint)

@@ -214,7 +214,8 @@ class Reader:
         if database is None and name.lower() == "dual":
             return self._derived(node, shown, scope)
         table = len(self.tables)
-        self.tables.append(TableRef(table, database, name, shown, scope.block, Access.READ))
+        span = self.tree.span(node.this)
+        self.tables.append(TableRef(table, database, name, shown, scope.block, Access.READ, span, alias is not None))
         item = Item(shown.lower(), name, database, alias is not None, table)
         scope.items.append(item)
         return item

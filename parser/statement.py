@@ -130,7 +130,10 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class TableRef:
-    """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes."""
+    """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes.
+
+    `span` is where its name stands (without the database) in a SELECT's shape, `aliased` whether an alias follows.
+    """
 
     index: int
     database: str | None
@@ -138,6 +141,8 @@ class TableRef:
     alias: str  # the name by which columns refer to it (alias, or the table's name)
     block: int
     access: Access
+    span: tuple[int, int] | None = field(default=None, compare=False)
+    aliased: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +273,8 @@ class Statement:
     ] = ()  # SELECT without FROM: normalised select items ("last_insert_id()", "@@version_comment")
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
+    names: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals

@@ -26,6 +26,7 @@ from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 from proxy.rules.model import Rules
 
@@ -64,7 +65,7 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter):
+    if isinstance(plan, Scatter | Workbench):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -114,6 +115,7 @@ class Entry:
         "replica_ok",
         "simple",
         "stats",
+        "unmerged",
         "writes",
     )
 
@@ -126,6 +128,7 @@ class Entry:
         self.writes = plan.writes
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
+        self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
         self.by_key = isinstance(plan, ByKey | InsertRows)
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent

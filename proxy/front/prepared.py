@@ -34,8 +34,10 @@ from proxy.front.statements import (
 )
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
+from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Do, Local, Send
+from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
 from proxy.wire.binary import Execute, decode_params, parse_execute, rebuild_execute, with_integers
 from proxy.wire.frames import encode
@@ -119,6 +121,8 @@ async def prepare(session: Session, sql: bytes) -> None:
         return
     if plan.kind == "refuse":
         plan.route(BoundValues([], literals, session.lexer), sql)
+    if isinstance(plan, Workbench):
+        raise refusals.WORKBENCH_PREPARED.error()
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:

@@ -739,19 +739,23 @@ class Session:
 
     # -- taking connections (slow path) ------------------------------------------------------------------------------
 
-    async def take(self, server: Server, database: str | None = None) -> ServerConnection:
-        """A connection of this session's account to `server`, with its settings and database. Raises TurnoutError."""
+    async def take(
+        self, server: Server, database: str | None = None, settings: Settings | None = None
+    ) -> ServerConnection:
+        """A connection of this session's account to `server`, with its settings and database, or others. Raises
+        TurnoutError."""
         pool = self._pools.get(server)
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
         self.waiting = True
         try:
-            connection = await pool.take(self.settings, database if database is not None else self.database)
+            wanted = settings if settings is not None else self.settings
+            connection = await pool.take(wanted, database if database is not None else self.database)
         finally:
             self.waiting = False
         connection.taker = self
         try:
-            await self.dress(connection, database)
+            await self.dress(connection, database, settings)
         except BaseException:
             self.give_back(connection)
             raise

@@ -22,6 +22,7 @@ from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send
+from proxy.plan.workbench import LIFTED
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -106,10 +107,8 @@ async def run_text(
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
-    if len(route.sends) > 1:
-        from proxy.front.fanout import run_everywhere
-
-        await run_everywhere(session, entry, route, sql)
+    if len(route.sends) != 1:
+        await _on_several(session, entry, route, values, sql)
         return
     send = route.sends[0]
     await forward(
@@ -146,6 +145,27 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
                 raise
         finally:
             session.made = None
+
+
+async def _on_several(session: Session, entry: Entry, route: Route, values: TextValues, sql: bytes) -> None:
+    """A statement that does not run on one server alone. Raises TurnoutError."""
+    from proxy.front.fanout import run_everywhere
+    from proxy.front.workbench import finish_on_workbench
+
+    work = route.work
+    if work is None and entry.unmerged and route.otherwise is not None:
+        work = route.otherwise.route(values, sql).work
+    if work is None:
+        try:
+            await run_everywhere(session, entry, route, sql)
+            return
+        except StatementRefused as refusal:  # nothing of an answer is out
+            if route.otherwise is None or refusal.reason not in LIFTED:
+                raise
+        entry.unmerged = True
+        work = route.otherwise.route(values, sql).work
+    assert work is not None
+    await finish_on_workbench(session, entry, work)
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:

@@ -206,6 +206,48 @@ MERGE_COLUMNS = Refusal(
     "HY000",
 )
 
+# -- the workbench
+
+WORKBENCH_TIED = Refusal(
+    "workbench",
+    "This SELECT would have to be finished on the workbench, and it {why}.",
+    "Leave that out. Without the workbench: {first}",
+)
+WORKBENCH_TABLE = Refusal(
+    "workbench-table",
+    "{table} cannot be copied to the workbench: it {why}.",
+    "Query it with a statement of its own.",
+)
+WORKBENCH_ROWS = Refusal(
+    "workbench-rows",
+    "This SELECT needs more than {limit} rows of other clusters on the workbench.",
+    "Add conditions by which fewer rows matter, or raise `workbench.max_rows`.",
+    1104,
+)
+WORKBENCH_TIME = Refusal(
+    "workbench-time",
+    "This SELECT had no answer from the workbench within {limit} s.",
+    "Add conditions by which fewer rows matter, or raise `workbench.max_time`.",
+    1317,
+    "70100",
+)
+WORKBENCH_VARIABLE = Refusal(
+    "workbench-variable",
+    "This SELECT is finished on the workbench and reads a user variable, and the session's user variables may have "
+    "changed on the connection that it is pinned to.",
+    "Put the value into the statement instead.",
+)
+WORKBENCH_AROUND = Refusal(
+    "workbench-around",
+    "{verb} cannot be put around a SELECT that is finished on the workbench.",
+    "Send the SELECT itself; TURNOUT EXPLAIN says what happens to it.",
+)
+WORKBENCH_PREPARED = Refusal(
+    "workbench-prepared",
+    "Prepared statements are not finished on the workbench yet.",
+    "Send it as text (most drivers have a setting for client-side parameters).",
+)
+
 # -- writing in several places
 
 SEVERAL_WRITES = Refusal(

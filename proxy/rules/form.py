@@ -303,11 +303,11 @@ class CacheForm(Form):
 
 
 class WorkbenchForm(Form):
-    """Not supported yet: a server that finishes statements over several clusters."""
+    """A server that finishes SELECTs over several clusters which cannot be merged."""
 
     cluster: Name = Field(description="The cluster whose primary does it.")
     max_rows: Count = Field(1_000_000, description="Rows that one statement may pull.")
-    max_time: PositiveDuration = Field(30.0, description="Time that one statement may take.")
+    max_time: PositiveDuration = Field(30.0, description="Time that one statement may take until its answer begins.")
 
 
 Workbench = Annotated[
@@ -366,7 +366,7 @@ class FileForm(Form):
     transactions: Literal["atomic", "best_effort", "single"] = Field(
         "single", description="Writes on several clusters in one transaction. atomic is not supported yet."
     )
-    workbench: Workbench = Field("off", description="Anything but off is not supported yet.")
+    workbench: Workbench = Field("off", description="Where SELECTs over several clusters are finished.")
     health: HealthForm = Field(HealthForm.model_validate({}))
     pool: PoolForm = Field(PoolForm.model_validate({}))
     limits: LimitsForm = Field(LimitsForm.model_validate({}))

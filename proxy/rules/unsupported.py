@@ -25,5 +25,3 @@ def refuse_unsupported(report: Report) -> None:
             refuse(method, "the method `directory`", "Use `hash`, `range` or `list`.")
     if text(("transactions",)) == "atomic":
         refuse(("transactions",), "`atomic`", "Use `best_effort` or `single`.")
-    if isinstance(tree.find(root, ("workbench",)), tree.Mapping):
-        refuse(("workbench",), "a workbench", "Write `workbench: off`, or take it out.")
