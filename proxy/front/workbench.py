@@ -40,6 +40,7 @@ from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
 
+_KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
 _LOADING = intern(
@@ -76,7 +77,7 @@ async def finish_on_workbench(session: Session, entry: Entry, work: Work) -> Non
         await _answer(session, reading)
         await bench.drop()
     finally:
-        bench.close()
+        await bench.close()
 
 
 async def _answer(session: Session, reading: _Finished) -> None:
@@ -106,6 +107,7 @@ class _Workbench:
         self._work = work
         self._sources: dict[str, ServerConnection] = {}
         self._snapshots: set[str] = set()
+        self._streams: dict[ServerConnection, RowStream] = {}
         self._bench: ServerConnection | None = None
         self._tables: list[_Table] = []
         self._inserting = asyncio.Lock()
@@ -225,7 +227,7 @@ class _Workbench:
         text = _spelled(self._session, text, table.pulled.pull.label)
         if table.pulled.condition:
             text += b" WHERE " + table.pulled.condition
-        stream = RowStream(connection)
+        stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
         splitter = Splitter(payloads=True)
         rows = RowText(table.text.stored)
@@ -295,6 +297,23 @@ class _Workbench:
             elif connection.pool is not None:
                 connection.pool.release(connection)
 
+    async def _keep(self) -> None:
+        """After a failure: end what still runs on connections that have the session's transaction."""
+        session = self._session
+        for connection in self._sources.values():
+            stream = self._streams.get(connection)
+            if connection.holder is not session or connection.aborted is not None:
+                continue
+            if connection.sink is not None and connection.sink is stream and connection.pool is not None:
+                try:
+                    async with asyncio.timeout(_KEEP_S):
+                        await kill(connection.pool.server, session, connection.thread_id)
+                        await stream.drain()
+                except (TimeoutError, TurnoutError):
+                    continue  # it is closed then, and the transaction with it
+            if connection.sink is None:
+                await session.dress(connection)
+
     def _abandon(self, connection: ServerConnection) -> None:
         """A server is still at work for a statement that has failed."""
         pool, thread_id = connection.pool, connection.thread_id
@@ -343,10 +362,12 @@ class _Workbench:
             return
         bench.dirty = ""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give back what is in order, close the rest."""
         session, bench = self._session, self._bench
         session.spread = []
+        if not session.closed:
+            await self._keep()
         self._release()
         if bench is None or bench.aborted is not None:
             return

@@ -265,6 +265,8 @@ def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
     copies = 0
     for places in mentions.values():
         more = [_copy(place.ref, copies + number) for number, place in enumerate(places[1:], 1)]
+        if any(copy.name in statement.names for copy in more):
+            raise refusals.WORKBENCH_TABLE.error(table=places[0].label, why="needs a name that the statement has")
         copies += len(more)
         pulls.append(_pull(asked, cluster, places, found, tuple(more)))
     return tuple(pulls)

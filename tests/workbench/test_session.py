@@ -233,6 +233,18 @@ def test_too_many_rows(log_in: Log) -> None:
     assert client.query("SELECT COUNT(*) FROM things t JOIN photos p ON p.of_id = t.id").number > 0
 
 
+def test_a_transaction_outlives_such_an_error(log_in: Log) -> None:
+    client = log_in()
+    client.run("BEGIN", "UPDATE photos SET n = 77 WHERE id = 5", "UPDATE parts SET price = 1 WHERE k = 3")
+    for _ in range(3):
+        assert client.query("SELECT COUNT(*) FROM things t JOIN photos p JOIN parts").errno == 1104
+        assert client.query("SELECT nothing FROM things t JOIN photos p ON p.of_id = t.id").errno == 1054
+    assert client.query("SELECT COUNT(*) FROM things t JOIN photos p ON p.of_id = t.id WHERE p.n = 77").ok
+    assert client.query("SELECT n FROM photos WHERE id = 5").number == 77
+    client.run("ROLLBACK")
+    assert client.query("SELECT n FROM photos WHERE id = 5").value != b"77"
+
+
 SLOW = "SELECT SUM(SLEEP(5)) FROM things t JOIN photos p ON p.of_id = t.id"
 
 
