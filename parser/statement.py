@@ -160,6 +160,18 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """Every row of table `table` that can matter to its block passes `column operator value`: <, <=, >, >=, <>, LIKE,
+    BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the column's table
+    is for the planner to find among those of the block."""
+
+    table: int | None
+    column: str
+    operator: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnEquality:
     """`left` and `right` (table index, lower-case column) are equal in every row combination that can matter; for an
     equality in the ON of an outer join, `only` is the index of the inner-side table for which it may be used."""
@@ -182,6 +194,7 @@ class Block:
     # them with the catalog, as it does for `unresolved_equalities`. Only from WHERE and the ON of inner joins, so that
     # each may be used whichever table it turns out to be about.
     unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
+    bounds: tuple[Bound, ...] = field(default=(), compare=False)
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side

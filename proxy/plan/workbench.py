@@ -10,15 +10,17 @@ What is copied may be more than what matters, never less: the statement's own co
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from parser.rewrite import edit
-from parser.statement import Effect, Hole, Kind, TableRef, Value, Word
+from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
-from proxy.plan.pins import Conditions, conditions
+from proxy.plan.pins import Conditions, bounds, conditions
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import key_placement
@@ -67,6 +69,7 @@ _COMPARED = frozenset(
         *("char", "varchar", "binary", "varbinary"),
     ]
 )
+_DATE = re.compile(rb"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}(?: [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)?")
 _MOST_VALUES = 10_000
 
 Span = tuple[int, int]
@@ -83,6 +86,30 @@ class Pin:
         texts = b", ".join(_constant(value, literals) for value in self.values)
         return b"`%s` IN (%s)" % (_quoted(self.column), texts)
 
+    def describe(self) -> str:
+        return f"{self.column} = {values_text(self.values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Rows that can matter pass `column operator values`. `dates`: what that means is certain of whole dates alone."""
+
+    column: str
+    operator: str
+    values: tuple[Value, ...]
+    dates: bool = False
+
+    def condition(self, literals: Sequence[bytes]) -> bytes:
+        """Empty where it cannot be asked for."""
+        if self.dates and not all(isinstance(v, Hole) and _is_date(literals[v.index]) for v in self.values):
+            return b""
+        texts = b"".join(b" AND " * bool(n) + _constant(value, literals) for n, value in enumerate(self.values))
+        return b"`%s` %s" % (_quoted(self.column), self.operator.encode()) + b" " * bool(texts) + texts
+
+    def describe(self) -> str:
+        values = " and ".join(values_text((value,)) for value in self.values)
+        return f"{self.column} {self.operator} {values}".rstrip()
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -97,9 +124,9 @@ class Copy:
 class Pull:
     """One table whose rows the statement needs.
 
-    `words`: of its columns those are needed that are among these; None: all. `mentions`: for each mention, the pins
-    that hold for it; a mention without any needs all rows. `local`: the workbench's cluster has all rows itself, so
-    that they are pulled only where the session has a transaction or other state there; `system`: never.
+    `words`: of its columns those are needed that are among these; None: all. `mentions`: for each mention, the
+    conditions that hold for it; a mention without any needs all rows. `local`: the workbench's cluster has all rows
+    itself, so that they are pulled only where the session has a transaction or other state there; `system`: never.
     """
 
     database: str | None
@@ -107,7 +134,7 @@ class Pull:
     label: str
     clusters: tuple[str, ...]
     words: frozenset[str] | None
-    mentions: tuple[tuple[Pin, ...], ...]
+    mentions: tuple[tuple[Pin | Limit, ...], ...]
     keys: tuple[KeyPin, ...] = ()  # of a sharded table, by mention; empty: not all are pinned
     shard_key: str = ""  # lower case
     copies: tuple[Copy, ...] = ()
@@ -121,7 +148,7 @@ class Pull:
         columns = "all columns" if self.words is None else "the columns that the statement names"
         if all(self.mentions):
             rows = " or ".join(
-                " and ".join(f"{pin.column} = {values_text(pin.values)}" for pin in pins) for pins in self.mentions
+                " and ".join(condition.describe() for condition in conditions) for conditions in self.mentions
             )
             rows = f"rows with {rows}"
         else:
@@ -257,7 +284,7 @@ def _problem(asked: Case) -> str:
 def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
     """What the statement needs of each table. Raises StatementRefused."""
     statement = asked.statement
-    found = conditions(statement, asked.schema)
+    found, limits = conditions(statement, asked.schema), bounds(statement, asked.schema)
     mentions: dict[tuple[str | None, str], list[Place]] = {}
     for place in asked.places:
         mentions.setdefault((place.database, place.ref.name), []).append(place)
@@ -268,7 +295,7 @@ def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
         if any(copy.name in statement.names for copy in more):
             raise refusals.WORKBENCH_TABLE.error(table=places[0].label, why="needs a name that the statement has")
         copies += len(more)
-        pulls.append(_pull(asked, cluster, places, found, tuple(more)))
+        pulls.append(_pull(asked, cluster, places, found, limits, tuple(more)))
     return tuple(pulls)
 
 
@@ -278,7 +305,14 @@ def _copy(ref: TableRef, number: int) -> Copy:
     return Copy(COPY.format(number=number), ref.span, ref.aliased)
 
 
-def _pull(asked: Case, cluster: str, places: list[Place], found: Conditions, copies: tuple[Copy, ...]) -> Pull:
+def _pull(
+    asked: Case,
+    cluster: str,
+    places: list[Place],
+    found: Conditions,
+    limits: dict[int, list[Bound]],
+    copies: tuple[Copy, ...],
+) -> Pull:
     place = places[0]
     entry = place.entry
     clusters = (place.cluster,) if place.cluster is not None else table_clusters(asked.rules, entry) if entry else ()
@@ -307,7 +341,7 @@ def _pull(asked: Case, cluster: str, places: list[Place], found: Conditions, cop
         place.label,
         clusters,
         words,
-        tuple(_pins(asked, each, found) for each in places),
+        tuple((*_pins(asked, each, found), *_limits(asked, each, limits)) for each in places),
         tuple(keys) if len(keys) == len(places) else (),
         place.key if place.sharded else "",
         copies,
@@ -332,6 +366,33 @@ def _pins(asked: Case, place: Place, found: Conditions) -> tuple[Pin, ...]:
     return tuple(sorted(pins, key=lambda pin: pin.column))
 
 
+def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[Limit, ...]:
+    schema = asked.schema(place.ref.index)
+    if schema is None:
+        return ()
+    limits: dict[Limit, None] = {}
+    for bound in found.get(place.ref.index, ()):
+        column = schema.column(bound.column)
+        if column is None or column.generated or not all(map(_is_constant, bound.values)):
+            continue
+        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "IS NOT NULL")
+        if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
+            limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
+    return tuple(limits)
+
+
+def _is_constant(value: Value) -> bool:
+    return _is_number(value) or _is_string(value)
+
+
+def _is_date(text: bytes) -> bool:
+    """Is it a date or time that every sql_mode takes for the same?"""
+    try:
+        return _DATE.fullmatch(text) is not None and bool(datetime.datetime.fromisoformat(text[:19].decode()))
+    except ValueError:
+        return False
+
+
 def _is_number(value: Value) -> bool:
     return (isinstance(value, Hole) and not value.is_string) or value in (Word.TRUE, Word.FALSE)
 
@@ -354,8 +415,12 @@ def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
             clusters = tuple(name for name in clusters if name in wanted) or clusters[:1]
     condition = b""
     if all(pull.mentions):
-        each = [b" AND ".join(pin.condition(literals) for pin in pins) for pins in dict.fromkeys(pull.mentions)]
-        condition = each[0] if len(each) == 1 else b" OR ".join(b"(%s)" % one for one in each)
+        each = [
+            b" AND ".join(text for one in conditions if (text := one.condition(literals)))
+            for conditions in dict.fromkeys(pull.mentions)
+        ]
+        if all(each):
+            condition = each[0] if len(each) == 1 else b" OR ".join(b"(%s)" % one for one in each)
     return Pulled(pull, clusters, condition)
 
 

@@ -30,6 +30,9 @@ TABLES = {
 LITERALS = {"note": "'a'", "name": "'x'", "title": "'two'", "kind": "'kind 1'", "bin": "'a'", "e": "'m'", "c": "'  a'"}
 
 
+DATES = ("day", "at", "ts", "taken", "z")
+
+
 @dataclass
 class Ref:
     table: str
@@ -105,6 +108,9 @@ class Selects:
             f"{column} IS NOT NULL",
             f"{column} <=> NULL",
             f"NOT {column} = {number}",
+            f"{column} <> {number}",
+            f"{column} >= '{number}'",
+            f"({column} < {number} AND {number - 30} <= {column})",
             f"({column} = {number} OR {column} > 20)",
             f"{column} % 3 = 1",
         )
@@ -114,6 +120,13 @@ class Selects:
             if named:
                 name = rng.choice(named)
                 return f"{name} {rng.choice(('=', '<>', '<=', 'LIKE'))} {LITERALS[name.partition('.')[2]]}"
+        if choice < 0.17:
+            named = [name for ref in refs for name in ref.others if name.partition(".")[2] in DATES]
+            if named:
+                date = rng.choice(
+                    ("'2024-02-29'", "'2024-03-01 10:00:00'", "'1999-12-31'", "'2024-2-9'", "'x'", "20240301")
+                )
+                return f"{rng.choice(named)} {rng.choice(('=', '<', '>=', '<>'))} {date}"
         if choice < 0.4 and depth < 2:
             inner = self.ref()
             inside = rng.choice((self.condition([inner], depth + 1), self.condition([inner, *refs], depth + 1), "1"))
