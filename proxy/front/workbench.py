@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from parser.statement import Effect
 from proxy.back.connection import Discarded, ServerConnection
@@ -32,7 +32,7 @@ from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
 from proxy.plan.plan import Send
 from proxy.plan.temporary_table import TableText, Unreadable, read_definition
-from proxy.plan.workbench import Pull, Pulled, Work
+from proxy.plan.workbench import KeysOf, Pull, Pulled, Work
 from proxy.wire import command as com
 from proxy.wire.charsets import codec
 from proxy.wire.column import ColumnDefinition, encode_column, parse_column
@@ -40,6 +40,7 @@ from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
 
+_MOST_KEYS = 1000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
@@ -98,6 +99,9 @@ class _Table:
     name: bytes
     copies: tuple[bytes, ...]
     definitions: list[ColumnDefinition] | None = None
+    left: int = 0  # clusters that have not sent all their rows
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+    keys: dict[str, set[bytes]] = field(default_factory=dict)  # values of columns that others wait for
 
 
 class _Workbench:
@@ -124,6 +128,10 @@ class _Workbench:
         assert bench is not None
         for each in pulls:
             self._tables.append(await self._table(each))
+        for table in self._tables:
+            after = table.pulled.pull.after
+            if after is not None:
+                self._teller(after).keys[after.source] = set()
         self._session.spread = [*self._sources.values(), bench]
         bench.dirty = "workbench"
         for table in self._tables:
@@ -199,7 +207,7 @@ class _Workbench:
         except Unreadable as problem:
             raise refusals.WORKBENCH_TABLE.error(table=pull.label, why=str(problem)) from None
         copies = tuple(_name(database, copy.name) for copy in pull.copies)
-        return _Table(each, text, name, copies)
+        return _Table(each, text, name, copies, left=len(each.clusters))
 
     async def _on_bench(self, text: bytes, table: _Table) -> None:
         """A statement of ours about a temporary table. Raises ServerFailed, which says what it was for."""
@@ -221,16 +229,42 @@ class _Workbench:
         for table in self._tables:
             if cluster in table.pulled.clusters:
                 await self._pull(cluster, connection, table)
+                table.left -= 1
+                if not table.left:
+                    table.complete.set()
+
+    def _teller(self, after: KeysOf) -> _Table:
+        pull = self._work.pulls[after.pull].pull
+        return next(table for table in self._tables if table.pulled.pull is pull)
+
+    async def _condition(self, cluster: str, table: _Table) -> bytes | None:
+        """Which rows are wanted of a cluster (empty: all); None: it can have none that matter."""
+        condition, after = table.pulled.condition, table.pulled.pull.after
+        if after is None:
+            return condition
+        teller = self._teller(after)
+        await teller.complete.wait()
+        values = teller.keys[after.source]
+        if len(values) > _MOST_KEYS:
+            return condition
+        if not after.is_on(cluster, values):
+            return None
+        keys = after.condition(values)
+        return b"(%s) AND %s" % (condition, keys) if condition else keys
 
     async def _pull(self, cluster: str, connection: ServerConnection, table: _Table) -> None:
+        condition = await self._condition(cluster, table)
+        if condition is None:
+            return
         text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
         text = _spelled(self._session, text, table.pulled.pull.label)
-        if table.pulled.condition:
-            text += b" WHERE " + table.pulled.condition
+        if condition:
+            text += b" WHERE " + condition
         stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
         splitter = Splitter(payloads=True)
-        rows = RowText(table.text.stored)
+        names = [column.name[1:-1].replace(b"``", b"`").lower() for column in table.text.stored]
+        rows = RowText(table.text.stored, {names.index(c.encode()): values for c, values in table.keys.items()})
         insert = b"INSERT INTO " + table.name + b" (" + b",".join(c.name for c in table.text.stored) + b") VALUES "
         while data := await stream.more():
             splitter.feed(data)

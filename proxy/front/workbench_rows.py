@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from proxy.plan.temporary_table import ColumnText
 from proxy.wire import lenenc
 
 
 class RowText:
-    """Collects rows. `size`: bytes so far."""
+    """Collects rows. `size`: bytes so far. `seen`: by number of a column of whole numbers, a set for its values."""
 
-    def __init__(self, columns: Sequence[ColumnText]) -> None:
+    def __init__(self, columns: Sequence[ColumnText], seen: Mapping[int, set[bytes]] = MappingProxyType({})) -> None:
+        self._seen = tuple(seen.items())
         self._heads = tuple(None if c.introducer is None else c.introducer + b"'" for c in columns)
         self._rows: list[bytes] = []
         self.size = 0
@@ -41,6 +43,9 @@ class RowText:
                 if b"'" in value or b"\\" in value:
                     value = value.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
                 parts.append(head + value + b"'")
+            for number, values in self._seen:
+                if parts[number] != b"NULL":
+                    values.add(parts[number])
             row = b"(" + b",".join(parts) + b")"
             rows.append(row)
             self.size += len(row) + 1

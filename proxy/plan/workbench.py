@@ -20,11 +20,13 @@ from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
+from proxy.plan.keys import Family, Unmodelled, key_form
 from proxy.plan.pins import Conditions, bounds, conditions
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
+from proxy.plan.sharding import Placement
 from proxy.rules.model import Workbench as WorkbenchRules
 
 COPY = "turnout_copy_{number}"  # the temporary table of a further mention
@@ -112,6 +114,27 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysOf:
+    """Rows that can matter have in `column` a value that some row of the pull number `pull` has in `source`; both are
+    of whole numbers. `placement`: where the rows with a value are, if `column` is the shard key."""
+
+    column: str
+    pull: int
+    source: str
+    label: str  # of the source, for people
+    placement: Placement | None = None
+
+    def condition(self, values: Iterable[bytes]) -> bytes:
+        texts = b", ".join(sorted(values))
+        return b"`%s` IN (%s)" % (_quoted(self.column), texts) if texts else b"FALSE"
+
+    def is_on(self, cluster: str, values: Iterable[bytes]) -> bool:
+        """Can rows with one of these values be there?"""
+        placement = self.placement
+        return placement is None or any(placement.cluster(value) == cluster for value in values)
+
+
+@dataclass(frozen=True, slots=True)
 class Copy:
     """A further mention of a table: the name it gets, and where its own name stands."""
 
@@ -140,6 +163,7 @@ class Pull:
     copies: tuple[Copy, ...] = ()
     local: bool = False
     system: bool = False
+    after: KeysOf | None = None  # pulled after another, whose rows say which of its own matter
 
     def describe(self) -> str:
         where = ", ".join(self.clusters)
@@ -153,6 +177,8 @@ class Pull:
             rows = f"rows with {rows}"
         else:
             rows = "all rows"
+        if self.after is not None:
+            rows += f"; of these, if few enough, those with {self.after.column} among {self.after.label}"
         copies = f", {len(self.copies) + 1} copies" if self.copies else ""
         return f"{self.label} from {where}: {columns}, {rows}{copies}"
 
@@ -296,7 +322,60 @@ def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
             raise refusals.WORKBENCH_TABLE.error(table=places[0].label, why="needs a name that the statement has")
         copies += len(more)
         pulls.append(_pull(asked, cluster, places, found, limits, tuple(more)))
-    return tuple(pulls)
+    return _in_turn(asked, pulls, [[place.ref.index for place in places] for places in mentions.values()], found)
+
+
+def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Conditions) -> tuple[Pull, ...]:
+    """The pulls in an order in which those that need few rows tell others which of their rows matter.
+
+    `tables`: the mentions of each. What tells others is pulled also where it could stay in place: the rows that it has
+    must be those that were asked for.
+    """
+    owner = {table: number for number, mentions in enumerate(tables) for table in mentions}
+    order = [number for number, pull in enumerate(pulls) if _is_selective(pull)]
+    told: dict[int, tuple[int, str, str]] = {}
+    for number in order:  # grows on the way
+        for table in tables[number]:
+            for (one, source), targets in found.edges.items():
+                for target, column in sorted(targets) if one == table else ():
+                    other = owner[target]
+                    pull = pulls[other]
+                    if other in order or pull.local or len(tables[other]) > 1:
+                        continue
+                    if _is_whole(asked, table, source) and _is_whole(asked, target, column):
+                        told[other] = (number, source, column)
+                        order.append(other)
+    order += [number for number in range(len(pulls)) if number not in order]
+    tellers = {number for number, _, _ in told.values()}
+    place = {number: turn for turn, number in enumerate(order)}
+    made = []
+    for number in order:
+        pull = pulls[number]
+        if number in tellers:
+            pull = replace(pull, local=False)
+        if number in told:
+            teller, source, column = told[number]
+            label = f"{pulls[teller].label}.{source}"
+            placed = key_placement(asked, asked.places[tables[number][0]]) if column == pull.shard_key else None
+            pull = replace(pull, after=KeysOf(column, place[teller], source, label, placed))
+        made.append(pull)
+    return tuple(made)
+
+
+def _is_selective(pull: Pull) -> bool:
+    """May it be few rows that it needs? Of a table that could stay where it is, that has to be likely."""
+    kinds = (Pin,) if pull.local else (Pin, Limit)
+    return not pull.system and all(any(isinstance(one, kinds) for one in each) for each in pull.mentions)
+
+
+def _is_whole(asked: Case, table: int, name: str) -> bool:
+    """Is the column one of whole numbers, each of which is written in one way?"""
+    schema = asked.schema(table)
+    column = schema.column(name) if schema is not None else None
+    if column is None or column.generated or not name.isascii():
+        return False
+    form = key_form(column)
+    return not isinstance(form, Unmodelled) and form.family is Family.INTEGER
 
 
 def _copy(ref: TableRef, number: int) -> Copy:

@@ -233,6 +233,19 @@ def test_too_many_rows(log_in: Log) -> None:
     assert client.query("SELECT COUNT(*) FROM things t JOIN photos p ON p.of_id = t.id").number > 0
 
 
+def test_keys_of_what_is_there_keep_other_rows_away(log_in: Log) -> None:
+    """All rows of the four tables would be too many."""
+    sql = (
+        "SELECT u.id, p.part, t.k, f.id FROM things t JOIN photos f ON f.of_id = t.id JOIN parts p ON p.of_id = t.id "
+        "JOIN users u ON u.id = p.of_id"
+    )
+    client = log_in()
+    assert client.query(sql).errno == 1104
+    found = [row for n in range(30) for row in client.query(f"{sql} WHERE u.id = {n}").checked().rows]
+    assert len(found) > 10
+    assert {row[0] for row in found} > {b"5"}
+
+
 def test_a_transaction_outlives_such_an_error(log_in: Log) -> None:
     client = log_in()
     client.run("BEGIN", "UPDATE photos SET n = 77 WHERE id = 5", "UPDATE parts SET price = 1 WHERE k = 3")
