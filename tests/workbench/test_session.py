@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -290,6 +291,36 @@ def test_kill(pair: Pair, proxy: tuple[Turnout, MariaDB]) -> None:
         answer = victim.receive()
         assert answer.errno == 1317 or answer.value is not None, answer  # an interrupted SLEEP gives 1
         assert victim.query(JOIN).checked().rows == pair.client.query(JOIN).rows
+
+
+WAITING = (
+    "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT `id`%photos%' AND STATE LIKE 'Waiting%'"
+)
+
+
+def test_a_source_is_lost(pair: Pair, shop_servers: Shop) -> None:
+    media = shop_servers.media
+    with closing(media.admin(DATABASE)) as locking:
+        locking.cursor().execute("LOCK TABLES photos WRITE")
+        pair.client.send(JOIN)
+        wait_until(lambda: bool(media.execute(WAITING)), 10)
+        media.execute(f"KILL CONNECTION {media.execute(WAITING)[0][0]}")
+        answer = pair.client.receive()
+        assert answer.errno in (1158, 1317), answer
+    assert pair.same(JOIN, ordered=True).rows
+
+
+def test_a_source_takes_too_long(log_in: Log, shop_servers: Shop) -> None:
+    client, media = log_in(), shop_servers.media
+    client.run("BEGIN", "UPDATE parts SET price = 1 WHERE k = 3")
+    with closing(media.admin(DATABASE)) as locking:
+        locking.cursor().execute("LOCK TABLES photos WRITE")
+        answer = client.query(JOIN)
+        assert (answer.errno, "within 1 s" in answer.message) == (1317, True), answer
+        wait_until(lambda: not media.execute(WAITING), 10)  # it is told to end
+    assert client.query(JOIN).checked().rows
+    client.run("ROLLBACK")
+    _nothing_stayed(client)
 
 
 def test_privileges(run: Run, shop_servers: Shop, proxy: tuple[Turnout, MariaDB]) -> None:
