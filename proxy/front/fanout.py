@@ -17,7 +17,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.made_ids import Answered, identify
-from proxy.front.merge import MergedRead, check_select_limit
+from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
 from proxy.front.returned import Returned
 from proxy.front.row_streams import RowStream, Splitter, server_error
@@ -27,6 +27,7 @@ from proxy.front.transactions import finish
 from proxy.plan.plan import Reply, Route, Send
 from proxy.rules.model import Transactions
 from proxy.wire import command as com
+from proxy.wire.column import parse_column
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_ok
 from proxy.wire.response import QUERY, ResponseScanner
@@ -111,7 +112,7 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
 class _Concatenation(Reading):
     """The rows of several servers one after the other, as they were sent."""
 
-    _definitions: bytes | None = None
+    _definitions: list[bytes] | None = None  # with the packets around them
 
     async def run(self) -> None:
         for (send, _), stream in zip(self.pairs, self.streams):
@@ -141,16 +142,23 @@ class _Concatenation(Reading):
 
     def _columns(self, send: Send, splitter: Splitter) -> None:
         if self._definitions is None:
-            self._definitions = splitter.header
+            self._definitions = splitter.head_packets
             self.started = True
             self.write_packets(splitter.head_packets)
-        elif splitter.header != self._definitions:
+        elif splitter.head_packets != self._definitions and _columns(splitter.head_packets) != _columns(
+            self._definitions
+        ):
             raise ServerFailed(
                 f"cluster {send.cluster} answered with other columns than {self.pairs[0][0].cluster}: "
                 "the table differs between the shards; compare SHOW CREATE TABLE on each",
                 1105,
                 "HY000",
             )
+
+
+def _columns(packets: list[bytes]) -> list[object]:
+    """What targets have to agree on, of the packets in front of the rows."""
+    return [comparable(parse_column(packet[4:])) for packet in packets[1:-1]]
 
 
 # -- writes ----------------------------------------------------------------------------------------------------

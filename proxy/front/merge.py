@@ -37,7 +37,8 @@ _LEFT_OVER = 1 << 20  # bytes of rows that nobody wants, rather read than given 
 _LEFT_OVER_S = 0.2
 _NO_LIMIT = (b"18446744073709551615", b"DEFAULT")
 # Flags that a server leaves out where it went by way of a temporary table: about keys, BLOB (with BINARY for numbers).
-_PLAN_FLAGS = 2 | 4 | 8 | 16 | 512 | 16384 | 32768
+# Whether an outer join's columns are NOT NULL (and without a default: 4096) depends on what a server finds empty.
+_PLAN_FLAGS = 1 | 2 | 4 | 8 | 16 | 512 | 4096 | 16384 | 32768
 Key = Any  # what KeyReader.key gives: comparable with its like
 
 
