@@ -54,6 +54,12 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
         route = made.example(values, text) if isinstance(made, InsertRows) else made.route(values, text)
     except StatementRefused as error:
         return [*lines, ("refused", error.message)], True
+    if route.work is not None:
+        for pulled in route.work.pulls:
+            condition = f" where {pulled.condition.decode(errors='replace')}" if pulled.condition else ""
+            lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
+        final = route.work.final(each.pull for each in route.work.pulls)
+        lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:
