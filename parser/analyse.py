@@ -6,7 +6,7 @@ of the shape; `literals` are used for `SHOW TURNOUT` alone, whose words are not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from parser import classify
@@ -25,8 +25,18 @@ from parser.tree import NotUnderstood
 _LONGEST = 1_000_000  # characters of a shape, but for INSERTs of plain rows: what takes about a second
 
 
-def parse(shape: bytes, literals: list[bytes], *, lexer: Lexer, prepared: bool = False) -> Statement:
-    """The meaning of a statement. Never raises: what is not understood has Kind.UNKNOWN, `words` and `error`."""
+def parse(
+    shape: bytes,
+    literals: list[bytes],
+    *,
+    lexer: Lexer,
+    prepared: bool = False,
+    merged: Collection[str] | None = None,
+) -> Statement:
+    """The meaning of a statement. Never raises: what is not understood has Kind.UNKNOWN, `words` and `error`.
+
+    `merged`: names (in lower case) of the tables whose rows may have to be merged from several servers; only SELECTs
+    from them get an outline, which takes a while to read. None: all do."""
     if is_opaque(shape):
         sql = lexer.restore(shape, [])
         return _unread(tk.words_of_text(sql, lexer), "an unterminated string or comment, or text that is not certain")
@@ -38,8 +48,9 @@ def parse(shape: bytes, literals: list[bytes], *, lexer: Lexer, prepared: bool =
     if long is None and len(text) > _LONGEST:
         return _unread(tk.words_of_text(shape, lexer), "the statement is too long to be read")
     read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
-    statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None))
-    if statement.insert is not None or (statement.inner or statement).outline is not None:
+    statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None, merged))
+    read_again = statement.inner or statement
+    if statement.insert is not None or read_again.names or read_again.outline is not None:
         statement = replace(statement, lexer=lexer)
     hint = read_hints(read.hints)
     return statement if hint is None else replace(statement, hint=hint)

@@ -70,6 +70,7 @@ class _Target:
     columns: tuple[str, ...] | None
     ignore: bool
     next: int  # the token behind all that
+    columns_end: int | None  # where the list of columns has its ")"
 
 
 def read_insert(tokens: Sequence[Token], rows: Rows | None, trust: Trust) -> Meaning:
@@ -87,7 +88,16 @@ def read_insert(tokens: Sequence[Token], rows: Rows | None, trust: Trust) -> Mea
         end = _skip_alias(tokens, behind)
         updated = _tail(tokens, end)
         columns = () if target.columns is None and not any(found.values) else target.columns  # VALUES (): all defaults
-        insert = Insert(0, columns, found.values, found.spans, ignore=target.ignore, on_duplicate=updated)
+        insert = Insert(
+            0,
+            columns,
+            found.values,
+            found.spans,
+            ignore=target.ignore,
+            on_duplicate=updated,
+            columns_end=tokens[at].start if target.columns_end is None else target.columns_end,
+            listed=target.columns_end is not None,
+        )
         return _with_subqueries(tokens, at, Meaning(tables, (Block(0, None, nullable=()),), insert), trust)
     if verb == "SET":
         assignments = _assignments(tokens[at + 1 : _skip_back_alias(tokens, at, end)])
@@ -96,7 +106,18 @@ def read_insert(tokens: Sequence[Token], rows: Rows | None, trust: Trust) -> Mea
         if target.columns is not None:
             raise NotUnderstood("INSERT with columns and SET")
         updated = _tail(tokens, end)
-        insert = Insert(0, columns, (values,), (), ignore=target.ignore, on_duplicate=updated, set_syntax=True)
+        spans = tuple((expression[0].start, expression[-1].end) for _, _, expression in assignments)
+        insert = Insert(
+            0,
+            columns,
+            (values,),
+            (),
+            ignore=target.ignore,
+            on_duplicate=updated,
+            set_syntax=True,
+            columns_end=spans[-1][1],
+            set_spans=spans,
+        )
         return _with_subqueries(tokens, at, Meaning(tables, (Block(0, None, nullable=()),), insert), trust)
     if verb in ("SELECT", "WITH", "TABLE", "VALUES") or (at < len(tokens) and tokens[at].is_mark("(")):
         end = _end_of_query(tokens, at)
@@ -129,6 +150,7 @@ def _target(tokens: Sequence[Token]) -> _Target:
             raise NotUnderstood("PARTITION without its list")
         at = end + 1
     columns: tuple[str, ...] | None = None
+    columns_end: int | None = None
     if at < len(tokens) and tokens[at].is_mark("(") and not _opens_query(tokens, at):
         end = closing(tokens, at)
         if end is None:
@@ -137,9 +159,10 @@ def _target(tokens: Sequence[Token]) -> _Target:
         if not all(part[-1].is_name() for part in names):
             raise NotUnderstood("a list of columns")
         columns = tuple(part[-1].text.lower() for part in names)
+        columns_end = tokens[end].start
         at = end + 1
     # INSERT INTO t () VALUES () names no columns and gives every one its default
-    return _Target(database, name, columns, ignore, at)
+    return _Target(database, name, columns, ignore, at, columns_end)
 
 
 def _opens_query(tokens: Sequence[Token], at: int) -> bool:

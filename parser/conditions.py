@@ -41,16 +41,28 @@ class Same:
     right: ColumnName
 
 
-def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Constants | Same]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`column operator values`, which is not true for NULL: see `parser.statement.Bound`."""
+
+    column: ColumnName
+    operator: str
+    values: tuple[Value, ...]
+
+
+Fact = Constants | Same | Limits
+
+
+def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
     """All that holds wherever `condition` is true. Not `trust_or` if `||` occurs, CONCAT in some sql_modes."""
-    found: list[Constants | Same] = []
+    found: list[Fact] = []
     for term in _terms(condition, exp.And):
         if isinstance(term, exp.Or):
             united = _united(term, tree) if trust_or else None
             if united is not None:
                 found.append(united)
         else:
-            found.extend(_comparison(term, tree))
+            found.extend(_comparison(term, tree) or _limits(term, tree))
     return found
 
 
@@ -86,6 +98,35 @@ def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:
         return _equality(term.this, term.expression, tree, type(term) is exp.NullSafeEQ)
     if type(term) is exp.In:
         return _membership(term, tree)
+    return []
+
+
+_LIMITS: dict[type[exp.Expression], tuple[str, str]] = {  # as it is, and with its sides changed
+    exp.LT: ("<", ">"),
+    exp.LTE: ("<=", ">="),
+    exp.GT: (">", "<"),
+    exp.GTE: (">=", "<="),
+    exp.NEQ: ("<>", "<>"),
+    exp.Like: ("LIKE", ""),
+}
+
+
+def _limits(term: exp.Expression, tree: Tree) -> list[Limits]:
+    operators = _LIMITS.get(type(term))
+    if operators is not None:
+        sides = [_bare(term.this), _bare(term.expression)]
+        for operator, (one, other) in zip(operators, (sides, reversed(sides))):
+            column, value = _column(one, tree), tree.value(other)
+            if operator and column is not None and value is not None:
+                return [Limits(column, operator, (value,))]
+        return []
+    if type(term) is exp.Between and not term.args.get("symmetric"):
+        column, ends = _column(_bare(term.this), tree), [tree.value(term.args[end]) for end in ("low", "high")]
+        known = tuple(value for value in ends if value is not None)
+        return [Limits(column, "BETWEEN", known)] if column is not None and len(known) == 2 else []
+    if type(term) is exp.Not and type(term.this) is exp.Is and isinstance(term.this.expression, exp.Null):
+        column = _column(_bare(term.this.this), tree)
+        return [Limits(column, "IS NOT NULL", ())] if column is not None else []
     return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from parser.changes import read_delete, read_expressions, read_insert, read_name, read_query, read_update
 from parser.clauses import read_outline
@@ -14,6 +15,7 @@ from parser.source import Recurse, Source, built, table_list, trust, word_at
 from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
+from parser.vocabulary import vocabulary
 
 
 def _query(tokens: Sequence[Token], source: Source) -> Statement:
@@ -23,9 +25,52 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     statement = built(Kind.SELECT, meaning, effects)
     items, names, value = read_items(tokens, source.text)
     outline = None
-    if plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
+    merged = source.merged is None or any(table.name.lower() in source.merged for table in statement.tables)
+    if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
-    return replace(statement, items=items, item_names=names, value=value, outline=outline)
+    tables = tuple(replace(table, span=_placed(table.span, source)) for table in statement.tables)
+    return replace(
+        statement,
+        tables=tables,
+        items=items,
+        item_names=names,
+        value=value,
+        outline=outline,
+        names=_column_words(tokens) if tables else frozenset(),
+    )
+
+
+def _placed(span: tuple[int, int] | None, source: Source) -> tuple[int, int] | None:
+    return None if span is None else (source.offset(span[0]), source.offset(span[1]))
+
+
+_AFTER_STAR = vocabulary("FROM INTO WHERE GROUP HAVING ORDER LIMIT UNION INTERSECT EXCEPT FOR LOCK")
+_BEFORE_STAR = vocabulary("""
+    SELECT ALL DISTINCT DISTINCTROW HIGH_PRIORITY STRAIGHT_JOIN SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT
+    SQL_CACHE SQL_NO_CACHE SQL_CALC_FOUND_ROWS
+""")
+
+
+def _column_words(tokens: Sequence[Token]) -> frozenset[str]:
+    """See `Statement.names`. Where columns are meant without being named, `*` stands for them."""
+    found = {t.text.lower() for t in tokens if t.of is Of.WORD or t.of is Of.QUOTED}
+    if "natural" in found or "table" in found or any(map(_is_star, range(len(tokens)), repeat(tokens))):
+        found.add("*")
+    return frozenset(found)
+
+
+def _is_star(i: int, tokens: Sequence[Token]) -> bool:
+    """Is this `*` columns, not a multiplication or COUNT(*)?"""
+    if not tokens[i].is_mark("*"):
+        return False
+    before = tokens[i - 1] if i else None
+    after = tokens[i + 1] if i + 1 < len(tokens) else None
+    if before is None or after is None:
+        return True
+    if before.is_mark("(") and after.is_mark(")"):
+        return False
+    multiplies = before.of is not Of.MARK or before.text == ")"
+    return not multiplies or before.word in _BEFORE_STAR or after.word in _AFTER_STAR or after.text in (",", ")", ";")
 
 
 def _is_merged(block: Block) -> bool:
@@ -94,8 +139,14 @@ def insert_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) 
     statement = built(kind, read_insert(tokens, source.rows, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
     if source.offset is same_offset or statement.insert is None:
         return statement
-    spans = tuple((source.offset(start), source.offset(end)) for start, end in statement.insert.row_spans)
-    return replace(statement, insert=replace(statement.insert, row_spans=spans))
+    offset, insert = source.offset, statement.insert
+    moved = replace(
+        insert,
+        row_spans=tuple((offset(start), offset(end)) for start, end in insert.row_spans),
+        columns_end=offset(insert.columns_end),
+        set_spans=tuple((offset(start), offset(end)) for start, end in insert.set_spans),
+    )
+    return replace(statement, insert=moved)
 
 
 def update_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -19,10 +19,10 @@ from typing import Any
 
 from sqlglot import exp
 
-from parser.conditions import ColumnName, Constants, Same, facts
+from parser.conditions import ColumnName, Constants, Fact, Limits, Same, facts
 from parser.functions import AGGREGATES
 from parser.scopes import Building, Item, Join, Scope, find
-from parser.statement import Access, Block, ColumnEquality, Opaque, Param, Pin, TableRef, Word
+from parser.statement import Access, Block, Bound, ColumnEquality, Opaque, Param, Pin, TableRef, Word
 from parser.tree import NotUnderstood, Tree
 
 _QUERY = (exp.Select, exp.SetOperation)
@@ -214,7 +214,8 @@ class Reader:
         if database is None and name.lower() == "dual":
             return self._derived(node, shown, scope)
         table = len(self.tables)
-        self.tables.append(TableRef(table, database, name, shown, scope.block, Access.READ))
+        span = self.tree.span(node.this)
+        self.tables.append(TableRef(table, database, name, shown, scope.block, Access.READ, span, alias is not None))
         item = Item(shown.lower(), name, database, alias is not None, table)
         scope.items.append(item)
         return item
@@ -282,8 +283,11 @@ class Reader:
             for fact in facts(join.condition, self.tree, self._trust_or):
                 self._use(fact, scope, building, tables)
 
-    def _use(self, fact: Constants | Same, scope: Scope, building: Building, restricted: set[int] | None) -> None:
+    def _use(self, fact: Fact, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """Record what a condition says; `restricted` are the tables for which an outer join's ON may be used."""
+        if isinstance(fact, Limits):
+            self._limit(fact, scope, building, restricted)
+            return
         if isinstance(fact, Constants):
             place = find(fact.column, scope)
             if place is None:
@@ -325,6 +329,20 @@ class Reader:
         building.equalities.append(
             ColumnEquality((one.table, fact.left.column), (other.table, fact.right.column), only)
         )
+
+    def _limit(self, fact: Limits, scope: Scope, building: Building, restricted: set[int] | None) -> None:
+        """What `_use` does, for a condition that no NULL passes."""
+        place = find(fact.column, scope)
+        table: int | None = None
+        if place is None:
+            if fact.column.table is not None or restricted is not None or not self._may_be_a_table_here(scope):
+                return
+        else:
+            item, own = place
+            if item.table is None or not own or (restricted is not None and item.table not in restricted):
+                return
+            table = item.table
+        building.bounds.append(Bound(table, fact.column.column, fact.operator, fact.values))
 
     def _unresolved_equality(
         self, fact: Same, left: tuple[Item, bool] | None, right: tuple[Item, bool] | None, building: Building

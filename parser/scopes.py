@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from parser.conditions import ColumnName
-from parser.statement import Block, ColumnEquality, Pin, Value
+from parser.statement import Block, Bound, ColumnEquality, Pin, Value
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class Building:
     equalities: list[ColumnEquality] = field(default_factory=list)
     unresolved: list[tuple[str, tuple[Value, ...]]] = field(default_factory=list)
     unresolved_equalities: list[tuple[str | None, str, str | None, str]] = field(default_factory=list)
+    bounds: list[Bound] = field(default_factory=list)
     joins: list[Join] = field(default_factory=list)
     nullable: set[int] = field(default_factory=set)
     flags: dict[str, bool] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Building:
             tuple(self.equalities),
             tuple(self.unresolved),
             tuple(self.unresolved_equalities),
+            tuple(self.bounds),
             nullable=tuple(sorted(self.nullable)),
             set_operation=self.set_operation,
             computed=self.computed,

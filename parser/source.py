@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from parser.changes import Meaning, Trust, read_name
@@ -20,6 +20,7 @@ class Source:
     literals: Sequence[bytes]
     offset: Callable[[int], int]
     rows: Rows | None = None  # of a long INSERT, read beforehand
+    merged: Collection[str] | None = None  # see `parser.analyse.parse`
 
 
 Recurse = Callable[[Sequence[Token], Source], Statement]

@@ -130,7 +130,10 @@ class Access(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class TableRef:
-    """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes."""
+    """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes.
+
+    `span` is where its name stands (without the database) in a SELECT's shape, `aliased` whether an alias follows.
+    """
 
     index: int
     database: str | None
@@ -138,6 +141,8 @@ class TableRef:
     alias: str  # the name by which columns refer to it (alias, or the table's name)
     block: int
     access: Access
+    span: tuple[int, int] | None = field(default=None, compare=False)
+    aliased: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,18 @@ class Pin:
 
     table: int
     column: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Every row of table `table` that can matter to its block passes `column operator value`: <, <=, >, >=, <>, LIKE,
+    BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the column's table
+    is for the planner to find among those of the block."""
+
+    table: int | None
+    column: str
+    operator: str
     values: tuple[Value, ...]
 
 
@@ -177,6 +194,7 @@ class Block:
     # them with the catalog, as it does for `unresolved_equalities`. Only from WHERE and the ON of inner joins, so that
     # each may be used whichever table it turns out to be about.
     unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
+    bounds: tuple[Bound, ...] = field(default=(), compare=False)
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side
@@ -206,6 +224,11 @@ class Insert:
     ignore: bool = False
     on_duplicate: tuple[str, ...] = ()  # lower-case columns that ON DUPLICATE KEY UPDATE assigns
     set_syntax: bool = False  # INSERT .. SET a = 1
+    # In the shape's bytes: where one more column may be named. This is the ")" of the list of columns, or where such a
+    # list (`listed` is False) or, with SET, one more assignment may stand.
+    columns_end: int = 0
+    listed: bool = False
+    set_spans: tuple[tuple[int, int], ...] = ()  # [start, end) of the values of SET in the shape's bytes
 
 
 class Scope(enum.Enum):
@@ -263,6 +286,8 @@ class Statement:
     ] = ()  # SELECT without FROM: normalised select items ("last_insert_id()", "@@version_comment")
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
+    names: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals

@@ -54,12 +54,17 @@ _PREFIX_MARKS = frozenset("-+!~({[")
 class Tree:
     """The syntax tree of one statement, and how its literals and names are those of the shape."""
 
-    __slots__ = ("_lists", "_names", "root")
+    __slots__ = ("_lists", "_names", "_places", "root")
 
     def __init__(self, root: exp.Expression, rendered: Rendered) -> None:
         self.root = root
         self._names = rendered.names
         self._lists = rendered.lists
+        self._places = rendered.places
+
+    def span(self, identifier: exp.Expression) -> tuple[int, int] | None:
+        """Where a name stands in the text that the tokens are of."""
+        return self._places.get(identifier.meta.get("start", -1))
 
     def name(self, identifier: str) -> str:
         """The name that stands in the shape."""
@@ -114,6 +119,7 @@ class Rendered:
     text: str = ""
     names: list[str] = field(default_factory=list)
     lists: list[list[Value]] = field(default_factory=list)
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)  # of names: by where they are in `text`
 
 
 _LONG_LIST = 8  # of more constants than these, sqlglot sees one
@@ -167,6 +173,8 @@ def render(tokens: Sequence[Token]) -> Rendered:
         raise NotUnderstood("too long")
     parts: list[str] = []
     names = rendered.names
+    places = rendered.places
+    size = 0
     depth = chain = 0
     open_joins = [0]  # joins whose ON or USING is still to come, for every parenthesis that is open
     end: int | None = None
@@ -208,6 +216,7 @@ def render(tokens: Sequence[Token]) -> Rendered:
                 open_joins[-1] = 0
                 selecting = True
             chain = chain + 1 if upper in _PREFIX_WORDS else 0
+            places[size + (t.start != end and end is not None)] = (t.start, t.end)
             if upper in _NAMES_HERE or not _PLAIN_NAME.fullmatch(t.text):
                 piece = _stand_in(t.text, names)
             else:
@@ -223,6 +232,7 @@ def render(tokens: Sequence[Token]) -> Rendered:
                 text = f"'{mark}{t.hole}'"
                 piece = f"CONCAT({text})" if len(t.text) > 1 else text  # n'..', x'..', b'..': not the bytes written
             elif of is Of.QUOTED:
+                places[size + (t.start != end and end is not None)] = (t.start, t.end)
                 piece = f"`{t.text}`" if _PLAIN_NAME.fullmatch(t.text) else _stand_in(t.text, names)
             elif t.text.startswith("@@"):
                 piece = "@@v"
@@ -232,7 +242,9 @@ def render(tokens: Sequence[Token]) -> Rendered:
             raise NotUnderstood("nested too deeply")
         if t.start != end and end is not None:
             parts.append(" ")
+            size += 1
         parts.append(piece)
+        size += len(piece)
         end = t.end
     rendered.text = "".join(parts)
     return rendered

@@ -87,6 +87,9 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
             "Set innodb_flush_log_at_trx_commit = 1 and sync_binlog = 1.",
             True,
         )
+    for home, missing in answer.sequences.items():
+        message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
+        yield Finding(f"clusters.{home}", message, True)
     for problem in check_sharding_keys(rules, answer.catalog):
         where = f"databases.{problem.database}.tables.{problem.table}"
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)

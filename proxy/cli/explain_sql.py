@@ -14,6 +14,7 @@ from proxy.cli import console
 from proxy.cli.servers import look
 from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Refuse
 from proxy.plan.planner import plan
 from proxy.rules.loader import load
@@ -49,9 +50,16 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     if isinstance(made, (Local, Refuse)):
         return lines, isinstance(made, Refuse)
     try:
-        route = made.route(TextValues(literals, lex), text)
+        values = TextValues(literals, lex)
+        route = made.example(values, text) if isinstance(made, InsertRows) else made.route(values, text)
     except StatementRefused as error:
         return [*lines, ("refused", error.message)], True
+    if route.work is not None:
+        for pulled in route.work.pulls:
+            condition = f" where {pulled.condition.decode(errors='replace')}" if pulled.condition else ""
+            lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
+        final = route.work.final(each.pull for each in route.work.pulls)
+        lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

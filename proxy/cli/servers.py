@@ -13,7 +13,9 @@ from proxy.back.server import State
 from proxy.errors import TurnoutError
 from proxy.front.recovery import look as look_for_branches
 from proxy.front.schemas import SchemaReader
+from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
+from proxy.plan.id_column import sequence_homes
 from proxy.rules.model import Rules, Transactions
 from proxy.stream.check import NotFollowable
 from proxy.stream.check import check as check_log
@@ -30,6 +32,7 @@ class Answer:
     unreachable: tuple[tuple[str, str], ...]  # (where, reason)
     asked: frozenset[str]  # clusters whose schemas are in the catalog
     not_followable: Mapping[str, str] = field(default_factory=dict)  # clusters with coherent cache classes -> why not
+    sequences: Mapping[str, str] = field(default_factory=dict)  # homes that are to keep sequences -> what is missing
     # With `transactions: atomic`: clusters that cannot take part, or not as safely as they should -> why.
     not_atomic: Mapping[str, str] = field(default_factory=dict)
     not_durable: Mapping[str, str] = field(default_factory=dict)
@@ -57,8 +60,10 @@ async def look(rules: Rules) -> Answer:
         asked = frozenset(
             name for name, servers in clusters.by_name.items() if servers.primary.health.state is State.UP
         )
+        not_followable = await _logs(rules, clusters, asked)
+        sequences = await _sequences(rules, clusters, asked, catalog)
         not_atomic, not_durable = await _transactions(rules, clusters, asked)
-        return Answer(catalog, unreachable, asked, await _logs(rules, clusters, asked), not_atomic, not_durable)
+        return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable)
     finally:
         await clusters.close()
         for task in list(tasks):
@@ -118,4 +123,17 @@ async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dic
             found[name] = error.message
         except TurnoutError:
             continue  # it is among the unreachable, or was up a moment ago
+    return found
+
+
+async def _sequences(rules: Rules, clusters: Clusters, asked: Collection[str], catalog: Catalog) -> dict[str, str]:
+    """Where ids of sharded tables have to be made, and cannot be yet."""
+    sequences = Sequences(clusters, rules, lambda work, what: None)
+    found: dict[str, str] = {}
+    try:
+        for cluster in sequence_homes(rules, catalog):
+            if cluster in asked and (problem := await sequences.home(cluster).missing()):
+                found[cluster] = problem
+    finally:
+        sequences.close()
     return found

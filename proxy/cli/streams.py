@@ -124,7 +124,15 @@ class _Keeper:
         crashes = 0
         while not self._stopping.is_set():
             born = time.monotonic()
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:  # no memory, no process, no descriptor: perhaps for a moment only
+                self._kill()
+                self.clock.stop(f"the stream process could not be started: {error}")
+                log.error("no stream process", extra={"cluster": self.cluster, "error": str(error)})
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), _LONGEST_PAUSE_S)
+                continue
             assert self._process is not None
             watch = asyncio.create_task(self._watch_silence(), name="watch a stream process")
             code = await self._process.wait()

@@ -238,10 +238,11 @@ def keepable(settings: Settings, sql_mode: str) -> bool:
 class Known:
     """What a text is that was answered from memory, and what it was answered with then."""
 
-    __slots__ = ("cluster", "entry", "identity", "literals", "value")
+    __slots__ = ("cluster", "entry", "identity", "literals", "types", "value")
 
-    def __init__(self, entry: Entry, cluster: str, literals: tuple[bytes, ...]) -> None:
+    def __init__(self, entry: Entry, cluster: str, literals: tuple[bytes, ...], types: bytes | None = None) -> None:
         self.entry = entry
+        self.types = types  # of an execution's parameters
         self.cluster = cluster
         self.literals = literals
         self.identity = 0  # of the sessions for which `value` is the answer
@@ -364,7 +365,6 @@ def serve_known(session: Session, known: Known) -> bool:
     ):
         return False
     entry = session.running = known.entry
-    session.statements += 1
     environment.measures.plan_hits += 1
     entry.cache_stats.hits_local += 1
     session.answer_cached(value)

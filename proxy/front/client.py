@@ -121,6 +121,7 @@ class Client(asyncio.Protocol):
                 self.sequence = 0
                 try:
                     if caching.serve_known(session, known):
+                        session.statements += 1
                         return
                 except Exception as error:
                     session.fail(self.listener.unexpected(error))
@@ -162,17 +163,27 @@ class Client(asyncio.Protocol):
         session = self.session
         assert session is not None
         frames = self._frames
-        if frames is None:
-            frames = self._frames = FrameReader(self.listener.rules.limits.max_packet)
-        try:
-            packets = frames.feed(data)
-        except ProtocolError as error:
-            self.sequence = 0
-            self.lose(error)
-            return
-        if not frames.pending:
-            self._frames = None  # an idle client keeps no reader
-        self._commands.extend(packets)
+        size = len(data)
+        limit = self.listener.rules.limits.max_packet
+        if (
+            frames is None
+            and size >= 4
+            and size == (data[0] | data[1] << 8 | data[2] << 16) + 4
+            and size < min(limit, 0xFFFFFF) + 4
+        ):
+            self._commands.append((data[4:], data[3]))
+        else:
+            if frames is None:
+                frames = self._frames = FrameReader(limit)
+            try:
+                packets = frames.feed(data)
+            except ProtocolError as error:
+                self.sequence = 0
+                self.lose(error)
+                return
+            if not frames.pending:
+                self._frames = None  # an idle client keeps no reader
+            self._commands.extend(packets)
         if len(self._commands) > _MAX_QUEUED and self._reading:
             self._reading = False
             self.transport.pause_reading()
@@ -302,7 +313,9 @@ class Client(asyncio.Protocol):
             try:
                 if payload and payload[0] == com.COM_QUERY:
                     packet = encode(payload, 0) if len(payload) < 0xFFFFFF else None
-                    session.query(payload, packet)
+                    known = session.plans.texts.get(packet) if packet is not None else None
+                    if known is None or not caching.serve_known(session, known):
+                        session.query(payload, packet)
                 else:
                     self.listener.command(session, payload)
             except Exception as error:

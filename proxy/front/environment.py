@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from parser.analyse import parse
@@ -19,6 +19,7 @@ from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
+from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
@@ -26,6 +27,7 @@ from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 from proxy.rules.model import Rules
 
@@ -65,7 +67,7 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter):
+    if isinstance(plan, Scatter | Workbench):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -112,7 +114,9 @@ class Entry:
         "cluster",
         "fixed",
         "head",
+        "inserts_one",
         "keeps_diagnostics",
+        "makes_ids",
         "marks",
         "may_write",
         "offset",
@@ -121,6 +125,7 @@ class Entry:
         "replica_ok",
         "simple",
         "stats",
+        "unmerged",
         "writes",
     )
 
@@ -134,15 +139,20 @@ class Entry:
         self.may_write = plan.writes or may_write(plan)
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
+        self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
         self.by_key = isinstance(plan, ByKey | InsertRows)
+        self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""
         self.simple = (
             (self.fixed is not None or self.by_key)
             and not plan.pins
+            and not self.makes_ids
             and not plan.effects & _SPECIAL
             and plan.statement.kind in _PLAIN_KINDS
         )
+        # An INSERT of one row that the fast path can give its id.
+        self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
         self.marks: Marks | None = None
@@ -154,17 +164,31 @@ class Entry:
         self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
 
 
+def _is_plain_row(plan: Plan) -> bool:
+    insert = plan.statement.insert
+    return insert is not None and len(insert.rows) == 1 and not insert.ignore and not insert.on_duplicate
+
+
 class PlanCache(dict[bytes, Entry]):
     """Shape to entry, for one database and one lexer. `texts` are the statements whose answers came from memory, by the
-    packet that brought each: the same is often asked again, and one look-up says what lexer, plan and route did."""
+    packet that brought each: the same is often asked again, and one look-up says what lexer, plan and route did.
+    `executions` are the same of prepared statements, by the statement and then by what was bound."""
 
-    __slots__ = ("database", "lexer", "texts")
+    __slots__ = ("database", "executions", "lexer", "texts")
 
     def __init__(self, database: str | None, lexer: Lexer) -> None:
         super().__init__()
         self.database = database
         self.lexer = lexer
         self.texts: dict[bytes, Known] = {}
+        self.executions: dict[Hashable, dict[bytes, Known]] = {}
+
+    def forget(self) -> None:
+        """No text and no execution is known any longer. Whoever still holds a dictionary finds it empty."""
+        self.texts.clear()
+        for known in self.executions.values():
+            known.clear()
+        self.executions.clear()
 
 
 @dataclass(slots=True)
@@ -177,6 +201,7 @@ class Environment:
     measures: Measures
     generation: int
     caching: Caching | None = None  # None: the rules have no cache class
+    sequences: Sequences | None = None  # None: not in a worker
     # Of the definitions by which statements are planned here, by cluster (`proxy.stream.wanted`).
     fingerprints: Mapping[str, int] = field(default_factory=dict)
     # How often the definitions of a cluster may have changed (`SourceClock.definitions`) before they were read.
@@ -186,8 +211,11 @@ class Environment:
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0
+    _sharded: frozenset[str] = field(init=False)  # names of sharded tables, in lower case
 
     def __post_init__(self) -> None:
+        tables = (table for database in self.rules.databases.values() for table in database.tables.values())
+        self._sharded = frozenset(table.name.lower() for table in tables if table.sharding is not None)
         self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
 
     @property
@@ -204,7 +232,7 @@ class Environment:
             if len(self._caches) >= 1000:  # databases and charsets by the thousand: begin again
                 for each in self._caches.values():  # sessions may have some of them still
                     each.clear()
-                    each.texts.clear()
+                    each.forget()
                 self._caches.clear()
                 self._entries = self._texts = 0
             found = self._caches[key] = PlanCache(database, lexer)
@@ -213,7 +241,7 @@ class Environment:
     def miss(self, cache: PlanCache, shape: bytes, literals: list[bytes], prepared: bool = False) -> Entry:
         """Plan a shape that is not in the cache. Never raises: what cannot be planned is a Refuse plan."""
         self.measures.plan_misses += 1
-        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared)
+        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared, merged=self._sharded)
         if statement.insert is not None:
             statement = replace(statement, lexer=cache.lexer)  # its rows may have to be taken apart
         plan = make_plan(statement, self.rules, self.catalog, cache.database)
@@ -236,14 +264,29 @@ class Environment:
 
     def remember(self, cache: PlanCache, packet: bytes, known: Known) -> None:
         """The statement of this packet was answered from memory: it may come again."""
-        if len(packet) > MAX_TEXT_BYTES:
-            return
+        if self._room_for(packet):
+            cache.texts[packet] = known
+
+    def remember_execution(
+        self, cache: PlanCache, statement: Hashable, bound: bytes, known: Known
+    ) -> dict[bytes, Known] | None:
+        """The same of a prepared statement's execution: all that are known of this statement. None: it was too long."""
+        if not self._room_for(bound):
+            return None
+        found = cache.executions.setdefault(statement, {})
+        found[bound] = known
+        return found
+
+    def _room_for(self, text: bytes) -> bool:
+        """Is it to be kept? One more is counted then."""
+        if len(text) > MAX_TEXT_BYTES:
+            return False
         if self._texts >= MAX_TEXTS:
             for each in self._caches.values():
-                each.texts.clear()
+                each.forget()
             self._texts = 0
-        cache.texts[packet] = known
         self._texts += 1
+        return True
 
     def _cache_traits(self, entry: Entry, shape: bytes, cache: PlanCache, prepared: bool) -> None:
         """What the cache has to know of a statement."""

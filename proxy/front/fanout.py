@@ -17,8 +17,10 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
-from proxy.front.merge import MergedRead, check_select_limit
+from proxy.front.made_ids import Answered, identify
+from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
+from proxy.front.returned import Returned
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
 from proxy.front.statements import check_writer, join_transaction, note_writer, obtain
@@ -26,6 +28,7 @@ from proxy.front.transactions import finish
 from proxy.plan.plan import Reply, Route, Send
 from proxy.rules.model import Transactions
 from proxy.wire import command as com
+from proxy.wire.column import parse_column
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_ok
 from proxy.wire.response import QUERY, ResponseScanner
@@ -58,8 +61,6 @@ async def _connections(
             connection, fresh = await obtain(session, entry, send, primary=bool(entry.plan.writes))
             taken.append((send, connection))
             await join_transaction(session, connection, send.cluster, fresh)
-            if not session.autocommit and is_atomic(session):
-                session.hold(connection)  # the next one has to know that the transaction begins here
             if always_transaction and not connection.scanner.status & IN_TRANS:  # also on one held for other state
                 if len(taken) > 1 and is_atomic(session):
                     await start_branch(connection, await new_branch(session, taken[0][0].cluster, send.cluster))
@@ -118,7 +119,7 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
 class _Concatenation(Reading):
     """The rows of several servers one after the other, as they were sent."""
 
-    _definitions: bytes | None = None
+    _definitions: list[bytes] | None = None  # with the packets around them
 
     async def run(self) -> None:
         for (send, _), stream in zip(self.pairs, self.streams):
@@ -148,16 +149,23 @@ class _Concatenation(Reading):
 
     def _columns(self, send: Send, splitter: Splitter) -> None:
         if self._definitions is None:
-            self._definitions = splitter.header
+            self._definitions = splitter.head_packets
             self.started = True
             self.write_packets(splitter.head_packets)
-        elif splitter.header != self._definitions:
+        elif splitter.head_packets != self._definitions and _columns(splitter.head_packets) != _columns(
+            self._definitions
+        ):
             raise ServerFailed(
                 f"cluster {send.cluster} answered with other columns than {self.pairs[0][0].cluster}: "
                 "the table differs between the shards; compare SHOW CREATE TABLE on each",
                 1105,
                 "HY000",
             )
+
+
+def _columns(packets: list[bytes]) -> list[object]:
+    """What targets have to agree on, of the packets in front of the rows."""
+    return [comparable(parse_column(packet[4:])) for packet in packets[1:-1]]
 
 
 # -- writes ----------------------------------------------------------------------------------------------------
@@ -180,6 +188,12 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         session.transaction.changed.add(send.cluster)
     if not own and len(pairs) > 1:
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
+    if session.made is not None:
+        try:
+            await session.made.run.confirm()
+        except TurnoutError:
+            await _undo(session, pairs, own)
+            raise
     session.spread = [connection for _, connection in pairs]
     results = await asyncio.gather(
         *(connection.command(_payload(send, sql)) for send, connection in pairs), return_exceptions=True
@@ -198,6 +212,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         raise failure
     scanners = [connection.scanner for _, connection in pairs]
     answer = _summed(route.reply, scanners, entry)
+    answers = [(connection, Answered.by(connection)) for _, connection in pairs]
     for _, connection in pairs:
         if connection.scanner.session_state:
             session.observe(connection, connection.scanner.session_state)
@@ -205,6 +220,17 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         await collect_warnings(session, pairs)
     else:
         session.diagnostics = None
+    affected, info, warnings, insert_id = answer
+    returned = Returned(route, pairs, results) if answers[0][1].has_rows else None
+    if returned is not None and returned.problem is not None:
+        await _undo(session, pairs, own)
+        raise returned.problem
+    if session.made is not None:
+        try:
+            insert_id = await identify(session, entry, answers)
+        except TurnoutError:
+            await _undo(session, pairs, own)
+            raise
     if own:
         try:
             await finish(session, b"COMMIT", [send.cluster for send in route.sends])
@@ -212,10 +238,13 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
             session.transaction.forget_clusters()
     if session.pending is not None:
         acknowledge(session, session.in_transaction)
-    affected, info, warnings, insert_id = answer
     session.warning_count = warnings
     session.row_count = affected
-    session.client.send(encode_ok(affected, insert_id, session.status, warnings, info))
+    if returned is None:
+        session.client.send(encode_ok(affected, insert_id, session.status, warnings, info))
+    else:
+        session.client.write(returned.answer((session.client.sequence + 1) & 0xFF, warnings, session.status))
+        session.row_count, session.found_rows = -1, len(returned.rows)
     if insert_id and session.generated:
         session.last_insert_id = insert_id
 

@@ -37,7 +37,8 @@ _LEFT_OVER = 1 << 20  # bytes of rows that nobody wants, rather read than given 
 _LEFT_OVER_S = 0.2
 _NO_LIMIT = (b"18446744073709551615", b"DEFAULT")
 # Flags that a server leaves out where it went by way of a temporary table: about keys, BLOB (with BINARY for numbers).
-_PLAN_FLAGS = 2 | 4 | 8 | 16 | 512 | 16384 | 32768
+# Whether an outer join's columns are NOT NULL (and without a default: 4096) depends on what a server finds empty.
+_PLAN_FLAGS = 1 | 2 | 4 | 8 | 16 | 512 | 4096 | 16384 | 32768
 Key = Any  # what KeyReader.key gives: comparable with its like
 
 
@@ -207,7 +208,7 @@ class MergedRead(Reading):
         if expected is not None and count != expected + self._merge.hidden:
             where, found = f"Cluster {shard.cluster}", str(count - self._merge.hidden)
             raise refusals.MERGE_COLUMNS.error(where=where, found=found, expected=str(expected))
-        if list(map(_comparable, shard.definitions)) != list(map(_comparable, first.definitions)):
+        if list(map(comparable, shard.definitions)) != list(map(comparable, first.definitions)):
             raise ServerFailed(
                 f"cluster {shard.cluster} answered with other columns than {first.cluster}: "
                 "the table differs between the shards; compare SHOW CREATE TABLE on each",
@@ -374,8 +375,8 @@ class MergedRead(Reading):
         for shard in self._shards:
             connection = shard.connection
             if connection.sink is not None and connection.holder is not self.session and connection.pool is not None:
-                kill = _kill(connection.pool.server, self.session, connection.thread_id)
-                self.session.client.spawn(kill, "KILL of a read that has its rows")
+                work = kill(connection.pool.server, self.session, connection.thread_id)
+                self.session.client.spawn(work, "KILL of a read that has its rows")
 
     async def _found_rows(self) -> int | None:
         """What FOUND_ROWS() is to say."""
@@ -389,7 +390,7 @@ class MergedRead(Reading):
         return total
 
 
-async def _kill(server: Server, session: Session, thread_id: int) -> None:
+async def kill(server: Server, session: Session, thread_id: int) -> None:
     """End a statement whose connection is being given up: a server notices that only when it sends rows."""
     connection = await server.connect(session.user, session.secret, 0)
     try:
@@ -408,7 +409,7 @@ def check_select_limit(session: Session, merge: Merge | None) -> None:
         raise refusals.SELECT_LIMIT.error(limit=limit.decode("ascii", "replace").strip("'"))
 
 
-def _comparable(column: ColumnDefinition) -> tuple[object, ...]:
+def comparable(column: ColumnDefinition) -> tuple[object, ...]:
     """What shards have to agree on: not what depends on how a server went about it."""
     text = column.type in STRING_TYPES
     flags = column.flags & ~(_PLAN_FLAGS if text else _PLAN_FLAGS | BINARY_FLAG)

@@ -7,20 +7,23 @@ bounded; the least recently used is closed). The id in the EXECUTE packet is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from parser.fill import params_before
 from parser.shape import Lexer
-from parser.statement import Effect
+from parser.statement import Effect, Param
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
-from proxy.front.caching import Served
+from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
+from proxy.front.made_ids import reserve
+from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
 from proxy.front.statements import (
-    CONNECTION_ID,
+    TRIES_FOR_IDS,
     Relay,
     check_afterthoughts,
     end_branches,
@@ -28,12 +31,17 @@ from proxy.front.statements import (
     obtain,
     run_text,
     settle,
+    tell_ids,
+    with_connection_id,
 )
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
+from proxy.plan import refusals
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Do, Local, Send
+from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
-from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
+from proxy.wire.binary import Execute, decode_params, parse_execute, rebuild_execute, with_integers
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, parse_err
 from proxy.wire.response import PREPARE, QUERY
@@ -60,6 +68,8 @@ class Prepared:
     types: bytes | None = None
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_error: StatementRefused | None = None
+    with_ids: dict[tuple[bool, ...], Prepared] = field(default_factory=dict)  # by rows with a parameter for it
+    known: dict[bytes, Known] | None = None  # executions whose answers came from memory (`PlanCache.executions`)
     key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
     # What makes two server-side statements the same: the text, and what changes how a server reads it.
 
@@ -104,7 +114,7 @@ async def prepare(session: Session, sql: bytes) -> None:
         session.settings,
     )
     if entry.plan.effects & Effect.USES_CONNECTION_ID:  # the id that this client knows, not the server's
-        prepared.sql = Lexer.restore(CONNECTION_ID.sub(b"%d" % session.connection_id, shape), literals)
+        prepared.sql = with_connection_id(session.connection_id, shape, literals)
         prepared.key = prepared.make_key()
     session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
     plan = entry.plan
@@ -113,6 +123,8 @@ async def prepare(session: Session, sql: bytes) -> None:
         return
     if plan.kind == "refuse":
         plan.route(BoundValues([], literals, session.lexer), sql)
+    if isinstance(plan, Workbench):
+        raise refusals.WORKBENCH_PREPARED.error()
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
@@ -258,11 +270,18 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
         prepared.entry = _entry(session.environment, cache, prepared.shape, prepared.literals)
         prepared.environment = session.environment
+        prepared.known = None
+    if prepared.known and not prepared.long_data and prepared.long_error is None:
+        known = prepared.known.get(_bound_by(payload, prepared.types))
+        if known is not None and prepared.database == session.database and caching.serve_known(session, known):
+            prepared.types = known.types
+            return
     entry = prepared.entry
     session.begin_statement(entry)
     if not entry.simple or prepared.long_data or prepared.long_error is not None:
         session.run(execute(session, prepared, payload))
         return
+    types = prepared.types
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
     session.generated = entry.plan.generated_id
@@ -287,6 +306,12 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             literals = (*prepared.literals, *read_by, *values_sent)
             served = caching.serve(session, entry, cluster, literals, values)
             if served is Served.ANSWERED:
+                if entry.cached is not None and entry.cached.cache_class.ttl_s is None:
+                    cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
+                    once = Known(entry, cluster, literals, bound.types)
+                    prepared.known = session.environment.remember_execution(
+                        cache, prepared.key, _bound_by(payload, types), once
+                    )
                 session.running = None
                 session.busy = False
                 return
@@ -311,6 +336,12 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
+
+
+def _bound_by(payload: bytes, types: bytes | None) -> bytes:
+    """What is the same for all executions of a statement with the same values: all of the packet but the client's
+    number, and the types of the execution before, which it may refer to. No valid packet continues another."""
+    return payload[5:] + types if types else payload[5:]
 
 
 def _several_targets() -> StatementRefused:
@@ -342,6 +373,9 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     for number, data in prepared.long_data.items():
         params[number] = bytes(data)
     values = BoundValues(params, prepared.literals, prepared.lexer)
+    if entry.makes_ids:
+        await _insert(session, prepared, payload, values, bound)
+        return
     session.generated = plan.generates_id(values)
     check_afterthoughts(session, plan.effects)
     sends = plan.route(values, prepared.sql).sends
@@ -349,16 +383,88 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         raise _several_targets()
     if entry.marks is not None:
         caching.note_write(session, entry, values, (sends[0].cluster,))
-    if plan.effects & Effect.IMPLICIT_COMMIT:
+    connection = await _joined(session, prepared, sends[0], primary)
+    await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+
+
+async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
+    """A connection for the statement, in the session's transaction if it has one."""
+    if prepared.entry.plan.effects & Effect.IMPLICIT_COMMIT:
         await end_branches(session)
-    connection, fresh = await obtain(session, entry, sends[0], primary, prepared.database)
+    connection, fresh = await obtain(session, prepared.entry, send, primary, prepared.database)
     try:
-        await join_transaction(session, connection, sends[0].cluster, fresh)
+        await join_transaction(session, connection, send.cluster, fresh)
     except BaseException:
         if connection.holder is not session:
             session.give_back(connection)
         raise
-    await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+    return connection
+
+
+async def _insert(session: Session, prepared: Prepared, payload: bytes, values: BoundValues, bound: Execute) -> None:
+    """An INSERT whose AUTO_INCREMENT column is Turnout's business. Raises TurnoutError."""
+    entry, plan = prepared.entry, prepared.entry.plan
+    assert isinstance(plan, InsertRows)
+    check_afterthoughts(session, plan.effects)
+    long_data = dict(prepared.long_data)
+    for left in reversed(range(TRIES_FOR_IDS)):
+        try:
+            ids = await reserve(session, plan, values)
+            # Its text is not what is sent: see `_with_ids`.
+            sends = plan.route_with(values, Lexer.restore(prepared.shape, prepared.literals), ids).sends
+            if len(sends) != 1:
+                raise _several_targets()
+            if entry.marks is not None:
+                caching.note_write(session, entry, values, (sends[0].cluster,))
+            sent, types, packet = prepared, bound.types, payload
+            if session.made is not None:
+                sent, types, packet = _with_ids(session, prepared, plan, bound, ids, long_data)
+            connection = await _joined(session, prepared, sends[0], True)
+            await _execute_on(session, sent, types, packet, connection, sends[0].cluster)
+            return
+        except IdsVoided:
+            if not left:
+                raise
+        finally:
+            session.made = None
+            prepared.long_data.clear()
+
+
+def _with_ids(
+    session: Session,
+    prepared: Prepared,
+    plan: InsertRows,
+    bound: Execute,
+    ids: Sequence[int | None],
+    long_data: Mapping[int, bytes | bytearray],
+) -> tuple[Prepared, bytes, bytes]:
+    """(a statement that takes these ids as parameters, the types of an execute of it, that execute). A parameter that
+    was NULL or 0 becomes the id, other rows get one more parameter."""
+    column, statement = plan.ids, plan.statement
+    assert column is not None
+    replaced: dict[int, int] = {}
+    made: list[int | None] = []  # for rows that get a parameter
+    for value, number in zip(column.values, ids, strict=True):
+        if number is not None and isinstance(value, Param):
+            replaced[value.index] = number
+        made.append(None if isinstance(value, Param) else number)
+    chosen = tuple(number is not None for number in made)
+    sent = prepared.with_ids.get(chosen)
+    if sent is None or sent.entry is not prepared.entry:
+        # The text as it was planned: of `sql`, something may have been replaced.
+        text = Lexer.restore(prepared.shape, prepared.literals)
+        text = column.filled(statement, text, [b"?" if each else None for each in chosen])
+        if statement.effects & Effect.USES_CONNECTION_ID:
+            text = with_connection_id(session.connection_id, *prepared.lexer.shape(text))
+        sent = replace(prepared, sql=text, params=prepared.params + sum(chosen), long_data={}, with_ids={})
+        prepared.with_ids[chosen] = sent
+    places = params_before(statement, prepared.shape, column.position, chosen) if any(chosen) else []
+    added = list(zip(places, [number for number in made if number is not None], strict=True))
+    packet, was = with_integers(bound, set(long_data), replaced, added)
+    sent.long_data = {
+        new: bytearray(long_data[old]) for new, old in enumerate(was) if old is not None and old in long_data
+    }
+    return sent, parse_execute(packet, sent.params, None).types, packet
 
 
 async def _execute_on(
@@ -396,11 +502,15 @@ async def _execute_on(
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
+        if session.made is not None:
+            await session.made.run.confirm()
         session.sending(connection)
         connection.send(
             encode(rebuild_execute(parse_execute(payload, prepared.params, types), made.id), 0), relay, QUERY
         )
         await relay.done
+        if session.made is not None:
+            await tell_ids(session, entry, connection, relay)
     except BaseException as error:
         finish_statement(session, connection)
         if isinstance(error, TurnoutError) and may_retry(session, entry, connection, relay) and not prepared.long_data:

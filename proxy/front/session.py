@@ -40,6 +40,7 @@ from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ES
 if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
+    from proxy.front.made_ids import MadeIds
     from proxy.front.prepared import Prepared
 
 _now = time.perf_counter_ns
@@ -146,6 +147,7 @@ class Session:
         # Clusters on which a part of a committed transaction is still to be committed, since their servers are away.
         self.owed: dict[str, asyncio.Task[None]] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
+        self.made: MadeIds | None = None  # ids that Turnout makes for the INSERT under way
         self._on_replica = False
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
@@ -162,12 +164,14 @@ class Session:
 
     def refresh(self) -> None:
         """Look up what follows from settings, database and environment: the lexer and the plan cache."""
-        text = self._sql_mode()
+        text = self.sql_mode
         charset = (self.settings.get("character_set_client") or b"'utf8mb4'").decode().strip("'")
         self.lexer = lexer("ANSI_QUOTES" in text, "NO_BACKSLASH_ESCAPES" in text, charset)
         self.plans = self.environment.cache(self.database, self.lexer)
 
-    def _sql_mode(self) -> str:
+    @property
+    def sql_mode(self) -> str:
+        """The session's, or what servers begin with."""
         mode = self.settings.get("sql_mode")
         if mode is not None:
             return mode.decode("ascii", "replace")
@@ -227,6 +231,8 @@ class Session:
         self.running = entry
         self.busy = True
         if not entry.simple or packet is None:
+            if entry.inserts_one and self._insert_now(entry, sql, literals):
+                return
             if not (entry.quick and self._quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
@@ -269,6 +275,11 @@ class Session:
         if self._on_replica:
             self._retry = packet
         self.send_now(connection, packet)
+
+    def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
+        from proxy.front.made_ids import insert_now
+
+        return insert_now(self, entry, sql, literals)
 
     async def _ask(
         self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]
@@ -466,7 +477,7 @@ class Session:
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
-            kept = self.autocommit and not self.owed and caching.keepable(self.settings, self._sql_mode())
+            kept = self.autocommit and not self.owed and caching.keepable(self.settings, self.sql_mode)
             self.identity = shared.identities.of(self._cache_words) if shared and kept else 0
         return self.identity
 
@@ -755,19 +766,23 @@ class Session:
 
     # -- taking connections (slow path) ------------------------------------------------------------------------------
 
-    async def take(self, server: Server, database: str | None = None) -> ServerConnection:
-        """A connection of this session's account to `server`, with its settings and database. Raises TurnoutError."""
+    async def take(
+        self, server: Server, database: str | None = None, settings: Settings | None = None
+    ) -> ServerConnection:
+        """A connection of this session's account to `server`, with its settings and database, or others. Raises
+        TurnoutError."""
         pool = self._pools.get(server)
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
         self.waiting = True
         try:
-            connection = await pool.take(self.settings, database if database is not None else self.database)
+            wanted = settings if settings is not None else self.settings
+            connection = await pool.take(wanted, database if database is not None else self.database)
         finally:
             self.waiting = False
         connection.taker = self
         try:
-            await self.dress(connection, database)
+            await self.dress(connection, database, settings)
         except BaseException:
             self.give_back(connection)
             raise

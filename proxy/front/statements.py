@@ -17,9 +17,12 @@ from proxy.back.server import Role
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
+from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send
+from proxy.plan.workbench import LIFTED
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -31,19 +34,21 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 _ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK})
+TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
 class Relay:
     """The sink of a statement in the slow path: passes the answer on; `done` says when it is complete."""
 
-    __slots__ = ("_session", "bytes", "done", "relayed")
+    __slots__ = ("_session", "bytes", "done", "kept", "relayed")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.relayed = False
         self.bytes = 0
+        self.kept: list[bytes] | None = None  # an OK packet that the client is to get when more is known
 
     def on_data(self, connection: ServerConnection, data: bytes) -> None:
         self.relayed = True
@@ -58,8 +63,11 @@ class Relay:
     def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         session = self._session
         if session.pending is not None:
-            scanner = connection.scanner
-            acknowledge(session, bool(scanner.status & IN_TRANS) or session.in_transaction, scanner.insert_id)
+            insert_id = connection.scanner.insert_id
+            acknowledge(session, bool(connection.scanner.status & IN_TRANS) or session.in_transaction, insert_id)
+        scanner = connection.scanner
+        if session.made is not None and not scanner.columns and not scanner.errno:
+            self.kept, pieces = pieces, []
         for piece in pieces:
             self.bytes += len(piece)
             if not self._session.closed:
@@ -89,6 +97,9 @@ async def run_text(
             record(session, entry, 0, 0)
         return
     values = TextValues(literals, session.lexer)
+    if entry.makes_ids:
+        await _insert(session, entry, values, sql, primary)
+        return
     route = plan.route(values, sql)
     if entry.marks is not None:
         note_write(session, entry, values, tuple(send.cluster for send in route.sends))
@@ -97,15 +108,65 @@ async def run_text(
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
-    if len(route.sends) > 1:
-        from proxy.front.fanout import run_everywhere
-
-        await run_everywhere(session, entry, route, sql)
+    if len(route.sends) != 1:
+        await _on_several(session, entry, route, values, sql)
         return
     send = route.sends[0]
     await forward(
         session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary
     )
+
+
+async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes, primary: bool) -> None:
+    """An INSERT whose AUTO_INCREMENT column is Turnout's business. Raises TurnoutError."""
+    from proxy.front.made_ids import reserve
+
+    plan = entry.plan
+    assert isinstance(plan, InsertRows)
+    check_afterthoughts(session, plan.effects)
+    for left in reversed(range(TRIES_FOR_IDS)):
+        try:
+            ids = await reserve(session, plan, values)
+            route = plan.route_with(values, sql, ids)
+            if entry.marks is not None:
+                note_write(session, entry, values, tuple(send.cluster for send in route.sends))
+            if len(route.sends) > 1:
+                from proxy.front.fanout import run_everywhere
+
+                await run_everywhere(session, entry, route, sql)
+                return
+            own = route.sends[0].text
+            text = own if own is not None else sql
+            if plan.effects & Effect.USES_CONNECTION_ID:
+                text = with_connection_id(session.connection_id, *session.lexer.shape(text))
+            await forward(session, entry, route.sends[0], bytes((com.COM_QUERY,)) + text, primary)
+            return
+        except IdsVoided:
+            if not left:
+                raise
+        finally:
+            session.made = None
+
+
+async def _on_several(session: Session, entry: Entry, route: Route, values: TextValues, sql: bytes) -> None:
+    """A statement that does not run on one server alone. Raises TurnoutError."""
+    from proxy.front.fanout import run_everywhere
+    from proxy.front.workbench import finish_on_workbench
+
+    work = route.work
+    if work is None and entry.unmerged and route.otherwise is not None:
+        work = route.otherwise.route(values, sql).work
+    if work is None:
+        try:
+            await run_everywhere(session, entry, route, sql)
+            return
+        except StatementRefused as refusal:  # nothing of an answer is out
+            if route.otherwise is None or refusal.reason not in LIFTED:
+                raise
+        entry.unmerged = True
+        work = route.otherwise.route(values, sql).work
+    assert work is not None
+    await finish_on_workbench(session, entry, work)
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:
@@ -142,9 +203,13 @@ async def forward(
         if plan.pins:
             pin(session, connection, plan.pins)
         relay = Relay(session)
+        if session.made is not None:
+            await session.made.run.confirm()
         session.sending(connection)
         connection.send(encode(payload, 0), relay, mode)
         await relay.done
+        if session.made is not None:
+            await tell_ids(session, entry, connection, relay)
         if (
             plan.pins
             and not pinned_before
@@ -169,6 +234,13 @@ async def forward(
         elif plan.statement.name in ("commit", "rollback"):
             session.own_xa = ""
     await settle(session, connection, entry)
+
+
+async def tell_ids(session: Session, entry: Entry, connection: ServerConnection, relay: Relay) -> None:
+    from proxy.front.made_ids import tell
+
+    relay.bytes += sum(map(len, relay.kept or ()))
+    await tell(session, entry, connection, relay.kept)
 
 
 async def prelude(session: Session, entry: Entry, connection: ServerConnection, cluster: str) -> None:
@@ -289,7 +361,7 @@ def check_writer(session: Session, cluster: str) -> None:
 async def join_transaction(session: Session, connection: ServerConnection, cluster: str, fresh: bool = True) -> None:
     """Make a connection part of the session's transaction, if it has one: a fresh one, or one that is held because of
     other state and that the transaction has not come to yet."""
-    from proxy.front.atomic import branch_for, start_branch
+    from proxy.front.atomic import branch_for, is_atomic, start_branch
 
     transaction = session.transaction
     branch = await branch_for(session, connection, cluster)
@@ -313,6 +385,8 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         else:
             await checked(connection, bytes((com.COM_QUERY,)) + transaction.begin)
         session.hold(connection)
+    elif not session.autocommit and is_atomic(session):
+        session.hold(connection)  # whoever joins next has to know that the transaction begins here
     for _, text in transaction.savepoints:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
         session.hold(connection)
@@ -374,7 +448,9 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     warnings = scanner.warnings
     commands = connection.commands
     if wants_warnings:
-        session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
+        made = session.made
+        known = made.diagnostics if made is not None else None
+        session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")
         session.warning_count = warnings or _row_count(session.diagnostics)
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
@@ -388,13 +464,14 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             session.found_rows = int((await connection.query("SELECT FOUND_ROWS() LIMIT 1"))[0][0] or 0)
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id
-        elif _may_ask_last_insert_id(session, plan):
+        elif session.made is None and _may_ask_last_insert_id(session, plan):
             session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
     if session.one_shot:
         await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:
         session.client.listener.schemas_changed()
-    session.last_on = connection if connection.commands == commands else None
+    asked = session.made is not None and session.made.asked
+    session.last_on = connection if connection.commands == commands and not asked else None
     if plan.statement.kind is Kind.UNLOCK_TABLES:
         _unlock(session, connection)
     if connection.aborted is not None:
@@ -485,8 +562,11 @@ def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes
             "CONNECTION_ID() in a statement that is split over shards is not supported; select it first",
             reason="connection-id-in-split",
         )
-    replaced = CONNECTION_ID.sub(b"%d" % session.connection_id, shape)
-    return Lexer.restore(replaced, literals)
+    return with_connection_id(session.connection_id, shape, literals)
+
+
+def with_connection_id(number: int, shape: bytes, literals: list[bytes]) -> bytes:
+    return Lexer.restore(CONNECTION_ID.sub(b"%d" % number, shape), literals)
 
 
 def record(session: Session, entry: Entry, rows: int, size: int, failed: bool = False) -> None:

@@ -22,9 +22,11 @@ from proxy.front.environment import Environment
 from proxy.front.listener import Listener
 from proxy.front.recovery import EVERY_S, Recovery
 from proxy.front.schemas import SchemaReader
+from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.states import ServerState, SessionState
+from proxy.plan.id_column import sequence_homes
 from proxy.rules.model import Rules, Transactions
 from proxy.stream.wanted import fingerprint
 from proxy.wire.login import Secret
@@ -51,6 +53,7 @@ class Worker:
         self._memcached_counters = RemoteCounters()
         self._peers: Peers | None = None
         self._clusters: Clusters | None = None
+        self._sequences: Sequences | None = None
         self._catalog: Catalog = EMPTY
         self._definitions: dict[str, int] = {}  # see `Environment.definitions`
         self._generation = 0
@@ -76,6 +79,7 @@ class Worker:
         clusters = Clusters(self._spawn, self.measures.server)
         clusters.apply(self.rules)
         self._clusters = clusters
+        self._sequences = Sequences(clusters, self.rules, self._spawn)
         await clusters.probed(_FIRST_PROBE_S)
         listener = Listener(self.rules, self._environment(), self.slot, self.measures)
         listener.peers = self._peers
@@ -101,12 +105,14 @@ class Worker:
         """Put new rules in force: for new statements at once, for transactions under way when they end."""
         assert self._clusters is not None
         assert self.listener is not None
+        assert self._sequences is not None
         before, self.rules = self.rules, rules
+        self._sequences.rules = rules
         try:
             self._clusters.apply(rules)
             self.listener.apply(rules, self._environment())
         except Exception:
-            self.rules = before
+            self.rules = self._sequences.rules = before
             self._clusters.apply(before)
             self.listener.apply(before, self._environment())
             raise
@@ -128,6 +134,8 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         if self._recovery is not None:
             self._recovery.close()
+        if self._sequences is not None:
+            self._sequences.close()
         if self._clusters is not None:
             await self._clusters.close()
 
@@ -194,6 +202,7 @@ class Worker:
         caching = self._cache()
         return Environment(
             caching=caching,
+            sequences=self._sequences,
             fingerprints=self._fingerprints(caching),
             definitions=self._definitions,
             rules=self.rules,
@@ -301,8 +310,16 @@ class Worker:
         if catalog.generation != self._catalog.generation:
             self._catalog = catalog
             self.listener.move_to(self._environment())
+            self._prepare_sequences()
         else:
             self.listener.environment.definitions = seen
+
+    def _prepare_sequences(self) -> None:
+        """The table of sequences is made before it is needed."""
+        assert self._sequences is not None
+        homes = sequence_homes(self.rules, self._catalog)
+        if homes:
+            self._spawn(self._sequences.prepare(homes), "prepare sequences")
 
     async def _read_grants(self) -> None:
         name = self.rules.users_from

@@ -9,6 +9,7 @@ from proxy.plan.case import Case, writes
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Forward, Local, Plan, Refuse
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 
 
@@ -23,8 +24,15 @@ def plan_explain(asked: Case, inner: Plan) -> Plan:
         return asked.forward(asked.home)
     if isinstance(inner, Forward):
         return asked.forward(inner.cluster, *inner.notes)
+    if isinstance(inner, Workbench):
+        raise refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
     if isinstance(inner, ByKey):
-        fallback = inner.fallback if isinstance(inner.fallback, Refuse) else plan_explain(asked, inner.fallback)
+        fallback = inner.fallback
+        if isinstance(fallback, Workbench):
+            error = refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
+            fallback = Refuse(statement=asked.statement, error=error)
+        elif not isinstance(fallback, Refuse):
+            fallback = plan_explain(asked, fallback)
         return dataclasses.replace(inner, statement=asked.statement, fallback=fallback)
     clusters = _clusters(inner)
     if writes(asked.statement):
@@ -54,6 +62,7 @@ def plan_set_statement(asked: Case, inner: Plan) -> Plan:
         raise inner.error.with_traceback(None)
     if isinstance(inner, Local):
         raise refusals.SET_STATEMENT.error(verb=asked.verb_of(inner.statement))
+    inner = _without_workbench(inner)
     targets = inner.fallback if isinstance(inner, ByKey) else inner
     if isinstance(targets, Scatter) and any(a.name == "sql_select_limit" for a in asked.statement.assignments):
         raise refusals.SELECT_LIMIT.error(limit="..")
@@ -66,3 +75,17 @@ def plan_set_statement(asked: Case, inner: Plan) -> Plan:
             together=lambda clusters: refusals.SPLIT_NEEDS_ONE.error(table=table, clusters=clusters, why=why),
         )
     return dataclasses.replace(inner, statement=asked.statement)
+
+
+def _without_workbench(inner: Plan) -> Plan:
+    """The settings in SET STATEMENT would hold for the last step alone. Raises StatementRefused."""
+    if isinstance(inner, Workbench):
+        raise refusals.WORKBENCH_AROUND.error(verb="SET STATEMENT")
+    if isinstance(inner, Scatter):
+        return dataclasses.replace(inner, otherwise=None)
+    if isinstance(inner, ByKey) and isinstance(inner.fallback, Workbench):
+        error = refusals.WORKBENCH_AROUND.error(verb="SET STATEMENT")
+        return dataclasses.replace(inner, fallback=Refuse(statement=inner.statement, error=error))
+    if isinstance(inner, ByKey) and isinstance(inner.fallback, Scatter):
+        return dataclasses.replace(inner, fallback=_without_workbench(inner.fallback))
+    return inner

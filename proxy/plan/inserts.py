@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from parser.rewrite import insert_parts
-from parser.statement import Hole, Kind, Param, Value, Word
+from parser.statement import Effect, Hole, Kind, Param, Statement, Value, Word
 from proxy.back.catalog import TableSchema
+from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
-from proxy.plan.insert_values import check_counts, column_values, insert_columns, is_explicit_id
+from proxy.plan.id_column import IdColumn, SequenceOf, id_column
+from proxy.plan.insert_values import check_counts, column_values, insert_columns
 from proxy.plan.keys import form_text
 from proxy.plan.pins import conditions
-from proxy.plan.places import Place
-from proxy.plan.plan import Plan, Reply, Route, Send, ValueOf
+from proxy.plan.places import Place, home_of, table_clusters
+from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, ValueOf
 from proxy.plan.rows import beside, fixed_cluster, key_pins, key_placement, plan_rows
 from proxy.plan.scatter import apart, one_server_reason
 from proxy.plan.shard_routes import KeyPin, constant, route_to, values_text
@@ -41,17 +43,36 @@ class InsertRows(Plan):
     column: str
     values: tuple[Value, ...]  # the key, row by row
     placement: Placement
-    ids: tuple[Value, ...] = ()  # of an AUTO_INCREMENT column: neither NULL nor 0
-    id_column: str = ""
+    ids: IdColumn | None = None  # an AUTO_INCREMENT column: `front` has the ids made and calls `route_with`
+    met_by_id: tuple[str, ...] = ()  # a unique key that only rows with ids of their own could meet elsewhere
     others: tuple[KeyPin, ...] = ()
     required: str | None = None
     together: Callable[[str], Exception] | None
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
-        for value in self.ids:
-            if not is_explicit_id(constant(value, value_of)):
-                raise refusals.AUTO_INCREMENT.error(table=self.table, column=self.id_column)
-        by_row = [self._cluster(value, value_of) for value in self.values]
+        if self.ids is not None and None in self.given(value_of, False):
+            raise refusals.AUTO_INCREMENT.error(table=self.table, column=self.ids.column)
+        return self.route_with(value_of, text, ())
+
+    def given(self, value_of: ValueOf, zero_is_a_value: bool) -> list[int | None]:
+        """The ids that the rows bring along, None for those that have to be made. Raises StatementRefused."""
+        assert self.ids is not None
+        given = self.ids.given(value_of, zero_is_a_value)
+        if self.met_by_id and any(number is not None for number in given):
+            raise _unique(self.statement, self.table, self.column, self.met_by_id)
+        return given
+
+    def route_with(self, value_of: ValueOf, text: bytes, ids: Sequence[int | None]) -> Route:
+        """`ids`: those that were made, row by row, None for rows that have their own. Raises StatementRefused."""
+        if not any(ids):
+            ids = ()
+        if ids and self.ids is not None and self.ids.column == self.column:
+            by_row = [
+                self._cluster(value, value_of) if made is None else self._placed(made)
+                for value, made in zip(self.values, ids, strict=True)
+            ]
+        else:
+            by_row = [self._cluster(value, value_of) for value in self.values]
         clusters = list(dict.fromkeys(by_row))
         elsewhere = set(clusters)
         if self.required is not None:
@@ -63,13 +84,27 @@ class InsertRows(Plan):
             keys = f"{self.table}.{self.column}"
             raise refusals.SEVERAL_SHARDS.error(keys=keys, clusters=", ".join(sorted(elsewhere)))
         if len(clusters) == 1:
-            return route_to(clusters[0])
+            if not ids:
+                return route_to(clusters[0])
+            assert self.ids is not None
+            return Route((Send(clusters[0], self.ids.filled(self.statement, text, texts_of(ids))),))
         if self.together is not None:
             raise self.together(", ".join(clusters))
-        return self._split(by_row, clusters, text)
+        return self._split(by_row, clusters, text, ids)
+
+    def example(self, value_of: ValueOf, text: bytes, first: int = 1) -> Route:
+        """Where the statement would go if the ids to be made were `first` and those that follow: for EXPLAIN."""
+        if self.ids is None:
+            return self.route(value_of, text)
+        numbers = itertools.count(first)
+        ids = [next(numbers) if number is None else None for number in self.given(value_of, False)]
+        return self.route_with(value_of, text, ids)
 
     def _cluster(self, value: Value, value_of: ValueOf) -> str:
-        text = form_text(self.placement.form, constant(value, value_of), stored=True)
+        return self._placed(constant(value, value_of))
+
+    def _placed(self, key: KeyValue) -> str:
+        text = form_text(self.placement.form, key, stored=True)
         if text is None:
             raise refusals.INSERT_KEY_VALUE.error(table=self.table, column=self.column)
         cluster = self.placement.cluster(text)
@@ -78,7 +113,7 @@ class InsertRows(Plan):
             raise refusals.INSERT_KEY_NOWHERE.error(table=self.table, column=self.column, sharding=sharding)
         return cluster
 
-    def _split(self, by_row: list[str], clusters: list[str], text: bytes) -> Route:
+    def _split(self, by_row: list[str], clusters: list[str], text: bytes, ids: Sequence[int | None]) -> Route:
         """Each cluster's rows, as they are written, between what stands before the first row and behind the last."""
         lexer, insert = self.statement.lexer, self.statement.insert
         assert lexer is not None
@@ -90,12 +125,16 @@ class InsertRows(Plan):
             raise refusals.SPLIT_NEEDS_ONE.error(
                 table=self.table, clusters=", ".join(clusters), why="has more than commas and comments between its rows"
             )
-        before, rows, behind = insert_parts(self.statement, shape, literals)
+        if ids:
+            assert self.ids is not None
+            before, rows, behind = self.ids.filled_parts(self.statement, text, texts_of(ids))
+        else:
+            before, rows, behind = insert_parts(self.statement, shape, literals)
         sends = []
         for cluster in clusters:
             own = b", ".join(row for row, where in zip(rows, by_row) if where == cluster)
             sends.append(Send(cluster, before + own + behind))
-        return Route(tuple(sends), Reply.SUM)
+        return Route(tuple(sends), Reply.SUM, rows=tuple(clusters.index(where) for where in by_row))
 
     def describe(self) -> list[tuple[str, str]]:
         sharding = self.placement.sharding
@@ -105,6 +144,8 @@ class InsertRows(Plan):
         lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
         if self.required is not None:
             lines.append(("only if on", self.required))
+        if self.ids is not None:
+            lines.append(("ids", f"{self.ids.column} from a sequence on {self.ids.sequence.home}, where left out"))
         if len(self.values) > 1:
             lines.append(("rows of several shards", "refused" if self.together is not None else "split by key"))
         return [*lines, *self.traits()]
@@ -137,17 +178,14 @@ def _plan_sharded(asked: Case, target: Place) -> Plan:
         raise refusals.INSERT_SELECT.error(table=target.label, column=target.key)
     columns = insert_columns(insert, schema)
     check_counts(insert, columns)
-    _check_upsert(asked, target, schema)
+    generated = sequence_of(asked, target, schema)
+    ids = id_column(insert, schema, generated, target.label)
+    met_by_id = _check_upsert(asked, target, schema, ids)
     values = column_values(insert, columns, target.key)
-    if values is None or not all(isinstance(value, (Hole, Param)) or value in _BOOLEANS for value in values):
+    if ids is not None and ids.column == target.key:
+        values = ids.values
+    elif values is None or not all(isinstance(value, (Hole, Param)) or value in _BOOLEANS for value in values):
         raise refusals.INSERT_WITHOUT_KEY.error(table=target.label, column=target.key)
-    id_column = next((column.name for column in schema.columns if column.auto_increment), "")
-    ids: tuple[Value, ...] = ()
-    if id_column:
-        given = column_values(insert, columns, id_column)
-        if given is None or not all(isinstance(value, (Hole, Param)) or value is Word.TRUE for value in given):
-            raise refusals.AUTO_INCREMENT.error(table=target.label, column=id_column)
-        ids = given
     others = _others(asked, target)
     return InsertRows(
         statement=statement,
@@ -156,7 +194,7 @@ def _plan_sharded(asked: Case, target: Place) -> Plan:
         values=values,
         placement=placed,
         ids=ids,
-        id_column=id_column,
+        met_by_id=met_by_id,
         others=others,
         required=required,
         together=_together(asked, target),
@@ -166,19 +204,43 @@ def _plan_sharded(asked: Case, target: Place) -> Plan:
 _BOOLEANS = (Word.TRUE, Word.FALSE)
 
 
-def _check_upsert(asked: Case, target: Place, schema: TableSchema) -> None:
+def texts_of(ids: Sequence[int | None]) -> list[bytes | None]:
+    return [None if number is None else b"%d" % number for number in ids]
+
+
+def sequence_of(asked: Case, target: Place, schema: TableSchema) -> SequenceOf | None:
+    """What makes the ids of a sharded table; None where it has no AUTO_INCREMENT column."""
+    assert target.entry is not None
+    column = next((column.name for column in schema.columns if column.auto_increment), None)
+    if column is None:
+        return None
+    entry = target.entry
+    home = home_of(asked.rules, entry.database)
+    return SequenceOf(home, table_clusters(asked.rules, entry), entry.database, entry.name, column)
+
+
+def _check_upsert(asked: Case, target: Place, schema: TableSchema, ids: IdColumn | None) -> tuple[str, ...]:
+    """Raises StatementRefused for what decides by a unique key that rows of several shards share; returns the one, if
+    any, that new ids keep rows from meeting."""
     statement = asked.statement
     insert = statement.insert
     assert insert is not None
     if target.key in insert.on_duplicate:
         raise refusals.UPDATE_KEY.error(table=target.label, column=target.key)
     if insert.on_duplicate or insert.ignore or statement.kind is Kind.REPLACE:
-        loose = next((key for key in schema.unique_keys if target.key not in key), None)
-        if loose is not None:
-            verb = "INSERT IGNORE" if insert.ignore else "ON DUPLICATE KEY UPDATE" if insert.on_duplicate else "REPLACE"
-            raise refusals.UPSERT_UNIQUE.error(
-                verb=verb, table=target.label, column=target.key, unique=", ".join(loose)
-            )
+        loose = [key for key in schema.unique_keys if target.key not in key]
+        for key in loose:
+            if ids is None or ids.column not in key:
+                raise _unique(statement, target.label, target.key, key)
+        return loose[0] if loose else ()
+    return ()
+
+
+def _unique(statement: Statement, table: str, column: str, unique: tuple[str, ...]) -> StatementRefused:
+    insert = statement.insert
+    ignore, updates = insert is not None and insert.ignore, insert is not None and bool(insert.on_duplicate)
+    verb = "INSERT IGNORE" if ignore else "ON DUPLICATE KEY UPDATE" if updates else "REPLACE"
+    return refusals.UPSERT_UNIQUE.error(verb=verb, table=table, column=column, unique=", ".join(unique))
 
 
 def _others(asked: Case, target: Place) -> tuple[KeyPin, ...]:
@@ -205,7 +267,8 @@ def _together(asked: Case, target: Place) -> Callable[[str], Exception] | None:
     assert insert is not None
     if any(isinstance(value, Param) for row in insert.rows for value in row):
         return lambda clusters: refusals.SPLIT_PREPARED.error(table=table, clusters=clusters)
-    why = one_server_reason(statement.effects)
+    # RETURNING: without IGNORE, there is one row in the answer for each that was given.
+    why = one_server_reason(statement.effects if insert.ignore else statement.effects & ~Effect.RETURNING)
     if not why and statement.lexer is None:
         why = "cannot be taken apart"
     if not why:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from parser.statement import Block, Opaque, Statement, TableRef, Value
+from parser.statement import Block, Bound, Opaque, Statement, TableRef, Value
 from proxy.back.catalog import TableSchema
 from proxy.plan.keys import KeyForm, Unmodelled, key_form
 
@@ -67,6 +67,18 @@ def conditions(statement: Statement, schema_of: SchemaOf) -> Conditions:
     return found
 
 
+def bounds(statement: Statement, schema_of: SchemaOf) -> dict[int, list[Bound]]:
+    """What the blocks say of their tables' columns besides constants that they equal, by table."""
+    resolver = _Resolver(statement, schema_of)
+    found: dict[int, list[Bound]] = {}
+    for block in statement.blocks:
+        for bound in block.bounds:
+            table = bound.table if bound.table is not None else resolver.owner(block.index, bound.column)
+            if table is not None:
+                found.setdefault(table, []).append(bound)
+    return found
+
+
 def _same_texts(left: KeyForm | None, right: KeyForm | None) -> bool:
     return left is not None and right is not None and left.compares_with(right)
 
@@ -88,7 +100,7 @@ class _Resolver:
 
     def pins(self, block: Block) -> Iterable[tuple[Node, tuple[Value, ...]]]:
         for column, values in block.unresolved:
-            table = self._owner(block.index, column)
+            table = self.owner(block.index, column)
             if table is not None:
                 yield (table, column), values
 
@@ -101,11 +113,11 @@ class _Resolver:
 
     def _find(self, block: int, alias: str | None, column: str) -> int | None:
         if alias is None:
-            return self._owner(block, column)
+            return self.owner(block, column)
         named = [table.index for table in self._tables(block) if table.alias.lower() == alias.lower()]
         return named[0] if len(named) == 1 else None
 
-    def _owner(self, block: int, column: str) -> int | None:
+    def owner(self, block: int, column: str) -> int | None:
         """The one table of this block that has the column, if the columns of all are known.
 
         A name that no table here has may be a derived table's, so it is not looked for in the blocks around this one.

@@ -10,12 +10,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from parser.statement import Effect, Statement, Value
 from proxy.errors import StatementRefused
 from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
+
+if TYPE_CHECKING:
+    from proxy.plan.workbench import Work
 
 
 class Unknown(enum.Enum):
@@ -52,6 +55,9 @@ class Route:
     sends: tuple[Send, ...]
     reply: Reply = Reply.CONCATENATE
     merge: Merge | None = None  # of Reply.MERGE
+    rows: tuple[int, ...] = ()  # of an INSERT that is split: for each row, which of `sends` has it
+    work: Work | None = None  # without sends: to be finished on the workbench
+    otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
 
 
 class CachedRead(Protocol):
@@ -113,7 +119,7 @@ class Plan:
     """What happens to one shape. Subclasses are the rungs of the planning ladder (DESIGN.md 5.3)."""
 
     statement: Statement
-    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, write-all, refuse
+    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, write-all, workbench, refuse
     writes: bool = False  # must run on a primary, and counts as the transaction's writer
     replica_ok: bool = False  # may be read from a replica (own writes and lag permitting)
     max_lag_s: float = 0.0

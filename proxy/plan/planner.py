@@ -1,6 +1,7 @@
 """The planning ladder: a statement, the rules and the catalog -> a plan. Pure.
 
-Local, Forward, a shard by key, Scatter (and split INSERTs, and writes to every copy), Refuse: the first that is right.
+Local, Forward, a shard by key, Scatter (and split INSERTs, and writes to every copy), Workbench, Refuse: the first that
+is right.
 Triggers and stored programs run where the statement that starts them runs; what they touch is not looked at.
 """
 
@@ -22,6 +23,7 @@ from proxy.plan.places import check_views
 from proxy.plan.plan import Plan, Refuse
 from proxy.plan.rows import plan_rows
 from proxy.plan.server_work import plan_server_work
+from proxy.plan.workbench import lift, with_workbench
 from proxy.rules.model import Rules
 
 
@@ -68,7 +70,10 @@ def _by_kind(asked: Case) -> Plan:
         return _explain(asked)
     if kind in (Kind.SELECT, Kind.UPDATE, Kind.DELETE, Kind.DO):
         check_views(list(asked.places), asked.rules, asked.catalog)
-        return plan_rows(asked)
+        try:
+            return with_workbench(asked, plan_rows(asked))
+        except StatementRefused as refusal:
+            return lift(asked, refusal)
     if kind in (Kind.INSERT, Kind.REPLACE):
         check_views(list(asked.places), asked.rules, asked.catalog)
         return plan_insert(asked)

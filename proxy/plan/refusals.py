@@ -206,6 +206,48 @@ MERGE_COLUMNS = Refusal(
     "HY000",
 )
 
+# -- the workbench
+
+WORKBENCH_TIED = Refusal(
+    "workbench",
+    "This SELECT would have to be finished on the workbench, and it {why}.",
+    "Leave that out. Without the workbench: {first}",
+)
+WORKBENCH_TABLE = Refusal(
+    "workbench-table",
+    "{table} cannot be copied to the workbench: it {why}.",
+    "Query it with a statement of its own.",
+)
+WORKBENCH_ROWS = Refusal(
+    "workbench-rows",
+    "This SELECT needs more than {limit} rows of other clusters on the workbench.",
+    "Add conditions by which fewer rows matter, or raise `workbench.max_rows`.",
+    1104,
+)
+WORKBENCH_TIME = Refusal(
+    "workbench-time",
+    "This SELECT had no answer from the workbench within {limit} s.",
+    "Add conditions by which fewer rows matter, or raise `workbench.max_time`.",
+    1317,
+    "70100",
+)
+WORKBENCH_VARIABLE = Refusal(
+    "workbench-variable",
+    "This SELECT is finished on the workbench and reads a user variable, and the session's user variables may have "
+    "changed on the connection that it is pinned to.",
+    "Put the value into the statement instead.",
+)
+WORKBENCH_AROUND = Refusal(
+    "workbench-around",
+    "{verb} cannot be put around a SELECT that is finished on the workbench.",
+    "Send the SELECT itself; TURNOUT EXPLAIN says what happens to it.",
+)
+WORKBENCH_PREPARED = Refusal(
+    "workbench-prepared",
+    "Prepared statements are not finished on the workbench yet.",
+    "Send it as text (most drivers have a setting for client-side parameters).",
+)
+
 # -- writing in several places
 
 SEVERAL_WRITES = Refusal(
@@ -257,9 +299,23 @@ LOAD_DATA = Refusal(
 )
 AUTO_INCREMENT = Refusal(
     "auto-increment-of-sharded",
-    "{table} is on several clusters, and this INSERT leaves its AUTO_INCREMENT column {column} to the server: every "
-    "cluster would count for itself.",
-    "Give {column} a value that is not 0 or NULL (Turnout has no sequences yet).",
+    "{table} is on several clusters, and the value that this statement gives its AUTO_INCREMENT column {column} is not "
+    "certain: Turnout, which counts for all clusters, has to know it.",
+    "Leave {column} out (or NULL, DEFAULT, 0), or give it a whole number.",
+)
+UPDATE_ID = Refusal(
+    "update-auto-increment",
+    "{table} is on several clusters, and this UPDATE assigns its AUTO_INCREMENT column {column}: a row could get an id "
+    "that the column's sequence gives to another.",
+    "Leave {column} out, or delete the row and insert it with its new id.",
+)
+NO_SEQUENCE = Refusal(
+    "no-sequence",
+    "The AUTO_INCREMENT column {column} of {table} takes its values from a table on cluster {home} that Turnout's "
+    "service account cannot use: {why}.",
+    "{advice}",
+    1105,
+    "HY000",
 )
 COLUMN_COUNT = Refusal(
     "column-count",

@@ -94,6 +94,7 @@ def _plan_sharded(asked: Case, required: str | None) -> Plan:
     for table in tables:
         if required is not None and required not in table_clusters(asked.rules, _entry(table)):
             raise beside(asked, table, required)
+    _check_ids(asked)
     found = conditions(asked.statement, asked.schema)
     moves = _moves(asked, placements)
     pins = key_pins(asked, tables, placements, found)
@@ -125,6 +126,16 @@ def beside(asked: Case, table: Place, cluster: str) -> StatementRefused:
 def _entry(table: Place) -> Table:
     assert table.entry is not None
     return table.entry
+
+
+def _check_ids(asked: Case) -> None:
+    """Raises StatementRefused for an UPDATE after which ids might not be unique over the shards."""
+    for table in asked.sharded:
+        schema = asked.schema(table.ref.index)
+        if table.written and schema is not None and asked.statement.kind is Kind.UPDATE:
+            for column in schema.columns:
+                if column.auto_increment and column.name != table.key and column.name in asked.statement.assigned:
+                    raise refusals.UPDATE_ID.error(table=table.label, column=column.name)
 
 
 def _moves(asked: Case, placements: dict[int, Placement]) -> tuple[KeyPin, ...]:

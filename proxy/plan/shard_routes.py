@@ -9,6 +9,7 @@ from zlib import crc32
 
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
+from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
@@ -92,6 +93,7 @@ class Scatter(Plan):
     clusters: tuple[str, ...]
     reply: Reply
     select: MergeSelect | None = None
+    otherwise: Plan | None = None  # where the rows cannot be merged after all (`proxy.plan.workbench`)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         return self.route_over(self.clusters, value_of, text)
@@ -101,17 +103,25 @@ class Scatter(Plan):
         wanted = frozenset(clusters)
         targets = [cluster for cluster in self.clusters if cluster in wanted]
         if self.select is None:
-            return Route(tuple(Send(cluster) for cluster in targets), self.reply)
+            return Route(tuple(Send(cluster) for cluster in targets), self.reply, otherwise=self.otherwise)
         assert self.statement.lexer is not None
         shape, literals = self.statement.lexer.shape(text)
-        merge, edits = self.select.made(value_of, literals)
+        try:
+            merge, edits = self.select.made(value_of, literals)
+        except StatementRefused:
+            if self.otherwise is None:
+                raise
+            return self.otherwise.route(value_of, text)
         own = edit(shape, literals, edits) if edits else None
-        return Route(tuple(Send(cluster, own) for cluster in targets), self.reply, merge)
+        sends = tuple(Send(cluster, own) for cluster in targets)
+        return Route(sends, self.reply, merge, otherwise=self.otherwise)
 
     def describe(self) -> list[tuple[str, str]]:
         lines = [("plan", self.kind), ("clusters", ", ".join(self.clusters)), ("answers", _REPLIES[self.reply])]
         if self.select is not None:
             lines += self.select.describe()
+        if self.otherwise is not None and self.select is not None:
+            lines.append(("if that cannot be merged", "workbench"))
         return [*lines, *self.traits()]
 
 
@@ -188,7 +198,7 @@ class ByKey(Plan):
         return [*lines, *self.traits()]
 
 
-_FALLBACK = ("cluster", "clusters", "reason")  # what is said of a fallback
+_FALLBACK = ("cluster", "clusters", "workbench", "reason")  # what is said of a fallback
 
 
 def values_text(values: tuple[Value, ...]) -> str:

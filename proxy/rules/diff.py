@@ -24,6 +24,7 @@ def diff(old: Rules, new: Rules) -> tuple[Change, ...]:
         *database_moves(old, new),
         *_caching(old, new),
         *_transactions(old, new),
+        *_workbench(old, new),
         *_tuning(old, new),
     )
 
@@ -181,6 +182,27 @@ def _transactions(old: Rules, new: Rules) -> Iterator[Change]:
             "a failure in between leaves some committed."
         )
     yield Change(Severity.CAUTION, "transactions", message)
+
+
+def _workbench(old: Rules, new: Rules) -> Iterator[Change]:
+    before, after = old.workbench, new.workbench
+    if before == after:
+        return
+    if after is None:
+        yield Change(Severity.CAUTION, "workbench", "is off: SELECTs that were finished there are refused.")
+    elif before is None or before.cluster != after.cluster:
+        message = (
+            f"SELECTs over several clusters that cannot be merged are finished on {after.cluster}: accounts need "
+            "CREATE TEMPORARY TABLES there."
+        )
+        yield Change(Severity.INFO, "workbench", message)
+    if before is not None and after is not None:
+        if before.max_rows != after.max_rows:
+            yield Change(Severity.INFO, "workbench.max_rows", f"changes from {before.max_rows} to {after.max_rows}.")
+        if before.max_time_s != after.max_time_s:
+            show = quantity.duration_text
+            message = f"changes from {show(before.max_time_s)} to {show(after.max_time_s)}."
+            yield Change(Severity.INFO, "workbench.max_time", message)
 
 
 def _tuning(old: Rules, new: Rules) -> Iterator[Change]:

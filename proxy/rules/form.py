@@ -130,6 +130,7 @@ Workers = Annotated[
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 512}]}),
 ]
 Name = Annotated[str, Field(min_length=1)]
+RowCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 EmptyAsMapping = BeforeValidator(lambda value: {} if value is None else value)  # `tables:` with nothing under it
 
@@ -303,11 +304,11 @@ class CacheForm(Form):
 
 
 class WorkbenchForm(Form):
-    """Not supported yet: a server that finishes statements over several clusters."""
+    """A server that finishes SELECTs over several clusters which cannot be merged."""
 
     cluster: Name = Field(description="The cluster whose primary does it.")
-    max_rows: Count = Field(1_000_000, description="Rows that one statement may pull.")
-    max_time: PositiveDuration = Field(30.0, description="Time that one statement may take.")
+    max_rows: RowCount = Field(1_000_000, description="Rows that one statement may pull.")
+    max_time: PositiveDuration = Field(30.0, description="Time that one statement may take until its answer begins.")
 
 
 Workbench = Annotated[
@@ -366,7 +367,7 @@ class FileForm(Form):
     transactions: Literal["atomic", "best_effort", "single"] = Field(
         "single", description="Writes on several clusters in one transaction."
     )
-    workbench: Workbench = Field("off", description="Anything but off is not supported yet.")
+    workbench: Workbench = Field("off", description="Where SELECTs over several clusters are finished.")
     health: HealthForm = Field(HealthForm.model_validate({}))
     pool: PoolForm = Field(PoolForm.model_validate({}))
     limits: LimitsForm = Field(LimitsForm.model_validate({}))

@@ -12,7 +12,7 @@ from proxy.rules.caching import read_cache
 from proxy.rules.conform import conform
 from proxy.rules.databases import read_databases
 from proxy.rules.form import FileForm
-from proxy.rules.model import Health, Limits, Pool, Rules, Transactions
+from proxy.rules.model import Health, Limits, Pool, Rules, Transactions, Workbench
 from proxy.rules.problem import Problem, RulesInvalid
 from proxy.rules.report import Report
 from proxy.rules.servers import read_clusters, read_listen
@@ -63,6 +63,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
     databases = read_databases(report, form, shardings)
     health = _health(report, form)
     cache = read_cache(report, form)
+    workbench = _workbench(report, form)
     if report.problems or listen is None:
         raise RulesInvalid(report.problems)
     first = next(iter(databases.values()), None)
@@ -79,6 +80,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
         databases=databases,
         cache=cache,
         transactions=Transactions(form.transactions),
+        workbench=workbench,
         health=health,
         pool=Pool(
             wait_s=form.pool.wait,
@@ -96,6 +98,14 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
         ),
         text=text,
     )
+
+
+def _workbench(report: Report, form: FileForm) -> Workbench | None:
+    asked = form.workbench
+    if asked == "off":
+        return None
+    report.refer(("workbench", "cluster"), asked.cluster, report.keys(("clusters",)), "cluster")
+    return Workbench(asked.cluster, asked.max_rows, asked.max_time)
 
 
 def _health(report: Report, form: FileForm) -> Health:

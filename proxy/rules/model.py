@@ -166,6 +166,15 @@ class Transactions(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Workbench:
+    """Where SELECTs over several clusters are finished that cannot be merged, and how much one of them may take."""
+
+    cluster: str
+    max_rows: int = 1_000_000  # that all its pulls together bring
+    max_time_s: float = 30.0  # until its answer begins
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     every_s: float = 1.0  # between probes of a server
     timeout_s: float = 3.0  # a server that has not answered a probe for so long is down: statements on it fail
@@ -204,6 +213,7 @@ class Rules:
     databases: Mapping[str, Database] = field(default_factory=dict)
     cache: Cache = Cache()
     transactions: Transactions = Transactions.SINGLE
+    workbench: Workbench | None = None
     health: Health = Health()
     pool: Pool = Pool()
     limits: Limits = Limits()

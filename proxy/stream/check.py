@@ -11,7 +11,8 @@ from proxy.errors import ServerFailed
 # What the service account has to see of cached tables: without SHOW VIEW and TRIGGER servers hide views' definitions,
 # triggers, and (without both) foreign keys, and what a write changes through them would not be known.
 NEEDED, GLOBAL = ("SELECT", "SHOW VIEW", "TRIGGER"), ("REPLICATION SLAVE", "REPLICATION CLIENT")
-_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>\S+) TO ", re.IGNORECASE)
+_NAME = r"""(?:`(?:[^`]|``)*`|"(?:[^"]|"")*"|[^\s.`"]+)"""  # in either sql_mode
+_GRANT = re.compile(rf"GRANT (?P<what>.+?) ON (?P<where>{_NAME}\.{_NAME}) TO ", re.IGNORECASE)
 NO_PRIVILEGE = (1044, 1045, 1142, 1227)
 GRANT_DUMP = "The service account needs GRANT REPLICATION SLAVE ON *.*"
 
@@ -94,7 +95,8 @@ def _covers(where: str, database: str) -> bool:
     name, _, table = where.rpartition(".")
     if table != "*":
         return False
-    text = name[1:-1].replace("``", "`") if name.startswith("`") else name
+    quote = name[:1]
+    text = name[1:-1].replace(2 * quote, quote) if quote in ('"', "`") else name
     pattern = "".join(
         {"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in re.findall(r"\\.|.", text, re.DOTALL)
     )

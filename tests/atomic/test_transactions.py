@@ -341,3 +341,24 @@ def test_a_part_that_is_lost_while_commit_arrives_is_not_missed(
             bank.open()
     finally:
         end(proxy)
+
+
+def test_a_statement_that_reads_everywhere_first_leaves_one_ordinary_part(bank: Bank, run: Run, log_in: LogIn) -> None:
+    """With autocommit off nothing says BEGIN: a join over clusters, finished on the workbench, begins it on two."""
+    proxy = run.turnout(bank.rules + "workbench: {cluster: main}\n")
+    try:
+        for begin in ("SET autocommit = 0", "BEGIN"):
+            client = log_in(proxy)
+            client.query(begin).checked()
+            joined = client.query("SELECT COUNT(*) FROM loans JOIN stocks ON loans.id = stocks.id").checked()
+            assert joined.number == 5
+            for sql in MOVE:
+                client.query(sql).checked()
+            before = [len(bank.decisions(name)) for name in CLUSTERS]
+            client.query("COMMIT").checked()
+            after = [len(bank.decisions(name)) for name in CLUSTERS]
+            assert sum(after) == sum(before) + 1
+            client.abort()
+        assert moved(bank) == (80, 108, 112)
+    finally:
+        end(proxy)

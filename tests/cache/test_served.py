@@ -6,6 +6,7 @@ Before every write the reads are served from memory, which the count of what the
 from __future__ import annotations
 
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pymysql.connections import Connection
 
 from tests.cache.test_marks_on_server import SCHEMA
 from tests.front.conftest import end
-from tests.front.raw import Client, Statement
+from tests.front.raw import COM_STMT_EXECUTE, Answer, Client, Statement
 from tests.servers import MariaDB, Memcached, Run, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, OPS, OPS_PASSWORD, SERVICE, SERVICE_PASSWORD
@@ -395,6 +396,56 @@ def test_a_prepared_statement_means_what_it_meant_when_it_was_prepared(
             # Binary rows: a string of two characters, and the integer 1.
             assert one.execute(statements[0], 5).value == b"\0\0\x0250"
             assert (two.execute(statements[1], 5).value or b"").startswith(b"\0\0\x01\0")
+
+
+def test_known_executions_are_under_the_same_rule(fresh: MariaDB, turnout: Callable[..., Turnout]) -> None:
+    """What is bound decides, whichever session binds it and however; and a write ends it."""
+    proxy = turnout(rules(fresh))
+    server = direct(fresh)
+    cached(server, through(proxy), ["SELECT n FROM users WHERE id = 1"])
+    sql = "SELECT n FROM users WHERE id = ? AND n <> ?"
+    expected = {1: 10, 2: 20, 3: 30}
+    fresh.execute(*(f"UPDATE users SET n = {n} WHERE id = {id}" for id, n in expected.items()), database=DATABASE)
+
+    def number(answer: Answer) -> int:
+        assert answer.ok
+        return int.from_bytes((answer.value or b"")[2:6], "little")
+
+    def again(client: Client, statement: Statement, *values: int) -> Answer:
+        """The same types as before, not repeated."""
+        head = statement.id.to_bytes(4, "little") + b"\0\1\0\0\0" + b"\0\0"
+        return client.command(COM_STMT_EXECUTE, head + struct.pack(f"<{len(values)}q", *values), binary=True)
+
+    with Client(proxy.port, APP, APP_PASSWORD, DATABASE) as one, Client(proxy.port, APP, APP_PASSWORD, DATABASE) as two:
+        made = [(client, client.prepare(sql)) for client in (one, two)]
+        statements = [(client, each) for client, each in made if isinstance(each, Statement)]
+        assert len(statements) == 2
+
+        def ask_all() -> None:
+            for client, statement in statements:
+                for id, n in expected.items():
+                    assert number(client.execute(statement, id, 7)) == n
+                    assert number(again(client, statement, id, 7)) == n
+                    assert client.execute(statement, id, n).rows == ()
+                    assert number(client.execute(statement, str(id), 7)) == n
+                    assert number(client.execute(statement, id, 7)) == n
+
+        def served() -> bool:
+            before = asked(server)
+            ask_all()
+            return asked(server) == before
+
+        wait_until(served, SOON_S)
+        for n in range(100, 120):
+            assert one.query(f"UPDATE users SET n = {n} WHERE id = 2").ok
+            expected[2] = n
+            ask_all()
+        one.run("BEGIN")
+        one.run("UPDATE users SET n = 500 WHERE id = 3")
+        assert number(one.execute(statements[0][1], 3, 7)) == 500  # its own transaction's
+        assert number(two.execute(statements[1][1], 3, 7)) == 30
+        one.run("ROLLBACK")
+        wait_until(served, SOON_S)
 
 
 def test_after_change_user_another_account_s_values_are_out_of_reach(

@@ -437,8 +437,8 @@ class Client:
             assert answer.ok, f"{sql}: {answer}"
         return answer
 
-    def command(self, code: int, argument: bytes = b"") -> Answer:
-        return self._drive(command(code, argument))
+    def command(self, code: int, argument: bytes = b"", binary: bool = False) -> Answer:
+        return self._drive(command(code, argument, binary))
 
     def packet(self, code: int, argument: bytes = b"") -> bytes:
         """The first packet of the answer to a command."""

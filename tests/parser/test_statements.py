@@ -518,6 +518,18 @@ def test_nesting_and_length_are_no_danger() -> None:
     assert long.kind is Kind.SELECT
 
 
+def test_only_selects_from_tables_that_may_be_merged_have_an_outline() -> None:
+    def outlined(sql: bytes, merged: frozenset[str] | None) -> bool:
+        shape, literals = lexer().shape(sql)
+        return parse(shape, literals, lexer=lexer(), merged=merged).outline is not None
+
+    sql = b"SELECT * FROM Orders o JOIN users u ON o.user_id = u.id ORDER BY o.id LIMIT 3"
+    assert outlined(sql, None)
+    assert outlined(sql, frozenset({"orders"}))
+    assert not outlined(sql, frozenset({"o", "items"}))
+    assert not outlined(b"SELECT * FROM orders", frozenset({"orders"}))
+
+
 WORDS = """
 SELECT FROM WHERE t u db . , ( ) = 1 'x' ? @a := JOIN LEFT ON USING x y AND OR NOT IN UNION INSERT INTO VALUES SET
 UPDATE

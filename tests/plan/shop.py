@@ -14,8 +14,10 @@ from proxy.rules.model import Rules
 FILE = Path(__file__).with_name("shop.yaml")
 
 
-def rules(transactions: str = "best_effort") -> Rules:
-    return parse(FILE.read_text().replace("TRANSACTIONS", transactions), FILE)
+def rules(transactions: str = "best_effort", workbench: str = "off") -> Rules:
+    """`workbench`: a cluster, or off."""
+    text = FILE.read_text().replace("TRANSACTIONS", transactions)
+    return parse(text + ("" if workbench == "off" else f"workbench: {{cluster: {workbench}}}\n"), FILE)
 
 
 def column(name: str, kind: str = "int", **more: object) -> Column:

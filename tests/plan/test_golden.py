@@ -1,7 +1,7 @@
 """SQL text -> plan, as `golden/*.txt` say. `python -m tests.plan.test_golden` writes them anew from what is planned.
 
 A golden file is a list of statements, each on one line, with the plan's description indented below; `#` begins a
-comment, and `## transactions: single` or `## database: stats` set what follows under.
+comment, and `## transactions: single`, `## workbench: media` or `## database: stats` set what follows under.
 """
 
 from __future__ import annotations
@@ -14,29 +14,51 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Refuse, Reply
 from proxy.plan.planner import plan
 from tests.plan import shop
 
 FOLDER = Path(__file__).with_name("golden")
 FILES = sorted(FOLDER.glob("*.txt"))
-RULES = {transactions: shop.rules(transactions) for transactions in ("single", "best_effort")}
+RULES = {
+    (transactions, workbench): shop.rules(transactions, workbench)
+    for transactions in ("single", "best_effort")
+    for workbench in ("off", "main", "media")
+}
 CATALOG = shop.catalog()
+SHARDED = frozenset(
+    table.name.lower()
+    for database in RULES["single", "off"].databases.values()
+    for table in database.tables.values()
+    if table.sharding is not None
+)
 
 
-def described(sql: str, transactions: str = "best_effort", database: str | None = "shop") -> list[str]:
+def described(
+    sql: str, transactions: str = "best_effort", database: str | None = "shop", workbench: str = "off"
+) -> list[str]:
     """The plan of a statement, and where it goes with the literals that it has."""
     text = sql.encode()
     shape, literals = lexer().shape(text)
     statement = parse(shape, literals, lexer=lexer(), prepared=False)
-    made = plan(statement, RULES[transactions], CATALOG, database)
+    made = plan(statement, RULES[transactions, workbench], CATALOG, database)
+    without = parse(shape, literals, lexer=lexer(), prepared=False, merged=SHARDED)  # as workers do
+    assert plan(without, RULES[transactions, workbench], CATALOG, database).describe() == made.describe()
     lines = [f"{what}: {value}" for what, value in made.describe()]
     if isinstance(made, Local | Refuse):
         return lines
     try:
-        route = made.route(TextValues(literals, lexer()), text)
+        values = TextValues(literals, lexer())
+        route = made.example(values, text, 1001) if isinstance(made, InsertRows) else made.route(values, text)
     except StatementRefused as refusal:
         return [*lines, f"here: refused, {refusal.reason}: {refusal.message}"]
+    if route.work is not None:
+        work = route.work
+        for each in work.pulls:
+            condition = f" where {each.condition.decode()}" if each.condition else ""
+            lines.append(f"here: {each.pull.name} from {', '.join(each.clusters)}{condition}")
+        return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
@@ -66,7 +88,7 @@ def test_golden(path: Path) -> None:
 
 def test_there_are_golden_files_with_every_kind_of_plan() -> None:
     text = "".join(path.read_text() for path in FILES)
-    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "refuse"):
+    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "workbench", "refuse"):
         assert f"    plan: {kind}\n" in text, kind
     for reply in Reply:
         assert f", {reply.value}\n" in text, reply

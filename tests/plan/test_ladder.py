@@ -28,7 +28,8 @@ from parser.statement import (
 )
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.errors import StatementRefused
-from proxy.plan.plan import Do, Forward, Local, Plan, Refuse, Reply, Unknown
+from proxy.plan.inserts import InsertRows
+from proxy.plan.plan import Do, Forward, Local, Plan, Refuse, Reply, Send, Unknown
 from proxy.plan.planner import plan
 from proxy.plan.shard_routes import ByKey, Scatter
 from tests.plan import shop
@@ -322,12 +323,22 @@ def test_keys_that_cannot_be_stored_as_they_are(key: object) -> None:
     assert refusal(found, key).reason == "insert-shard-key-value"
 
 
-def test_generated_ids_of_sharded_tables_are_refused() -> None:
-    assert isinstance(planned(insert("invoices", ("year",), (number(0),))), Refuse)
-    found = planned(insert("invoices", ("year", "id"), (number(0), number(1))))
-    assert [s.cluster for s in found.route(shop.values(2024, 5), b"").sends] == ["main"]
-    for made_up in (0, None, "0", Unknown.UNKNOWN, ""):
-        assert refusal(found, 2024, made_up).reason == "auto-increment-of-sharded"
+def test_ids_of_sharded_tables_are_made_where_rows_leave_them_out() -> None:
+    found = planned(insert("invoices", ("year", "id"), (number(0), number(1)), (number(2), Word.DEFAULT)))
+    assert isinstance(found, InsertRows)
+    assert found.ids is not None
+    assert (found.ids.sequence.name, found.ids.sequence.home) == ("shop.invoices", "main")
+    assert found.given(shop.values(2024, 5, 2024), False) == [5, None]
+    for left_out in (0, None, "0"):
+        assert found.given(shop.values(2024, left_out, 2024), False) == [None, None]
+    assert found.given(shop.values(2024, 0, 2024), True) == [0, None]
+    for doubtful in (Unknown.UNKNOWN, "", "07", "5x"):
+        with pytest.raises(StatementRefused) as refused:
+            found.given(shop.values(2024, doubtful, 2024), False)
+        assert refused.value.reason == "auto-increment-of-sharded"
+    assert isinstance(planned(insert("invoices", ("year", "id"), (number(0), Opaque()))), Refuse)
+    assert refusal(found, 2024, 0, 2024).reason == "auto-increment-of-sharded", "a route without the ids that are made"
+    assert found.route_with(shop.values(2024, 5, 2024), b"", (None, None)).sends == (Send("main"),)
 
 
 def test_statements_that_decide_by_unique_keys_need_the_shard_key_in_each() -> None:

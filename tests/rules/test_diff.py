@@ -328,6 +328,24 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
             )
         ],
     ),
+    "workbench": (
+        {"x": ""},
+        {"x": "workbench: {cluster: media}"},
+        [(INFO, "workbench", "SELECTs over several clusters that cannot be merged are finished on media")],
+    ),
+    "workbench, limits": (
+        {"x": "workbench: {cluster: media}"},
+        {"x": "workbench: {cluster: media, max_rows: 10, max_time: 1s}"},
+        [
+            (INFO, "workbench.max_rows", "changes from 1000000 to 10."),
+            (INFO, "workbench.max_time", "changes from 30s to 1s."),
+        ],
+    ),
+    "workbench off": (
+        {"x": "workbench: {cluster: media}"},
+        {"x": "workbench: off"},
+        [(CAUTION, "workbench", "is off: SELECTs that were finished there are refused.")],
+    ),
     "transactions back": (
         {"x": "transactions: best_effort"},
         {"x": "transactions: single"},

@@ -623,11 +623,11 @@ cache:
     },
     "transactions": {"x": "transactions: best  #! transactions: must be `atomic` or `best_effort` or `single`"},
     "workbench": {
-        "x": "workbench: {cluster: main}  #! workbench: a workbench is not supported yet. Write `workbench: off`"
+        "x": "workbench: {cluster: mian}  #! workbench.cluster: `mian` is not a cluster of this file. Did you mean"
     },
     "workbench, form": {
         "x": """
-workbench:  #! workbench: a workbench is not supported yet #! workbench.cluster: is missing
+workbench:  #! workbench.cluster: is missing
   max_rows: 0    #! workbench.max_rows: must be at least 1
   max_time: -1   #! workbench.max_time: must not be negative
 """,

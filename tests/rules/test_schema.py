@@ -101,6 +101,7 @@ RIGHT = {
         x="health: {every: 0.5, timeout: 500ms}\npool: {max_idle: 1.5h}\nlimits: {max_packet: 1mb, drain: 0}"
     ),
     "off": text(x="workbench: off\ntransactions: best_effort"),
+    "workbench": text(x="workbench: {cluster: media, max_rows: 5, max_time: 1m}"),
     "tls": text(
         x="", clusters="clusters: {main: {primary: x:1, tls: {verify: false}, service: {user: u, password: p}}}"
     ),

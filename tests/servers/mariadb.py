@@ -21,7 +21,7 @@ LOG_FILE = "--innodb-log-file-size=8M"
 # to see its rows. INSERT or UPDATE on *.* would cover mysql.*, and with it every account.
 SERVICE_GRANTS = "SELECT, SHOW VIEW, TRIGGER, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE, REPLICA MONITOR ON *.*"
 
-DECISION_GRANTS = "SELECT, INSERT, DELETE, CREATE"  # on turnout.*, for `transactions: atomic`
+OWN_GRANTS = "SELECT, INSERT, UPDATE, DELETE, CREATE ON turnout.*"  # its own tables
 
 
 def make_template(folder: Path, environment: Mapping[str, str]) -> Path:
@@ -183,7 +183,7 @@ class MariaDB(Process):
     def create_service_account(self, name: str = "turnout", password: str = "turnout") -> None:
         """The account with which Turnout itself logs in, with what it is documented to need."""
         self.create_account(name, password, SERVICE_GRANTS)
-        self.execute(f"GRANT {DECISION_GRANTS} ON turnout.* TO {_quote(name)}@'%'")
+        self.execute(f"GRANT {OWN_GRANTS} TO {_quote(name)}@'%'")
 
     def load(self, dump: str, database: str | None = None) -> None:
         """Runs a script of statements through the `mariadb` client, which knows DELIMITER and the like."""

@@ -193,6 +193,15 @@ def test_silence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
             ["shop"],
             ["SELECT", "SHOW VIEW", "TRIGGER", "REPLICATION CLIENT"],
         ),
+        (
+            [
+                "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `t`@`%`",
+                "GRANT ALL PRIVILEGES ON `my shop`.* TO `t`@`%`",
+                'GRANT SELECT, SHOW VIEW, TRIGGER ON "the ""old"" one".* TO "t"@"%"',
+            ],
+            ["my shop", 'the "old" one'],
+            [],
+        ),
     ],
 )
 def test_what_the_service_account_lacks(grants: list[str], databases: list[str], lacking: list[str]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ProtocolError
 from proxy.wire import binary, column
-from proxy.wire.binary import LONG_DATA, PrepareOk, decode_params, parse_execute, rebuild_execute
+from proxy.wire.binary import LONG_DATA, PrepareOk, decode_params, parse_execute, rebuild_execute, with_integers
 from proxy.wire.frames import FrameReader
 from proxy.wire.lenenc import write_bytes
 from proxy.wire.resultset import int_column, text_column
@@ -183,3 +183,56 @@ def test_binary_rows_of_our_own() -> None:
     assert payloads[6] == b"\0\x0c" + b"\xff" * 8
     nine = binary.encode_binary_resultset([text_column("x")] * 9, [[None] * 9])
     assert FrameReader(10_000).feed(nine)[11][0] == b"\0\xfc\x07"
+
+
+@pytest.mark.parametrize(
+    ("params", "long_data", "replaced", "added", "expected", "was"),
+    [
+        ([5, b"x"], set(), {}, [(0, 7)], [7, 5, b"x"], [None, 0, 1]),
+        ([5, b"x"], set(), {}, [(2, 7)], [5, b"x", 7], [0, 1, None]),
+        ([5, b"x", 6], set(), {}, [(1, 7), (3, 8)], [5, 7, b"x", 6, 8], [0, None, 1, 2, None]),
+        ([None, b"x"], set(), {0: 7}, [], [7, b"x"], [None, 1]),
+        ([0, None, b"0", 1.5], set(), {0: 7, 2: 2**63}, [(1, 9)], [7, 9, None, 2**63, 1.5], [None, None, 1, None, 3]),
+        ([LONG_DATA, 5], {0}, {}, [(0, 7), (1, 8)], [7, LONG_DATA, 8, 5], [None, 0, None, 1]),
+        ([LONG_DATA, 5], {0}, {0: 7}, [], [7, 5], [None, 1]),
+        ([], set(), {}, [(0, 7)], [7], [None]),
+        ([None] * 9, set(), {}, [(8, 7)], [None] * 8 + [7, None], [*range(8), None, 8]),
+    ],
+)  # fmt: skip
+def test_integers_put_into_an_execute(
+    params: list[object],
+    long_data: set[int],
+    replaced: dict[int, int],
+    added: list[tuple[int, int]],
+    expected: list[object],
+    was: list[int | None],
+) -> None:
+    payload = _execute_of(params, long_data)
+    made, numbers = with_integers(parse_execute(payload, len(params), None), long_data, replaced, added)
+    assert numbers == was
+    now_long = {new for new, old in enumerate(numbers) if old in long_data and old is not None}
+    again = parse_execute(made, len(expected), None)
+    assert decode_params(again, now_long) == expected
+    assert again.new_params_bound
+
+
+def _execute_of(params: list[object], long_data: set[int]) -> bytes:
+    nulls, types, values = bytearray((len(params) + 7) // 8), b"", b""
+    for index, value in enumerate(params):
+        if index in long_data:
+            types += bytes((column.BLOB, 0))
+        elif value is None:
+            nulls[index >> 3] |= 1 << (index & 7)
+            types += bytes((column.NULL, 0))
+        elif isinstance(value, int):
+            types += bytes((column.LONG, 0))
+            values += struct.pack("<i", value)
+        elif isinstance(value, float):
+            types += bytes((column.DOUBLE, 0))
+            values += struct.pack("<d", value)
+        else:
+            assert isinstance(value, bytes)
+            types += bytes((column.VAR_STRING, 0))
+            values += write_bytes(value)
+    bound = bytes(nulls) + b"\x01" + types if params else b""
+    return struct.pack("<BIBI", 0x17, 1, 0, 1) + bound + values

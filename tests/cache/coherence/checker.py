@@ -89,7 +89,7 @@ class Setting:
     max_s: float
     workers: int = 2
     readers: int = 6
-    batch: int = 24
+    batch: int = 24  # statements that some of the readers send at once
     faults: Sequence[Fault] = (*HARMLESS, *HARMFUL)
     fault_every_s: float = 1.5
     slower: float = 1.0  # writers' pauses are so many times as long
@@ -204,7 +204,9 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
     tasks: list[asyncio.Task[None]] = []
     for number in range(setting.readers):
         prepared = number % 3 == 2
-        work = read_on(tally, turnout.port, account, DATABASE, keys, prepared, setting.batch, stop, number)
+        alone = number % 3 == 1 or number % 6 == 2  # one statement at a time, as most clients do
+        batch = 1 if alone else setting.batch
+        work = read_on(tally, turnout.port, account, DATABASE, keys, prepared, batch, stop, number)
         tasks.append(asyncio.create_task(work, name=f"reader {number}"))
     for writer in writers:
         through = w.Ask(connect(turnout.port), connect(primary.port), True)

@@ -1,0 +1,516 @@
+"""A SELECT that is finished on the workbench (`proxy.plan.workbench` says what is to be pulled).
+
+One connection of the client's account on the workbench's primary gets a TEMPORARY table for every pull; the pulls run
+in parallel, one cluster each, and what they bring is INSERTed as it comes: a server is read no further while its rows
+wait, so memory does not depend on their number. Then the connection gets the client's settings and the statement runs.
+
+The temporary tables are dropped before the connection goes back to its pool. Whatever else happens it is closed, and
+they with it: until the DROP has succeeded it counts as dirty.
+
+What one cluster is asked for, it answers from one moment: in the session's transaction, or in a snapshot of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from parser.statement import Effect
+from proxy.back.connection import Discarded, ServerConnection
+from proxy.back.server import Role
+from proxy.back.settings import Settings, intern
+from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
+from proxy.front.answers import diagnostics_rows
+from proxy.front.environment import Entry
+from proxy.front.merge import comparable, kill
+from proxy.front.reading import Pairs, Reading
+from proxy.front.row_streams import RowStream, Splitter, server_error
+from proxy.front.session import Session, checked
+from proxy.front.statements import join_transaction
+from proxy.front.workbench_rows import RowText
+from proxy.plan import refusals
+from proxy.plan.plan import Send
+from proxy.plan.temporary_table import TableText, Unreadable, read_definition
+from proxy.plan.workbench import KeysOf, Pull, Pulled, Work
+from proxy.wire import command as com
+from proxy.wire.charsets import codec
+from proxy.wire.column import ColumnDefinition, encode_column, parse_column
+from proxy.wire.frames import encode
+from proxy.wire.response import QUERY
+from proxy.wire.status import IN_TRANS
+
+_MOST_KEYS = 1000  # in one condition
+_KEEP_S = 5.0  # for a statement that was told to end
+_BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
+# How values come into the temporary tables: all or an error, and any that a source can hold.
+_LOADING = intern(
+    {
+        "character_set_client": b"'utf8mb4'",
+        "character_set_connection": b"'utf8mb4'",
+        "character_set_results": b"'utf8mb4'",
+        "collation_connection": b"'utf8mb4_general_ci'",
+        "sql_mode": b"'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'",
+        "time_zone": b"'+00:00'",
+        "autocommit": b"'ON'",
+    }
+)
+_MODES = ("NO_BACKSLASH_ESCAPES", "PAD_CHAR_TO_FULL_LENGTH")  # how literals are read, and compared
+_SNAPSHOT = (
+    b"\x03SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    b"\x03START TRANSACTION WITH CONSISTENT SNAPSHOT",
+)
+
+
+async def finish_on_workbench(session: Session, entry: Entry, work: Work) -> None:
+    """Carry out a statement's work and answer the client. Raises TurnoutError."""
+    effects = entry.plan.effects
+    if effects & Effect.READS_USER_VARIABLE and session.pinned:
+        raise refusals.WORKBENCH_VARIABLE.error()
+    bench = _Workbench(session, entry, work)
+    try:
+        try:
+            async with asyncio.timeout(work.max_time_s):
+                await bench.load()
+                reading = await bench.begin()
+        except TimeoutError:
+            raise refusals.WORKBENCH_TIME.error(limit=f"{work.max_time_s:g}") from None
+        await _answer(session, reading)
+        await bench.drop()
+    finally:
+        await bench.close()
+
+
+async def _answer(session: Session, reading: _Finished) -> None:
+    try:
+        await reading.run()
+    except TurnoutError as error:
+        if not reading.started:
+            raise
+        session.fail(error, broken=True)
+
+
+@dataclass(slots=True)
+class _Table:
+    """A temporary table in the making. `name` is qualified and quoted."""
+
+    pulled: Pulled
+    text: TableText
+    name: bytes
+    copies: tuple[bytes, ...]
+    definitions: list[ColumnDefinition] | None = None
+    left: int = 0  # clusters that have not sent all their rows
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+    keys: dict[str, set[bytes]] = field(default_factory=dict)  # values of columns that others wait for
+
+
+class _Workbench:
+    def __init__(self, session: Session, entry: Entry, work: Work) -> None:
+        self._session = session
+        self._entry = entry
+        self._work = work
+        self._sources: dict[str, ServerConnection] = {}
+        self._snapshots: set[str] = set()
+        self._streams: dict[ServerConnection, RowStream] = {}
+        self._bench: ServerConnection | None = None
+        self._tables: list[_Table] = []
+        self._inserting = asyncio.Lock()
+        self._rows = 0
+        self._finished = False
+
+    # -- what is pulled
+
+    async def load(self) -> None:
+        """Fill the temporary tables. Raises TurnoutError."""
+        pulls = [each for each in self._work.pulls if not self._stays(each.pull)]
+        await self._connect(pulls)
+        bench = self._bench
+        assert bench is not None
+        for each in pulls:
+            self._tables.append(await self._table(each))
+        for table in self._tables:
+            after = table.pulled.pull.after
+            if after is not None:
+                self._teller(after).keys[after.source] = set()
+        self._session.spread = [*self._sources.values(), bench]
+        bench.dirty = "workbench"
+        for table in self._tables:
+            many = len(table.pulled.clusters) > 1
+            unique_by = table.pulled.pull.shard_key if many else None
+            for name in (table.name, *table.copies):
+                await self._on_bench(table.text.create(name, unique_by), table)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for cluster, connection in self._sources.items():
+                    tasks.create_task(self._pull_from(cluster, connection))
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        for table in self._tables:
+            for copy in table.copies:
+                stored = b",".join(column.name for column in table.text.stored)
+                await self._on_bench(
+                    b"INSERT INTO %s (%s) SELECT %s FROM %s" % (copy, stored, stored, table.name), table
+                )
+        await self._let_go()
+
+    def _stays(self, pull: Pull) -> bool:
+        """Are the rows read where they are? Not by another connection than the one that has the session's state."""
+        if pull.system:
+            return True
+        session = self._session
+        tied = session.in_transaction or not session.autocommit or self._work.cluster in session.held
+        return pull.local and not tied
+
+    async def _connect(self, pulls: Sequence[Pulled]) -> None:
+        """One connection for each cluster, one after the other in the order of their names, then the workbench's."""
+        session = self._session
+        settings = _pulling(session)
+        for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
+            connection, fresh = await self._source(cluster, settings)
+            self._sources[cluster] = connection
+            if fresh:
+                await join_transaction(session, connection, cluster)
+                if not session.transaction.explicit and session.autocommit:
+                    self._snapshots.add(cluster)
+                    for text in _SNAPSHOT:
+                        await checked(connection, text)
+        session.one_shot = []
+        servers = session.environment.cluster(self._work.cluster)
+        servers.primary.check_up()
+        self._bench = await session.take(servers.primary, settings=_LOADING)
+
+    async def _source(self, cluster: str, settings: Settings) -> tuple[ServerConnection, bool]:
+        session = self._session
+        held = session.held.get(cluster)
+        if held is not None:
+            await session.dress(held, None, settings)
+            return held, False
+        send = Send(cluster)
+        server = session.target(send, self._entry, False)
+        try:
+            return await session.take(server, settings=settings), True
+        except (ServerFailed, PoolExhausted):
+            if server.role is not Role.REPLICA:
+                raise
+            return await session.take(session.target(send, self._entry, True), settings=settings), True
+
+    async def _table(self, each: Pulled) -> _Table:
+        pull = each.pull
+        database = pull.database
+        if database is None:
+            raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
+        source = self._sources[each.clusters[0]]
+        name = _name(database, pull.name)
+        shown = await _definition(source, _spelled(self._session, name, pull.label))
+        try:
+            text = read_definition(shown).chosen(pull.words)
+        except Unreadable as problem:
+            raise refusals.WORKBENCH_TABLE.error(table=pull.label, why=str(problem)) from None
+        copies = tuple(_name(database, copy.name) for copy in pull.copies)
+        return _Table(each, text, name, copies, left=len(each.clusters))
+
+    async def _on_bench(self, text: bytes, table: _Table) -> None:
+        """A statement of ours about a temporary table. Raises ServerFailed, which says what it was for."""
+        bench = self._bench
+        assert bench is not None
+        try:
+            await checked(bench, bytes((com.COM_QUERY,)) + text)
+        except ServerFailed as error:
+            if bench.aborted is not None:
+                raise
+            raise ServerFailed(
+                f"{table.pulled.pull.label} could not be copied to the workbench, cluster {self._work.cluster}: "
+                f"{error.message}",
+                error.errno,
+                error.sqlstate,
+            ) from None
+
+    async def _pull_from(self, cluster: str, connection: ServerConnection) -> None:
+        for table in self._tables:
+            if cluster in table.pulled.clusters:
+                await self._pull(cluster, connection, table)
+                table.left -= 1
+                if not table.left:
+                    table.complete.set()
+
+    def _teller(self, after: KeysOf) -> _Table:
+        pull = self._work.pulls[after.pull].pull
+        return next(table for table in self._tables if table.pulled.pull is pull)
+
+    async def _condition(self, cluster: str, table: _Table) -> bytes | None:
+        """Which rows are wanted of a cluster (empty: all); None: it can have none that matter."""
+        condition, after = table.pulled.condition, table.pulled.pull.after
+        if after is None:
+            return condition
+        teller = self._teller(after)
+        await teller.complete.wait()
+        values = teller.keys[after.source]
+        if len(values) > _MOST_KEYS:
+            return condition
+        if not after.is_on(cluster, values):
+            return None
+        keys = after.condition(values)
+        return b"(%s) AND %s" % (condition, keys) if condition else keys
+
+    async def _pull(self, cluster: str, connection: ServerConnection, table: _Table) -> None:
+        condition = await self._condition(cluster, table)
+        if condition is None:
+            return
+        text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
+        text = _spelled(self._session, text, table.pulled.pull.label)
+        if condition:
+            text += b" WHERE " + condition
+        stream = self._streams[connection] = RowStream(connection)
+        connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
+        splitter = Splitter(payloads=True)
+        names = [column.name[1:-1].replace(b"``", b"`").lower() for column in table.text.stored]
+        rows = RowText(table.text.stored, {names.index(c.encode()): values for c, values in table.keys.items()})
+        insert = b"INSERT INTO " + table.name + b" (" + b",".join(c.name for c in table.text.stored) + b") VALUES "
+        while data := await stream.more():
+            splitter.feed(data)
+            if splitter.error is not None:
+                raise server_error(splitter.error)
+            if splitter.header is not None and not splitter.checked:
+                splitter.checked = True
+                self._check_columns(cluster, table, splitter)
+            payloads, splitter.rows = splitter.rows, []
+            self._count(len(payloads))
+            rows.add(payloads)
+            if rows.size >= _BATCH:
+                await self._insert(insert, rows, table)
+        if not splitter.ended:
+            raise ServerFailed(f"cluster {cluster} ended its answer early")
+        await self._insert(insert, rows, table)
+
+    def _check_columns(self, cluster: str, table: _Table, splitter: Splitter) -> None:
+        found = [parse_column(packet[4:]) for packet in splitter.head_packets[1:-1]]
+        if table.definitions is None:
+            table.definitions = found
+        elif list(map(comparable, found)) != list(map(comparable, table.definitions)):
+            raise ServerFailed(
+                f"cluster {cluster} answered with other columns of {table.pulled.pull.label} than the others: "
+                "the table differs between the shards; compare SHOW CREATE TABLE on each",
+                1105,
+                "HY000",
+            )
+
+    def _count(self, more: int) -> None:
+        self._rows += more
+        if self._rows > self._work.max_rows:
+            raise refusals.WORKBENCH_ROWS.error(limit=str(self._work.max_rows))
+
+    async def _insert(self, head: bytes, rows: RowText, table: _Table) -> None:
+        for text in rows.taken(_BATCH):
+            async with self._inserting:
+                await self._on_bench(head + text, table)
+
+    async def _let_go(self) -> None:
+        """All is there: the sources may go."""
+        session = self._session
+        for cluster, connection in self._sources.items():
+            if cluster in self._snapshots:
+                await checked(connection, b"\x03COMMIT")
+            elif connection.holder is session:
+                await session.dress(connection)  # its settings are the session's again
+        self._release()
+
+    def _release(self) -> None:
+        session = self._session
+        sources, self._sources = self._sources, {}
+        for connection in sources.values():
+            if connection.sink is not None:
+                self._abandon(connection)
+            elif connection.aborted is not None:
+                continue
+            elif connection.holder is session:
+                session._settle_held(connection)
+            elif connection.scanner.status & IN_TRANS and self._snapshots.isdisjoint(
+                {connection.pool.server.cluster} if connection.pool is not None else ()
+            ):
+                session.hold(connection)  # autocommit is off
+            elif connection.pool is not None:
+                connection.pool.release(connection)
+
+    async def _keep(self) -> None:
+        """After a failure: end what still runs on connections that have the session's transaction."""
+        session = self._session
+        for connection in self._sources.values():
+            stream = self._streams.get(connection)
+            if connection.holder is not session or connection.aborted is not None:
+                continue
+            if connection.sink is not None and connection.sink is stream and connection.pool is not None:
+                try:
+                    async with asyncio.timeout(_KEEP_S):
+                        await kill(connection.pool.server, session, connection.thread_id)
+                        await stream.drain()
+                except (TimeoutError, TurnoutError):
+                    continue  # it is closed then, and the transaction with it
+            if connection.sink is None:
+                await session.dress(connection)
+
+    def _abandon(self, connection: ServerConnection) -> None:
+        """A server is still at work for a statement that has failed."""
+        pool, thread_id = connection.pool, connection.thread_id
+        connection.abort(ServerFailed("A statement on the workbench was given up"))
+        if pool is not None and not self._session.closed:
+            work = kill(pool.server, self._session, thread_id)
+            self._session.client.spawn(work, "KILL of a statement that was given up")
+
+    # -- the statement itself
+
+    async def begin(self) -> _Finished:
+        """Run the statement; returns when its answer begins."""
+        session, bench = self._session, self._bench
+        assert bench is not None
+        settings = session.settings.with_changes({"autocommit": b"'ON'"})
+        await session.dress(bench, None, settings)
+        if self._entry.plan.effects & Effect.USES_LAST_INSERT_ID:
+            text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
+            bench.send(encode(text, 0), Discarded("SET last_insert_id"))
+        stream = RowStream(bench)
+        final = self._work.final(table.pulled.pull for table in self._tables)
+        session.sending(bench)
+        bench.send(encode(bytes((com.COM_QUERY,)) + final, 0), stream, QUERY)
+        names = {
+            copy.name.encode(): table.pulled.pull.name.encode()
+            for table in self._tables
+            for copy in table.pulled.pull.copies
+        }
+        reading = _Finished(session, self._entry, [(Send(self._work.cluster), bench)], [stream], names)
+        await reading.head()
+        return reading
+
+    async def drop(self) -> None:
+        """The client has its answer: nothing of it stays."""
+        bench = self._bench
+        assert bench is not None
+        if bench.aborted is not None or bench.sink is not None:
+            return
+        names = [name for table in self._tables for name in (table.name, *table.copies)]
+        try:
+            if names:
+                names = [_spelled(self._session, name, "") for name in names]
+                await checked(bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
+        except ServerFailed as error:
+            bench.abort(error)
+            return
+        bench.dirty = ""
+
+    async def close(self) -> None:
+        """Give back what is in order, close the rest."""
+        session, bench = self._session, self._bench
+        session.spread = []
+        if not session.closed:
+            await self._keep()
+        self._release()
+        if bench is None or bench.aborted is not None:
+            return
+        if bench.sink is not None:
+            self._abandon(bench)
+        elif bench.pool is not None:
+            bench.pool.release(bench)
+
+
+class _Finished(Reading):
+    """The answer of the workbench, with the tables' own names in its columns."""
+
+    def __init__(
+        self, session: Session, entry: Entry, pairs: Pairs, streams: Sequence[RowStream], names: dict[bytes, bytes]
+    ) -> None:
+        super().__init__(session, entry, pairs, streams)
+        self._names = names
+        self._splitter = Splitter()
+
+    async def head(self) -> None:
+        """Wait for the first rows, the end, or an error, of which none is sent yet."""
+        splitter = self._splitter
+        while not (splitter.rows or splitter.ended):
+            data = await self.streams[0].more()
+            if not data:
+                raise ServerFailed("The workbench ended its answer early")
+            splitter.feed(data)
+
+    async def run(self) -> None:
+        splitter = self._splitter
+        if splitter.error is not None:
+            self.fail_with(splitter.error)
+            return
+        self.started = True
+        self.write_packets(self._columns(splitter.head_packets))
+        while True:
+            rows, splitter.rows = splitter.rows, []
+            self.rows += len(rows)
+            self.write_packets(rows)
+            await self.drained()
+            if splitter.error is not None:
+                self.fail_with(splitter.error)
+                return
+            if splitter.ended:
+                break
+            data = await self.streams[0].more()
+            if not data:
+                raise ServerFailed("The workbench ended its answer early")
+            splitter.feed(data)
+        await self.end(await self._found_rows())
+
+    def _columns(self, packets: Iterable[bytes]) -> list[bytes]:
+        count, *definitions, end = packets
+        if not self._names:
+            return [count, *definitions, end]
+        columns = [parse_column(packet[4:]) for packet in definitions]
+        named = [replace(c, org_table=self._names.get(c.org_table, c.org_table)) for c in columns]
+        return [count, *(encode(encode_column(column), 0) for column in named), end]
+
+    async def _found_rows(self) -> int | None:
+        if self.entry.plan.effects & Effect.CALC_FOUND_ROWS:
+            return int((await self.pairs[0][1].query("SELECT FOUND_ROWS()"))[0][0] or 0)
+        return None if self.entry.offset else self.rows
+
+
+def _pulling(session: Session) -> Settings:
+    """The settings under which rows are read: values as they are stored, conditions as the client means them."""
+    text = session.sql_mode
+    modes = ",".join(mode for mode in _MODES if mode in text)
+    return session.settings.with_changes(
+        {
+            "character_set_results": b"NULL",
+            "time_zone": b"'+00:00'",
+            "sql_mode": b"'%s'" % modes.encode(),
+            "sql_select_limit": None,
+            "sql_quote_show_create": None,
+        }
+    )
+
+
+def _name(database: str, table: str) -> bytes:
+    return b"`%s`.`%s`" % (database.replace("`", "``").encode(), table.replace("`", "``").encode())
+
+
+def _spelled(session: Session, name: bytes, table: str) -> bytes:
+    """A name (UTF-8) in the character set of the session's statements. Raises StatementRefused."""
+    if name.isascii():
+        return name
+    try:
+        return name.decode().encode(codec(session.lexer.charset) or "ascii")
+    except UnicodeError:
+        why = f"has names that {session.lexer.charset} cannot write"
+        raise refusals.WORKBENCH_TABLE.error(table=table, why=why) from None
+
+
+async def _definition(connection: ServerConnection, name: bytes) -> bytes:
+    """SHOW CREATE TABLE. Raises ServerFailed."""
+    response = await connection.command(b"\x03SHOW CREATE TABLE " + name)
+    if connection.scanner.errno:
+        raise server_error(connection.scanner.error)
+    return diagnostics_rows(response)[0][1] or b""
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of what several tasks raised, the one that the client is to be told: not that others were cancelled because of
+    it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error)
+        if not isinstance(error, asyncio.CancelledError):
+            return error
+    return group.exceptions[0]

@@ -1,0 +1,518 @@
+"""SELECTs that are finished on the workbench: which rows are pulled there, and what then runs over them.
+
+Every table of the statement that is not on the workbench's cluster alone is copied, as far as the statement needs it,
+into a TEMPORARY table of the same database and name, which hides a table that may be there; the statement itself then
+runs as the client wrote it. A table that is mentioned more than once gets a copy for each further mention, which that
+mention is renamed to: MySQL cannot open a temporary table twice in one statement.
+
+What is copied may be more than what matters, never less: the statement's own conditions are all still in it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from parser.rewrite import edit
+from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
+from proxy.errors import StatementRefused
+from proxy.plan import refusals
+from proxy.plan.case import Case
+from proxy.plan.keys import Family, Unmodelled, key_form
+from proxy.plan.pins import Conditions, bounds, conditions
+from proxy.plan.places import Place, table_clusters
+from proxy.plan.plan import Plan, Refuse, Route, ValueOf
+from proxy.plan.rows import key_placement
+from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
+from proxy.plan.sharding import Placement
+from proxy.rules.model import Workbench as WorkbenchRules
+
+COPY = "turnout_copy_{number}"  # the temporary table of a further mention
+
+# Refusals that are about where rows are or how they are merged: one server with all of them would just answer.
+LIFTED = frozenset(
+    refusal.slug
+    for refusal in (
+        *(refusals.CROSS_CLUSTER, refusals.SHARDED_AND_FIXED, refusals.SHARDS_APART, refusals.SEVERAL_SHARDS),
+        *(refusals.MERGE_FORM, refusals.MERGE_STAR, refusals.MERGE_LIMIT, refusals.MERGE_BIT, refusals.MERGE_MEMORY),
+        *(refusals.SELECT_LIMIT, refusals.SORT_CONSTANT, refusals.SORT_TYPE, refusals.SORT_UNKNOWN),
+        *(refusals.SORT_COLLATION, refusals.SORT_RESULT_TYPE, refusals.SORT_LENGTH, refusals.SORT_ORDER),
+        *(refusals.AMBIGUOUS_NAME, refusals.ALIAS_IN_EXPRESSION, refusals.DISTINCT_ORDER, refusals.DISTINCT_UNSTEADY),
+        *(refusals.GROUP_ROLLUP, refusals.GROUP_HAVING, refusals.GROUP_FOUND_ROWS, refusals.GROUP_ITEM),
+        *(refusals.GROUP_ORDER, refusals.GROUP_CONSTANT, refusals.FOLD_TYPE, refusals.FOLD_OVERFLOW),
+    )
+)
+
+# What ties a statement to a connection or server of the client's, so that another one cannot finish it.
+_TIED = (
+    (Effect.LOCKS_ROWS, "locks rows"),
+    (Effect.UNKNOWN_FUNCTION, "calls a function that Turnout does not know"),
+    (Effect.SETS_USER_VARIABLE, "sets a user variable"),
+    (Effect.SESSION_LOCK, "takes or asks for a lock of the session"),
+    (Effect.SETS_LAST_INSERT_ID, "sets LAST_INSERT_ID()"),
+    (Effect.USES_FOUND_ROWS, "uses FOUND_ROWS()"),
+    (Effect.USES_ROW_COUNT, "uses ROW_COUNT()"),
+    (Effect.USES_CONNECTION_ID, "uses CONNECTION_ID()"),
+    (Effect.USES_DIAGNOSTICS, "uses the diagnostics area"),
+    (Effect.SEQUENCE, "uses a sequence"),
+    (Effect.INTO_FILE, "writes a file"),
+    (Effect.WRITES, "writes"),
+)
+_WORDS = (
+    ("against", "searches a FULLTEXT index"),
+    ("system_time", "asks for rows of the past"),
+)
+# Columns by which rows may be left out where they are pulled: what equals a constant there equals it in a copy.
+_COMPARED = frozenset(
+    [
+        *("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal"),
+        *("char", "varchar", "binary", "varbinary"),
+    ]
+)
+_DATE = re.compile(rb"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}(?: [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_MOST_VALUES = 10_000
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Rows that can matter have one of these constants in the column."""
+
+    column: str
+    values: tuple[Value, ...]
+
+    def condition(self, literals: Sequence[bytes]) -> bytes:
+        texts = b", ".join(_constant(value, literals) for value in self.values)
+        return b"`%s` IN (%s)" % (_quoted(self.column), texts)
+
+    def describe(self) -> str:
+        return f"{self.column} = {values_text(self.values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Rows that can matter pass `column operator values`. `dates`: what that means is certain of whole dates alone."""
+
+    column: str
+    operator: str
+    values: tuple[Value, ...]
+    dates: bool = False
+
+    def condition(self, literals: Sequence[bytes]) -> bytes:
+        """Empty where it cannot be asked for."""
+        if self.dates and not all(isinstance(v, Hole) and _is_date(literals[v.index]) for v in self.values):
+            return b""
+        texts = b"".join(b" AND " * bool(n) + _constant(value, literals) for n, value in enumerate(self.values))
+        return b"`%s` %s" % (_quoted(self.column), self.operator.encode()) + b" " * bool(texts) + texts
+
+    def describe(self) -> str:
+        values = " and ".join(values_text((value,)) for value in self.values)
+        return f"{self.column} {self.operator} {values}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class KeysOf:
+    """Rows that can matter have in `column` a value that some row of the pull number `pull` has in `source`; both are
+    of whole numbers. `placement`: where the rows with a value are, if `column` is the shard key."""
+
+    column: str
+    pull: int
+    source: str
+    label: str  # of the source, for people
+    placement: Placement | None = None
+
+    def condition(self, values: Iterable[bytes]) -> bytes:
+        texts = b", ".join(sorted(values))
+        return b"`%s` IN (%s)" % (_quoted(self.column), texts) if texts else b"FALSE"
+
+    def is_on(self, cluster: str, values: Iterable[bytes]) -> bool:
+        """Can rows with one of these values be there?"""
+        placement = self.placement
+        return placement is None or any(placement.cluster(value) == cluster for value in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A further mention of a table: the name it gets, and where its own name stands."""
+
+    name: str
+    span: Span
+    aliased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """One table whose rows the statement needs.
+
+    `words`: of its columns those are needed that are among these; None: all. `mentions`: for each mention, the
+    conditions that hold for it; a mention without any needs all rows. `local`: the workbench's cluster has all rows
+    itself, so that they are pulled only where the session has a transaction or other state there; `system`: never.
+    """
+
+    database: str | None
+    name: str
+    label: str
+    clusters: tuple[str, ...]
+    words: frozenset[str] | None
+    mentions: tuple[tuple[Pin | Limit, ...], ...]
+    keys: tuple[KeyPin, ...] = ()  # of a sharded table, by mention; empty: not all are pinned
+    shard_key: str = ""  # lower case
+    copies: tuple[Copy, ...] = ()
+    local: bool = False
+    system: bool = False
+    after: KeysOf | None = None  # pulled after another, whose rows say which of its own matter
+
+    def describe(self) -> str:
+        where = ", ".join(self.clusters)
+        if self.system or self.local:
+            return f"{self.label} stays where it is, on {where}" + ("" if self.system else ", outside of transactions")
+        columns = "all columns" if self.words is None else "the columns that the statement names"
+        if all(self.mentions):
+            rows = " or ".join(
+                " and ".join(condition.describe() for condition in conditions) for conditions in self.mentions
+            )
+            rows = f"rows with {rows}"
+        else:
+            rows = "all rows"
+        if self.after is not None:
+            rows += f"; of these, if few enough, those with {self.after.column} among {self.after.label}"
+        copies = f", {len(self.copies) + 1} copies" if self.copies else ""
+        return f"{self.label} from {where}: {columns}, {rows}{copies}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A `Pull` for one statement: where its rows are, and the condition that they have to meet (empty: none)."""
+
+    pull: Pull
+    clusters: tuple[str, ...]
+    condition: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done for one statement (`proxy.front.workbench` does it)."""
+
+    cluster: str
+    max_rows: int
+    max_time_s: float
+    pulls: tuple[Pulled, ...]
+    shape: bytes
+    literals: tuple[bytes, ...]
+
+    def final(self, pulled: Iterable[Pull]) -> bytes:
+        """The statement over the temporary tables of these pulls."""
+        edits = []
+        for copy in sorted((copy for pull in pulled for copy in pull.copies), key=lambda copy: copy.span):
+            name = b"`%s`" % copy.name.encode()
+            edits.append((copy.span, (name,) if copy.aliased else (name, b" AS ", copy.span)))
+        return edit(self.shape, self.literals, edits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench(Plan):
+    kind = "workbench"
+    cluster: str
+    pulls: tuple[Pull, ...]
+    limits: WorkbenchRules
+    instead: str = ""  # the reason for which nothing cheaper is right
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([self.cluster, *(name for pull in self.pulls for name in pull.clusters)]))
+
+    def route(self, value_of: ValueOf, text: bytes) -> Route:
+        lexer = self.statement.lexer
+        assert lexer is not None
+        shape, literals = lexer.shape(text)
+        pulls = tuple(_pulled(pull, value_of, literals) for pull in self.pulls)
+        limits = self.limits
+        return Route((), work=Work(self.cluster, limits.max_rows, limits.max_time_s, pulls, shape, tuple(literals)))
+
+    def describe(self) -> list[tuple[str, str]]:
+        lines = [("plan", self.kind), ("workbench", self.cluster)]
+        if self.instead:
+            lines.append(("because", self.instead))
+        lines += [("pull", pull.describe()) for pull in self.pulls]
+        copies = sum(len(pull.copies) for pull in self.pulls)
+        renamed = f", {copies} of its tables renamed" if copies else ""
+        lines.append(("then", f"the statement itself over temporary tables{renamed}"))
+        lines.append(("limits", f"{self.limits.max_rows} rows pulled, {self.limits.max_time_s:g} s"))
+        return [*lines, *self.traits()]
+
+
+def lift(asked: Case, refusal: StatementRefused) -> Workbench:
+    """The plan for a SELECT that was refused elsewhere. Raises StatementRefused: that refusal, with a word about the
+    workbench, or why not even there."""
+    rules = asked.rules.workbench
+    if refusal.reason not in LIFTED or asked.statement.kind is not Kind.SELECT:
+        raise refusal
+    problem = _problem(asked)
+    if problem:
+        raise refusal if rules is None else refusals.WORKBENCH_TIED.error(why=problem, first=refusal.message)
+    if rules is None:
+        raise StatementRefused(
+            f"{refusal.message} Or give the rules a `workbench:`.",
+            refusal.errno,
+            refusal.sqlstate,
+            refusal.reason,
+        )
+    return Workbench(
+        statement=asked.statement,
+        cluster=rules.cluster,
+        pulls=_pulls(asked, rules.cluster),
+        limits=rules,
+        instead=refusal.reason,
+    )
+
+
+def with_workbench(asked: Case, made: Plan) -> Plan:
+    """A plan whose parts, where they refuse or turn out to be impossible, go to the workbench instead."""
+    if asked.statement.kind is not Kind.SELECT:
+        return made
+    if isinstance(made, ByKey):
+        if isinstance(made.fallback, Refuse):
+            error = made.fallback.error
+            try:
+                return replace(made, fallback=lift(asked, error))
+            except StatementRefused as refusal:
+                return replace(made, fallback=Refuse(statement=asked.statement, error=refusal.with_traceback(None)))
+        if isinstance(made.fallback, Scatter):
+            return replace(made, fallback=with_workbench(asked, made.fallback))
+    if isinstance(made, Scatter) and asked.rules.workbench is not None and not _problem(asked):
+        rules = asked.rules.workbench
+        try:
+            pulls = _pulls(asked, rules.cluster)
+        except StatementRefused:
+            return made  # what only the rows tell is then an error
+        otherwise = Workbench(statement=asked.statement, cluster=rules.cluster, pulls=pulls, limits=rules)
+        return replace(made, otherwise=otherwise)
+    return made
+
+
+def _problem(asked: Case) -> str:
+    """What ties the statement to servers of its own, as a clause; "" if nothing does."""
+    statement = asked.statement
+    for effect, why in _TIED:
+        if statement.effects & effect:
+            return why
+    for word, why in _WORDS:
+        if word in statement.names:
+            return why
+    if "partition" in statement.names and not any(block.windows for block in statement.blocks):
+        return "names a table's partitions"
+    return ""
+
+
+def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
+    """What the statement needs of each table. Raises StatementRefused."""
+    statement = asked.statement
+    found, limits = conditions(statement, asked.schema), bounds(statement, asked.schema)
+    mentions: dict[tuple[str | None, str], list[Place]] = {}
+    for place in asked.places:
+        mentions.setdefault((place.database, place.ref.name), []).append(place)
+    pulls = []
+    copies = 0
+    for places in mentions.values():
+        more = [_copy(place.ref, copies + number) for number, place in enumerate(places[1:], 1)]
+        if any(copy.name in statement.names for copy in more):
+            raise refusals.WORKBENCH_TABLE.error(table=places[0].label, why="needs a name that the statement has")
+        copies += len(more)
+        pulls.append(_pull(asked, cluster, places, found, limits, tuple(more)))
+    return _in_turn(asked, pulls, [[place.ref.index for place in places] for places in mentions.values()], found)
+
+
+def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Conditions) -> tuple[Pull, ...]:
+    """The pulls in an order in which those that need few rows tell others which of their rows matter.
+
+    `tables`: the mentions of each. What tells others is pulled also where it could stay in place: the rows that it has
+    must be those that were asked for.
+    """
+    owner = {table: number for number, mentions in enumerate(tables) for table in mentions}
+    order = [number for number, pull in enumerate(pulls) if _is_selective(pull)]
+    told: dict[int, tuple[int, str, str]] = {}
+    for number in order:  # grows on the way
+        for table in tables[number]:
+            for (one, source), targets in found.edges.items():
+                for target, column in sorted(targets) if one == table else ():
+                    other = owner[target]
+                    pull = pulls[other]
+                    if other in order or pull.local or len(tables[other]) > 1:
+                        continue
+                    if _is_whole(asked, table, source) and _is_whole(asked, target, column):
+                        told[other] = (number, source, column)
+                        order.append(other)
+    order += [number for number in range(len(pulls)) if number not in order]
+    tellers = {number for number, _, _ in told.values()}
+    place = {number: turn for turn, number in enumerate(order)}
+    made = []
+    for number in order:
+        pull = pulls[number]
+        if number in tellers:
+            pull = replace(pull, local=False)
+        if number in told:
+            teller, source, column = told[number]
+            label = f"{pulls[teller].label}.{source}"
+            placed = key_placement(asked, asked.places[tables[number][0]]) if column == pull.shard_key else None
+            pull = replace(pull, after=KeysOf(column, place[teller], source, label, placed))
+        made.append(pull)
+    return tuple(made)
+
+
+def _is_selective(pull: Pull) -> bool:
+    """May it be few rows that it needs? Of a table that could stay where it is, that has to be likely."""
+    kinds = (Pin,) if pull.local else (Pin, Limit)
+    return not pull.system and all(any(isinstance(one, kinds) for one in each) for each in pull.mentions)
+
+
+def _is_whole(asked: Case, table: int, name: str) -> bool:
+    """Is the column one of whole numbers, each of which is written in one way?"""
+    schema = asked.schema(table)
+    column = schema.column(name) if schema is not None else None
+    if column is None or column.generated or not name.isascii():
+        return False
+    form = key_form(column)
+    return not isinstance(form, Unmodelled) and form.family is Family.INTEGER
+
+
+def _copy(ref: TableRef, number: int) -> Copy:
+    if ref.span is None:
+        raise refusals.WORKBENCH_TABLE.error(table=ref.name, why="is mentioned where Turnout cannot rename it")
+    return Copy(COPY.format(number=number), ref.span, ref.aliased)
+
+
+def _pull(
+    asked: Case,
+    cluster: str,
+    places: list[Place],
+    found: Conditions,
+    limits: dict[int, list[Bound]],
+    copies: tuple[Copy, ...],
+) -> Pull:
+    place = places[0]
+    entry = place.entry
+    clusters = (place.cluster,) if place.cluster is not None else table_clusters(asked.rules, entry) if entry else ()
+    local = place.cluster == cluster or place.everywhere
+    if place.everywhere:
+        clusters = (cluster,)
+    schema = asked.schema(place.ref.index)
+    if place.system and not local:
+        raise refusals.WORKBENCH_TABLE.error(table=place.label, why=f"describes cluster {place.cluster} itself")
+    if schema is not None and not local:
+        if schema.is_view:
+            raise refusals.WORKBENCH_TABLE.error(table=place.label, why="is a view on another cluster")
+    names = asked.statement.names
+    hinted = not names.isdisjoint({"use", "force", "ignore"})  # an index, whose columns are not named
+    words = None if "*" in names or hinted else names
+    keys: list[KeyPin] = []
+    if place.sharded:
+        placed = key_placement(asked, place)
+        for each in places:
+            values = found.values(each.ref.index, each.key)
+            if values is not None:
+                keys.append(KeyPin(each.label, each.key, values, placed))
+    return Pull(
+        place.database,
+        place.ref.name,
+        place.label,
+        clusters,
+        words,
+        tuple((*_pins(asked, each, found), *_limits(asked, each, limits)) for each in places),
+        tuple(keys) if len(keys) == len(places) else (),
+        place.key if place.sharded else "",
+        copies,
+        local,
+        place.system,
+    )
+
+
+def _pins(asked: Case, place: Place, found: Conditions) -> tuple[Pin, ...]:
+    """What is certain about every row of this mention that can matter, and can be asked for where it is pulled."""
+    schema = asked.schema(place.ref.index)
+    if schema is None:
+        return ()
+    pins = []
+    for (table, name), alternatives in found.pins.items():
+        column = schema.column(name) if table == place.ref.index else None
+        if column is None or column.data_type not in _COMPARED or column.generated:
+            continue
+        values = min(alternatives, key=len)
+        if len(values) <= _MOST_VALUES and (all(map(_is_number, values)) or all(map(_is_string, values))):
+            pins.append(Pin(name, tuple(dict.fromkeys(values))))
+    return tuple(sorted(pins, key=lambda pin: pin.column))
+
+
+def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[Limit, ...]:
+    schema = asked.schema(place.ref.index)
+    if schema is None:
+        return ()
+    limits: dict[Limit, None] = {}
+    for bound in found.get(place.ref.index, ()):
+        column = schema.column(bound.column)
+        if column is None or column.generated or not all(map(_is_constant, bound.values)):
+            continue
+        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "IS NOT NULL")
+        if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
+            limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
+    return tuple(limits)
+
+
+def _is_constant(value: Value) -> bool:
+    return _is_number(value) or _is_string(value)
+
+
+def _is_date(text: bytes) -> bool:
+    """Is it a date or time that every sql_mode takes for the same?"""
+    try:
+        return _DATE.fullmatch(text) is not None and bool(datetime.datetime.fromisoformat(text[:19].decode()))
+    except ValueError:
+        return False
+
+
+def _is_number(value: Value) -> bool:
+    return (isinstance(value, Hole) and not value.is_string) or value in (Word.TRUE, Word.FALSE)
+
+
+def _is_string(value: Value) -> bool:
+    return isinstance(value, Hole) and value.is_string
+
+
+def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
+    clusters = pull.clusters
+    if pull.keys:
+        wanted: set[str] = set()
+        for key in pull.keys:
+            some = key.clusters(value_of)
+            if some is None:
+                break
+            wanted |= some
+        else:
+            # Where no row can matter, one shard says what the columns are.
+            clusters = tuple(name for name in clusters if name in wanted) or clusters[:1]
+    condition = b""
+    if all(pull.mentions):
+        each = [
+            b" AND ".join(text for one in conditions if (text := one.condition(literals)))
+            for conditions in dict.fromkeys(pull.mentions)
+        ]
+        if all(each):
+            condition = each[0] if len(each) == 1 else b" OR ".join(b"(%s)" % one for one in each)
+    return Pulled(pull, clusters, condition)
+
+
+def _constant(value: Value, literals: Sequence[bytes]) -> bytes:
+    """A constant as the client wrote it."""
+    if isinstance(value, Word):
+        return value.value.encode()
+    assert isinstance(value, Hole)
+    if not value.is_string:
+        return (b"-" if value.negative else b"") + literals[value.index]
+    quote = b'"' if value.double_quoted else b"'"
+    return quote + literals[value.index] + quote
+
+
+def _quoted(name: str) -> bytes:
+    return name.replace("`", "``").encode()

@@ -1,0 +1,26 @@
+"""`turnout explain` of a SELECT for the workbench: what is pulled with its literals, and what then runs."""
+
+from __future__ import annotations
+
+from proxy.cli.explain_sql import explained
+from tests.plan import shop
+
+
+def test_pulls_and_the_final_statement() -> None:
+    sql = (
+        "SELECT a.id FROM orders a JOIN orders b ON b.total = a.total JOIN photos p ON p.id = a.id WHERE p.album_id = 7"
+    )
+    lines, refused = explained(shop.rules(workbench="main"), shop.catalog(), sql, "shop")
+    assert not refused
+    assert ("plan", "workbench") in lines
+    assert [value for what, value in lines if what == "pulls"] == [
+        "shop.photos from media where `album_id` IN (7)",
+        "shop.orders from shard0, shard1",
+    ]
+    assert lines[-1] == ("then on main", sql.replace("JOIN orders b", "JOIN `turnout_copy_1` b"))
+
+
+def test_without_a_workbench_it_says_what_would_help() -> None:
+    lines, refused = explained(shop.rules(), shop.catalog(), "SELECT * FROM users JOIN photos", "shop")
+    assert refused
+    assert lines[-1][1].endswith("Or give the rules a `workbench:`.")
