@@ -36,6 +36,12 @@ _LABELLED = {  # of Totals.labelled: (metric, label, help)
         "Statements refused because they could not be shown to be right.",
     ),
     "logins": ("turnout_logins", "outcome", "Logins of clients: ok, or why not."),
+    "atomic": ("turnout_atomic_commits", "outcome", "COMMITs in two phases: committed, rolled back or unknown."),
+    "recovered": (
+        "turnout_recovered_branches",
+        "outcome",
+        "Branches that recovery finished for somebody else: committed or rolled back.",
+    ),
     "kills": ("turnout_kills", "what", "KILL statements carried out: query or connection."),
 }
 _SERVER_COUNTERS = {  # of ServerTotal.counters: (metric, help, factor)
@@ -206,6 +212,11 @@ def _workers(overview: Overview) -> Iterator[Metric]:
         clients.add_metric(key, one.gauges.get("clients", 0))
         plans.add_metric(key, one.gauges.get("plans", 0))
     yield from (ready, restarts, memory, clients, plans)
+    yield GaugeMetricFamily(
+        "turnout_prepared_branches",
+        "Parts of transactions over several clusters that are prepared now, on all clusters.",
+        sum(one.gauges.get("prepared_branches", 0) for one in overview.workers),
+    )
     yield CounterMetricFamily(
         "turnout_worker_cpu_seconds", "Processor time of all workers.", overview.totals.counters.get("cpu_us", 0) / 1e6
     )

@@ -28,6 +28,7 @@ from proxy.wire.resultset import ResultsetReader
 
 if TYPE_CHECKING:
     from proxy.back.pool import Pool
+    from proxy.back.xa import Branch
 
 
 log = logging.getLogger("turnout.back")
@@ -124,6 +125,7 @@ class ServerConnection(asyncio.Protocol):
         "_tls_context",
         "aborted",
         "born",
+        "branch",
         "busy_since",
         "commands",
         "database",
@@ -182,6 +184,7 @@ class ServerConnection(asyncio.Protocol):
         self.busy_since = 0.0
         self.dirty = ""  # why the connection cannot be used by another session without a reset
         self.generation = 0
+        self.branch: Branch | None = None  # the XA branch that is under way on it, begun by us
         self.commands = 0  # of our own, sent by `command`: they change what ROW_COUNT() and the like say
         self.aborted: TurnoutError | None = None
         self.lost = False  # closed by the other side, or by us because of an error

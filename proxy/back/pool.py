@@ -142,6 +142,7 @@ class Pool:
             connection.sink is not None
             or connection.dirty
             or connection.scanner.status & IN_TRANS
+            or connection.branch is not None
             or connection.generation != self.server.generation
             or now - connection.born > rules.max_age_s
             or "wait_timeout" in connection.settings.items

@@ -81,6 +81,15 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
     for home, missing in answer.sequences.items():
         message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
         yield Finding(f"clusters.{home}", message, True)
+    for cluster, why in answer.not_atomic.items():
+        yield Finding(f"clusters.{cluster}", f"It cannot take part in atomic transactions: {why}", False)
+    for cluster, why in answer.not_durable.items():
+        yield Finding(
+            f"clusters.{cluster}",
+            f"{why}: after a power failure its server may have lost its part of an atomic transaction. "
+            "Set innodb_flush_log_at_trx_commit = 1 and sync_binlog = 1.",
+            True,
+        )
     for problem in check_sharding_keys(rules, answer.catalog):
         where = f"databases.{problem.database}.tables.{problem.table}"
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
+from proxy.back.decisions import Tokens, open_service, service_account
 from proxy.back.server import State
 from proxy.errors import TurnoutError
+from proxy.front.recovery import look as look_for_branches
 from proxy.front.schemas import SchemaReader
 from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
 from proxy.plan.id_column import sequence_homes
-from proxy.rules.model import Rules
+from proxy.rules.model import Rules, Transactions
 from proxy.stream.check import NotFollowable
 from proxy.stream.check import check as check_log
 from proxy.wire.login import Secret
@@ -31,6 +33,9 @@ class Answer:
     asked: frozenset[str]  # clusters whose schemas are in the catalog
     not_followable: Mapping[str, str] = field(default_factory=dict)  # clusters with coherent cache classes -> why not
     sequences: Mapping[str, str] = field(default_factory=dict)  # homes that are to keep sequences -> what is missing
+    # With `transactions: atomic`: clusters that cannot take part, or not as safely as they should -> why.
+    not_atomic: Mapping[str, str] = field(default_factory=dict)
+    not_durable: Mapping[str, str] = field(default_factory=dict)
 
 
 async def look(rules: Rules) -> Answer:
@@ -56,12 +61,48 @@ async def look(rules: Rules) -> Answer:
             name for name, servers in clusters.by_name.items() if servers.primary.health.state is State.UP
         )
         not_followable = await _logs(rules, clusters, asked)
-        return Answer(catalog, unreachable, asked, not_followable, await _sequences(rules, clusters, asked, catalog))
+        not_atomic, not_durable = await _transactions(rules, clusters, asked)
+        sequences = await _sequences(rules, clusters, asked, catalog)
+        return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable)
     finally:
         await clusters.close()
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _transactions(
+    rules: Rules, clusters: Clusters, asked: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The clusters that cannot take part in atomic transactions, and those that may lose what they have acknowledged.
+    Makes the tables where they are missing."""
+    broken: dict[str, str] = {}
+    weak: dict[str, str] = {}
+    tokens = Tokens()
+    if rules.transactions is not Transactions.ATOMIC:
+        return broken, weak
+    for name in sorted(asked):
+        account = service_account(rules, name)
+        if account is None:
+            continue
+        primary = clusters.by_name[name].primary
+        try:
+            await tokens.of(primary, account)
+            connection = await open_service(primary, account)
+            try:
+                await look_for_branches(connection)
+                (values,) = await connection.query("SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog")
+            finally:
+                connection.close()
+        except TurnoutError as error:
+            broken[name] = error.message
+            continue
+        flush, log_bin, sync = ((value or b"").decode() for value in values)
+        wrong = [f"innodb_flush_log_at_trx_commit = {flush}"] if flush not in ("1", "3") else []
+        wrong += [f"sync_binlog = {sync}"] if log_bin == "1" and sync == "0" else []
+        if wrong:
+            weak[name] = ", ".join(wrong)
+    return broken, weak
 
 
 async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dict[str, str]:

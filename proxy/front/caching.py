@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 _now = time.perf_counter_ns
 _EVERYTHING = slot_of(cluster_tag())
-_ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
@@ -541,9 +539,7 @@ def note_everything(session: Session, clusters: tuple[str, ...]) -> None:
 
 def _may_write(entry: Entry | None) -> bool:
     """Whatever the rules say of the tables concerned."""
-    if entry is None or entry.writes or entry.plan.statement.kind not in _ONLY_READ:
-        return True
-    return bool(entry.plan.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE))
+    return entry is None or entry.may_write
 
 
 def acknowledge(session: Session, in_transaction: bool, insert_id: int = 0) -> None:

@@ -16,6 +16,7 @@ from parser.shape import Lexer
 from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
+from proxy.back.decisions import Tokens
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
 from proxy.front.sequences import Sequences
@@ -47,6 +48,7 @@ _SPECIAL = (
     | Effect.RETURNING
 )
 _TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO})
+_ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
 _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
 
 # Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
@@ -91,6 +93,13 @@ _QUICK = {
 }
 
 
+def may_write(plan: Plan) -> bool:
+    """Whatever is known of the tables concerned: could it change rows?"""
+    if plan.writes or plan.statement.kind not in _ONLY_READ:
+        return True
+    return bool(plan.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE))
+
+
 class Entry:
     """One shape's plan and measurements. `simple`: the session may send it at once and relay the answer."""
 
@@ -109,6 +118,7 @@ class Entry:
         "keeps_diagnostics",
         "makes_ids",
         "marks",
+        "may_write",
         "offset",
         "plan",
         "quick",
@@ -126,6 +136,7 @@ class Entry:
         self.keeps_diagnostics = mariadb and not plan.statement.tables and plan.statement.kind in _TABLELESS_KINDS
         self.head = b""  # what its answers begin with (ResponseScanner.begin); text and prepared plans are kept apart
         self.writes = plan.writes
+        self.may_write = plan.writes or may_write(plan)
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
@@ -195,6 +206,7 @@ class Environment:
     fingerprints: Mapping[str, int] = field(default_factory=dict)
     # How often the definitions of a cluster may have changed (`SourceClock.definitions`) before they were read.
     definitions: Mapping[str, int] = field(default_factory=dict)
+    tokens: Tokens = field(default_factory=Tokens)  # of clusters, for transactions over several
     slow_ns: int = field(init=False)  # statements that take longer are logged
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0

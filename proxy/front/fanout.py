@@ -14,6 +14,7 @@ import re
 from parser.statement import Statement
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.made_ids import Answered, identify
@@ -22,7 +23,7 @@ from proxy.front.reading import Reading, collect_warnings
 from proxy.front.returned import Returned
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
-from proxy.front.statements import check_writer, join_transaction, obtain
+from proxy.front.statements import check_writer, join_transaction, note_writer, obtain
 from proxy.front.transactions import finish
 from proxy.plan.plan import Reply, Route, Send
 from proxy.rules.model import Transactions
@@ -59,14 +60,20 @@ async def _connections(
         for send in sorted(route.sends, key=lambda s: s.cluster):
             connection, fresh = await obtain(session, entry, send, primary=bool(entry.plan.writes))
             taken.append((send, connection))
-            if fresh:
-                await join_transaction(session, connection, send.cluster)
-            if always_transaction and not connection.scanner.status & IN_TRANS:
-                await checked(connection, b"\x03BEGIN")  # also on one that is held because of other state
+            await join_transaction(session, connection, send.cluster, fresh)
+            if not session.autocommit and is_atomic(session):
+                session.hold(connection)  # the next one has to know that the transaction begins here
+            if always_transaction and not connection.scanner.status & IN_TRANS:  # also on one held for other state
+                if len(taken) > 1 and is_atomic(session):
+                    await start_branch(connection, await new_branch(session, taken[0][0].cluster, send.cluster))
+                else:
+                    await checked(connection, b"\x03BEGIN")
     except BaseException:
         for _, connection in taken:
             if connection.holder is not session:
                 connection.abort(ServerFailed("A statement over several clusters could not start"))
+        if always_transaction:
+            session.transaction.forget_clusters()
         raise
     by_cluster = {send.cluster: connection for send, connection in taken}
     return [(send, by_cluster[send.cluster]) for send in route.sends]
@@ -78,6 +85,8 @@ async def _connections(
 async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
     check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, always_transaction=False)
+    for send, _ in pairs:
+        note_writer(session, entry, send.cluster)
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
     reading = (
@@ -178,6 +187,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
     for send, connection in pairs:
         session.hold(connection)  # its part has to be committed or rolled back, also where autocommit is off
         session.transaction.writers.add(send.cluster)
+        session.transaction.changed.add(send.cluster)
     if not own and len(pairs) > 1:
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
     if session.made is not None:
@@ -224,8 +234,10 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
             await _undo(session, pairs, own)
             raise
     if own:
-        await finish(session, b"COMMIT", [send.cluster for send in route.sends])
-        session.transaction.writers.clear()
+        try:
+            await finish(session, b"COMMIT", [send.cluster for send in route.sends])
+        finally:
+            session.transaction.forget_clusters()
     if session.pending is not None:
         acknowledge(session, session.in_transaction)
     session.warning_count = warnings
@@ -243,7 +255,7 @@ async def _undo(session: Session, pairs: list[tuple[Send, ServerConnection]], ow
     """Take back what parts of a failed statement did: the statement's own transaction, or back to its savepoint."""
     if own:
         await finish(session, b"ROLLBACK", [send.cluster for send, _ in pairs])
-        session.transaction.writers.clear()
+        session.transaction.forget_clusters()
         return
     for _, connection in pairs:
         if connection.aborted is not None:

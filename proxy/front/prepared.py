@@ -26,6 +26,8 @@ from proxy.front.statements import (
     TRIES_FOR_IDS,
     Relay,
     check_afterthoughts,
+    end_branches,
+    join_transaction,
     obtain,
     run_text,
     settle,
@@ -381,6 +383,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         raise _several_targets()
     if entry.marks is not None:
         caching.note_write(session, entry, values, (sends[0].cluster,))
+    if plan.effects & Effect.IMPLICIT_COMMIT:
+        await end_branches(session)
     connection = await _joined(session, prepared, sends[0], primary)
     await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
 
@@ -388,15 +392,12 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
 async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
     """A connection for the statement, in the session's transaction if it has one."""
     connection, fresh = await obtain(session, prepared.entry, send, primary, prepared.database)
-    if fresh:
-        from proxy.front.statements import join_transaction
-
-        try:
-            await join_transaction(session, connection, send.cluster)
-        except BaseException:
-            if connection.holder is not session:
-                session.give_back(connection)
-            raise
+    try:
+        await join_transaction(session, connection, send.cluster, fresh)
+    except BaseException:
+        if connection.holder is not session:
+            session.give_back(connection)
+        raise
     return connection
 
 

@@ -28,6 +28,7 @@ from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.values import TextValues
 from proxy.plan.plan import Marks, Send
+from proxy.rules.model import Transactions
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
@@ -54,7 +55,7 @@ _LAST_GTID = b"\x09last_gtid"
 class Transaction:
     """What the session knows of its transaction besides what servers know."""
 
-    __slots__ = ("begin", "explicit", "once", "savepoints", "status", "writers")
+    __slots__ = ("begin", "changed", "explicit", "first", "id", "once", "savepoints", "status", "writers")
 
     def __init__(self) -> None:
         self.explicit = False  # BEGIN was answered; servers hear of it with their first statement
@@ -63,6 +64,8 @@ class Transaction:
         self.once: list[bytes] = []  # SET TRANSACTION .. before it: for every cluster that joins
         self.savepoints: list[tuple[str, bytes]] = []  # name, statement: repeated on clusters that join later
         self.writers: set[str] = set()  # clusters that were written to
+        self.changed: set[str] = set()  # the same and those that may have been: by a function that is not known
+        self.id, self.first = "", ""  # once a cluster has joined with an XA branch: its name, and where it began
 
     def clear(self) -> None:
         self.explicit = False
@@ -70,7 +73,13 @@ class Transaction:
         self.status = 0
         self.once = []
         self.savepoints.clear()
+        self.forget_clusters()
+
+    def forget_clusters(self) -> None:
+        """It has ended everywhere; what the client said of it stays."""
         self.writers.clear()
+        self.changed.clear()
+        self.id = self.first = ""
 
 
 class Session:
@@ -101,6 +110,7 @@ class Session:
         self.transaction = Transaction()
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
+        self.own_xa = ""  # the cluster on which the client has begun an XA transaction itself
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
@@ -134,6 +144,8 @@ class Session:
         self.cache_settings: Settings | None = None  # the settings that these two were made from
         self.doom: TurnoutError | None = None  # state was lost: the next command is told so, then the client is closed
         self._pools: dict[Server, Pool] = {}
+        # Clusters on which a part of a committed transaction is still to be committed, since their servers are away.
+        self.owed: dict[str, asyncio.Task[None]] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
         self.made: MadeIds | None = None  # ids that Turnout makes for the INSERT under way
         self._on_replica = False
@@ -293,12 +305,15 @@ class Session:
                 connection.settings is not self.settings
                 or connection.database != self.database
                 or (entry.writes and not self._may_write(cluster))
+                or (len(self.held) > 1 and not connection.scanner.status & IN_TRANS and self._joins_later())
             ):
                 return None
             self._on_replica = False
         else:
             transaction = self.transaction
             if self.next_transaction or (entry.writes and transaction.writers and not self._may_write(cluster)):
+                return None
+            if self.owed or (self.held and self._joins_later()):
                 return None
             if transaction.savepoints or transaction.once or (transaction.explicit and transaction.begin != b"BEGIN"):
                 return None
@@ -329,8 +344,10 @@ class Session:
                 self.hold(connection)
             self._on_replica = server.role is Role.REPLICA
             server.counters.commands += 1
-        if entry.writes and (self.transaction.explicit or not self.autocommit):
-            self.transaction.writers.add(cluster)
+        if entry.may_write and (self.transaction.explicit or not self.autocommit):
+            self.transaction.changed.add(cluster)
+            if entry.writes:
+                self.transaction.writers.add(cluster)
         return connection
 
     def begin_statement(self, entry: Entry) -> None:
@@ -389,7 +406,7 @@ class Session:
             self.answered()
             return True
         connection = next(iter(held.values()))
-        if connection.sink is not None:
+        if connection.sink is not None or connection.branch is not None:
             return False
         self.transaction.clear()
         self.generated = False
@@ -424,7 +441,16 @@ class Session:
 
     def _may_write(self, cluster: str) -> bool:
         writers = self.transaction.writers
-        return not writers or writers == {cluster}
+        rules = self.environment.rules
+        return not writers or writers == {cluster} or rules.transactions is Transactions.ATOMIC
+
+    def _joins_later(self) -> bool:
+        """Whether a connection that is not part of the session's transaction yet has to begin an XA branch."""
+        if self.own_xa:
+            return True  # or may not, which the slow path says
+        if not self.transaction.explicit and self.autocommit:
+            return False
+        return self.environment.rules.transactions is Transactions.ATOMIC
 
     def _pipelinable(self, connection: ServerConnection) -> bytes | None:
         """The framed SET that gives `connection` this session's settings, if it may go in one write with the statement:
@@ -451,7 +477,7 @@ class Session:
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
-            kept = self.autocommit and caching.keepable(self.settings, self.sql_mode)
+            kept = self.autocommit and not self.owed and caching.keepable(self.settings, self.sql_mode)
             self.identity = shared.identities.of(self._cache_words) if shared and kept else 0
         return self.identity
 
@@ -580,19 +606,19 @@ class Session:
         for block in blocks:
             if block[2:12] == _LAST_GTID and len(block) == block[1] + 2:
                 if connection.pool is not None:
-                    self._wrote(connection.pool.server.cluster, block[13:])
+                    self.wrote(connection.pool.server.cluster, block[13:])
                 continue
             changes: dict[str, bytes | None] = {}
             for event in parse_session_state(block):
                 if isinstance(event, SystemVariable):
                     if event.name == "last_gtid":
                         if connection.pool is not None:
-                            self._wrote(connection.pool.server.cluster, event.value)
+                            self.wrote(connection.pool.server.cluster, event.value)
                     else:
                         self._tracked(changes, event)
                 elif isinstance(event, Gtids):
                     if connection.pool is not None:
-                        self._wrote(connection.pool.server.cluster, event.value)
+                        self.wrote(connection.pool.server.cluster, event.value)
                 elif isinstance(event, Schema):
                     self.database = connection.database = event.name or None
                     self.refresh()
@@ -608,7 +634,8 @@ class Session:
         if event.name not in UNCARRIED:
             changes[event.name] = tracked_value(event.name, event.value)
 
-    def _wrote(self, cluster: str, position: bytes) -> None:
+    def wrote(self, cluster: str, position: bytes) -> None:
+        """This session's writes on `cluster` are covered by a GTID position: replicas it reads from have to be, too."""
         servers = self.environment.servers.get(cluster)
         if servers is None or not servers.replicas or not position:
             return
@@ -800,6 +827,32 @@ class Session:
         server.check_up()
         return server
 
+    def owe(self, cluster: str, task: asyncio.Task[None]) -> None:
+        """A committed transaction's part on `cluster` will be there when `task` ends; it is not looked for before."""
+        self.owed[cluster] = task
+        self.cache_settings = None  # nor in the cache
+
+        def done(_: asyncio.Task[None]) -> None:
+            if self.owed.get(cluster) is task:
+                del self.owed[cluster]
+                self.cache_settings = None
+
+        task.add_done_callback(done)
+
+    async def settle_owed(self, cluster: str) -> None:
+        """Wait until what this session has committed is on `cluster`. Raises ServerFailed."""
+        task = self.owed.get(cluster)
+        if task is None:
+            return
+        await asyncio.wait([task], timeout=self.environment.rules.pool.wait_s)
+        if not task.done():
+            raise ServerFailed(
+                f"A transaction of this session is committed, but its part on cluster {cluster} is not there yet: "
+                "the cluster was lost during COMMIT. It will be completed as soon as the cluster answers",
+                1158,
+                "08S01",
+            )
+
     def running_connections(self) -> list[ServerConnection]:
         """The server connections on which a statement of this session runs now."""
         candidates = [*self.held.values(), *([self.running_on] if self.running_on is not None else []), *self.spread]
@@ -830,6 +883,7 @@ class Session:
         """Let go of every held connection: roll back, and close those with state that nobody else may see."""
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
+        self.own_xa = ""
         self.transaction.clear()
         for cluster, connection in held.items():
             connection.holder = None
@@ -889,9 +943,21 @@ async def checked(connection: ServerConnection, payload: bytes) -> None:
         raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
 
 
+async def roll_back(connection: ServerConnection) -> None:
+    """End the transaction that is under way on a connection. Raises ServerFailed."""
+    branch = connection.branch
+    if branch is None:
+        await checked(connection, b"\x03ROLLBACK")
+        return
+    # A branch that was prepared, or that a deadlock has undone, cannot be ended any more, but rolled back.
+    await connection.command(bytes((com.COM_QUERY,)) + branch.end)
+    await checked(connection, bytes((com.COM_QUERY,)) + branch.rollback)
+    connection.branch = None
+
+
 async def _roll_back(connection: ServerConnection) -> None:
     try:
-        await checked(connection, b"\x03ROLLBACK")
+        await roll_back(connection)
     except TurnoutError as error:
         connection.abort(error)
         return

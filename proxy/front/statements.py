@@ -34,6 +34,7 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
+_ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK})
 CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 
@@ -191,11 +192,12 @@ async def forward(
 ) -> None:
     """Send one command to the one target of `send` and relay the answer."""
     plan = entry.plan
+    if plan.effects & Effect.IMPLICIT_COMMIT:
+        await end_branches(session)
     connection, fresh = await obtain(session, entry, send, primary)
     relay: Relay | None = None
     try:
-        if fresh:
-            await join_transaction(session, connection, send.cluster)
+        await join_transaction(session, connection, send.cluster, fresh)
         await prelude(session, entry, connection, send.cluster)
         pinned_before = send.cluster in session.pinned
         if plan.pins:
@@ -226,6 +228,11 @@ async def forward(
             return
         raise
     record(session, entry, connection.scanner.rows, relay.bytes, failed=connection.scanner.errno != 0)
+    if plan.statement.kind is Kind.XA and not connection.scanner.errno:
+        if plan.statement.name in ("start", "begin"):
+            session.own_xa = send.cluster
+        elif plan.statement.name in ("commit", "rollback"):
+            session.own_xa = ""
     await settle(session, connection, entry)
 
 
@@ -245,8 +252,31 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
         # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
         connection.send(encode(text, 0), Discarded("SET last_insert_id"))
-    if plan.writes and (session.transaction.explicit or not session.autocommit):
-        session.transaction.writers.add(cluster)
+    note_writer(session, entry, cluster)
+
+
+def note_writer(session: Session, entry: Entry, cluster: str) -> None:
+    """A statement is about to run in the session's transaction, if it has one."""
+    if (
+        entry.plan.statement.kind not in _ENDS
+        and entry.may_write
+        and (session.transaction.explicit or not session.autocommit)
+    ):
+        session.transaction.changed.add(cluster)
+        if entry.writes:
+            session.transaction.writers.add(cluster)
+
+
+async def end_branches(session: Session) -> None:
+    """A statement with an implicit commit is about to come. One that has XA branches is committed now: a server
+    cannot do it inside one, or for the other clusters."""
+    if any(connection.branch is not None for connection in session.held.values()):
+        from proxy.front.transactions import finish
+
+        try:
+            await finish(session, b"COMMIT", list(session.held))
+        finally:
+            session.transaction.clear()
 
 
 def finish_statement(session: Session, connection: ServerConnection) -> None:
@@ -284,6 +314,10 @@ async def obtain(
             f"({', '.join(sorted(set(session.pinned.values())))}). Put the value into the statement instead",
             reason="user-variable-elsewhere",
         )
+    if session.owed:
+        await session.settle_owed(send.cluster)
+    if session.own_xa:
+        _check_own_xa(session, send.cluster)
     held = session.held.get(send.cluster)
     if held is not None:
         await session.dress(held, database)
@@ -298,6 +332,17 @@ async def obtain(
         return await session.take(session.target(send, entry, True), database), True
 
 
+def _check_own_xa(session: Session, cluster: str) -> None:
+    """The client's own XA transaction is on one cluster. Raises StatementRefused for a statement on another."""
+    other = session.own_xa
+    if other and other in session.held and other != cluster:
+        raise StatementRefused(
+            f"The session has an XA transaction of its own on cluster {other}, and this statement is for {cluster}: it "
+            "would not be part of it. Use BEGIN and COMMIT, which `transactions: atomic` makes atomic over clusters",
+            reason="xa-over-clusters",
+        )
+
+
 def check_writer(session: Session, cluster: str) -> None:
     """A transaction writes on one cluster only, unless the rules say best_effort. Raises StatementRefused."""
     from proxy.rules.model import Transactions
@@ -308,14 +353,22 @@ def check_writer(session: Session, cluster: str) -> None:
         raise StatementRefused(
             f"This transaction has written on cluster {other} and would now write on {cluster}: with "
             "'transactions: single' a transaction writes on one cluster. Commit first, or set "
-            "'transactions: best_effort' in the rules (both are then committed one after the other)",
+            "'transactions: atomic' in the rules (both are then committed, or none)",
             reason="cross-cluster-transaction",
         )
 
 
-async def join_transaction(session: Session, connection: ServerConnection, cluster: str) -> None:
-    """Make a fresh connection part of the session's transaction, if it has one."""
+async def join_transaction(session: Session, connection: ServerConnection, cluster: str, fresh: bool = True) -> None:
+    """Make a connection part of the session's transaction, if it has one: a fresh one, or one that is held because of
+    other state and that the transaction has not come to yet."""
+    from proxy.front.atomic import branch_for, start_branch
+
     transaction = session.transaction
+    branch = await branch_for(session, connection, cluster)
+    if not fresh:
+        if branch is not None:
+            await start_branch(connection, branch)
+        return
     once, session.next_transaction = [*transaction.once, *session.next_transaction], []
     if transaction.explicit:
         transaction.once = once
@@ -323,7 +376,10 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.one_shot = once
     for text in once:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
-    if transaction.explicit:
+    if branch is not None:
+        await start_branch(connection, branch)
+        session.hold(connection)
+    elif transaction.explicit:
         if transaction.begin == b"BEGIN":
             connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
         else:

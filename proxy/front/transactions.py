@@ -2,7 +2,8 @@
 
 BEGIN is answered at once; each cluster hears of it with its first statement. COMMIT goes to every cluster that joined:
 first those that were only read, then those that were written to, one after the other (`transactions: best_effort`; with
-`single` there is at most one of the latter). A failure in between is reported with what was and was not committed.
+`single` there is at most one of the latter). A failure in between is reported with what was and was not committed. With
+`transactions: atomic` a second cluster joins as an XA branch, and `proxy.front.atomic` commits.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import re
 from collections.abc import Sequence
 
 from parser.statement import Kind, Statement
+from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.environment import Entry
-from proxy.front.session import Session, checked
+from proxy.front.session import Session, checked, roll_back
 from proxy.plan.plan import Send
 from proxy.wire import command as com
 from proxy.wire.status import IN_TRANS, IN_TRANS_READONLY
@@ -27,7 +29,10 @@ _PLAIN_BEGIN = re.compile(rb"\s*(begin(\s+work)?|start\s+transaction)\s*;?\s*\Z"
 async def begin(session: Session, sql: bytes) -> None:
     """BEGIN or START TRANSACTION, which ends a transaction that is under way."""
     if session.in_transaction or any(not _is_pin_only(session, c) for c in session.held):
-        await finish(session, b"COMMIT", list(session.held))
+        try:
+            await finish(session, b"COMMIT", list(session.held))
+        finally:  # a transaction whose COMMIT failed is over
+            session.transaction.clear()
     session.transaction.clear()
     session.transaction.explicit = True
     session.transaction.begin = b"BEGIN" if _PLAIN_BEGIN.match(sql) else sql
@@ -59,8 +64,19 @@ async def begin(session: Session, sql: bytes) -> None:
     else:
         for cluster in session.pinned:
             if cluster in session.held:
-                await checked(session.held[cluster], b"\x03BEGIN")
+                await _begin_pinned(session, session.held[cluster], cluster)
     session.ok()
+
+
+async def _begin_pinned(session: Session, connection: ServerConnection, cluster: str) -> None:
+    """Begin the session's transaction on a connection that it keeps because of other state."""
+    from proxy.front.atomic import branch_for, start_branch
+
+    branch = await branch_for(session, connection, cluster)
+    if branch is not None:
+        await start_branch(connection, branch)
+    else:
+        await checked(connection, bytes((com.COM_QUERY,)) + session.transaction.begin)
 
 
 async def end(session: Session, entry: Entry, sql: bytes) -> None:
@@ -69,11 +85,13 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
     words = _NO.sub(b"", sql)
     chain = _CHAIN.search(words) is not None
     release = _RELEASE.search(words) is not None
-    if len(session.held) == 1 and not release:
+    if len(session.held) == 1 and not release and next(iter(session.held.values())).branch is None:
         from proxy.front.statements import forward
 
+        if verb == b"COMMIT" and session.doom is not None:  # a part was lost since the client sent this
+            raise session.doom
         cluster = next(iter(session.held))
-        session.transaction.writers.clear()
+        session.transaction.forget_clusters()
         session.transaction.savepoints.clear()
         if chain:  # the server begins the next one, with the isolation level and access mode of this one
             session.transaction.explicit = True
@@ -81,15 +99,17 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
             session.transaction.clear()
         await forward(session, entry, Send(cluster), b"\x03" + (sql if chain else verb))
         return
-    await finish(session, verb, list(session.held))
     begin_text = session.transaction.begin
-    session.transaction.clear()
-    session.next_transaction = []
+    try:
+        await finish(session, verb, list(session.held))
+    finally:  # a transaction whose COMMIT failed is over
+        session.transaction.clear()
+        session.next_transaction = []
     if chain:
         session.transaction.explicit = True
         session.transaction.begin = begin_text
-        for connection in session.held.values():  # pinned
-            await checked(connection, bytes((com.COM_QUERY,)) + begin_text)
+        for cluster, connection in session.held.items():  # pinned
+            await _begin_pinned(session, connection, cluster)
     session.ok()
     if release:
         session.client.lose(None)
@@ -97,6 +117,13 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
 
 async def finish(session: Session, verb: bytes, clusters: Sequence[str]) -> None:
     """COMMIT or ROLLBACK on the held connections of `clusters`, and give them back. Raises ServerFailed."""
+    if verb == b"COMMIT" and session.doom is not None:  # a part was lost since the client sent this
+        raise session.doom
+    if verb == b"COMMIT" and any(c in session.held and session.held[c].branch is not None for c in clusters):
+        from proxy.front.atomic import commit
+
+        await commit(session, clusters)
+        return
     writers = session.transaction.writers
     order = sorted(clusters, key=lambda c: (c in writers, c))
     done: list[str] = []
@@ -105,10 +132,15 @@ async def finish(session: Session, verb: bytes, clusters: Sequence[str]) -> None
     for cluster in order:
         connection = session.held.get(cluster)
         if connection is None:
+            if session.doom is not None and failure is None and verb == b"COMMIT":  # it was lost just now
+                failure, failed_on = session.doom, cluster
             continue
         this = b"ROLLBACK" if failure is not None else verb
         try:
-            await checked(connection, bytes((com.COM_QUERY,)) + this)
+            if connection.branch is not None:
+                await roll_back(connection)
+            else:
+                await checked(connection, bytes((com.COM_QUERY,)) + this)
         except TurnoutError as error:
             if failure is None:
                 failure, failed_on = error, cluster
@@ -120,6 +152,8 @@ async def finish(session: Session, verb: bytes, clusters: Sequence[str]) -> None
             if connection.scanner.session_state:
                 session.observe(connection, connection.scanner.session_state)
         _give_back(session, cluster)
+    if not any(connection.branch is not None for connection in session.held.values()):
+        session.transaction.id = session.transaction.first = ""
     if failure is not None and verb == b"COMMIT":
         committed = f"committed on {', '.join(done)}; " if done else ""
         raise ServerFailed(
@@ -134,7 +168,7 @@ async def _try_roll_back(connection_of: Session, cluster: str) -> None:
     if connection is None:
         return
     try:
-        await checked(connection, b"\x03ROLLBACK")
+        await roll_back(connection)
     except TurnoutError as error:
         connection.abort(error)
 

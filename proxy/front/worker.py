@@ -9,6 +9,7 @@ import time
 
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
+from proxy.back.decisions import Tokens
 from proxy.back.server import Role, Server
 from proxy.cache.clocks import Clocks
 from proxy.cache.memcached import Memcached, RemoteCounters
@@ -19,13 +20,14 @@ from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
+from proxy.front.recovery import EVERY_S, Recovery
 from proxy.front.schemas import SchemaReader
 from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.states import ServerState, SessionState
 from proxy.plan.id_column import sequence_homes
-from proxy.rules.model import Rules
+from proxy.rules.model import Rules, Transactions
 from proxy.stream.wanted import fingerprint
 from proxy.wire.login import Secret
 
@@ -58,6 +60,8 @@ class Worker:
         self._server: asyncio.Server | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._schemas_wanted = asyncio.Event()
+        self._tokens = Tokens()
+        self._recovery: Recovery | None = None  # in one worker, once the rules have said `transactions: atomic`
 
     @property
     def peers(self) -> Peers | None:
@@ -92,6 +96,8 @@ class Worker:
             loop.create_task(self._every(1.0, self._tick), name="tick"),
             loop.create_task(self._watch_schemas(), name="schemas"),
         ]
+        if self.slot == 0:
+            self._loops.append(loop.create_task(self._every(EVERY_S, self._recover), name="recovery"))
         if self.rules.users_from is not None:
             self._loops.append(loop.create_task(self._every(_GRANTS_EVERY_S, self._read_grants), name="grants"))
 
@@ -128,6 +134,8 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         if self._sequences is not None:
             self._sequences.close()
+        if self._recovery is not None:
+            self._recovery.close()
         if self._clusters is not None:
             await self._clusters.close()
 
@@ -202,6 +210,7 @@ class Worker:
             servers=dict(self._clusters.by_name),
             measures=self.measures,
             generation=self._generation,
+            tokens=self._tokens,
         )
 
     def _cache(self) -> Caching | None:
@@ -247,6 +256,18 @@ class Worker:
                 await work()  # type: ignore[operator]
             except TurnoutError as error:
                 log.warning("periodic work failed", extra={"error": error.message})
+
+    async def _recover(self) -> None:
+        """Finish what coordinators that are gone have left, also after the rules have changed to something else."""
+        if self._recovery is None:
+            if self.rules.transactions is not Transactions.ATOMIC:
+                return
+            self._recovery = Recovery(self._tokens, self.measures)
+        assert self._clusters is not None
+        try:
+            await self._recovery.look_once(self.rules, self._clusters.by_name)
+        except Exception as error:  # a mistake of ours must not keep branches prepared, and rows locked, for ever
+            log.error("defect", exc_info=error)
 
     async def _tick(self) -> None:
         assert self._clusters is not None

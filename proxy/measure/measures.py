@@ -122,6 +122,7 @@ class Measures:
         self.plans = 0  # entries of the plan cache
         self.cache_bytes = 0  # of cached values in this worker's memory
         self.cache_entries = 0
+        self.prepared_branches = 0  # of transactions over several clusters, on all of them, as recovery saw last
         # counters: they only go up, `take` hands on by how much
         self._taken: dict[str, int] = {}
         self.plan_hits = 0
@@ -144,6 +145,8 @@ class Measures:
         self._refused = Labelled()
         self._logins = Labelled()
         self._kills = Labelled()
+        self._atomic = Labelled()
+        self._recovered = Labelled()
 
     def shape(
         self, digest: str, kind: str, tables: Sequence[str] = (), clusters: Sequence[str] = (), shape_id: str = ""
@@ -187,6 +190,14 @@ class Measures:
         """A login ended: "ok", or why not ("unknown-user", "wrong-password", "unknown-database", "timeout", ...)."""
         self._logins.add(outcome)
 
+    def atomic(self, outcome: str) -> None:
+        """A COMMIT in two phases ended: "committed", "rolled back" or "unknown"."""
+        self._atomic.add(outcome)
+
+    def recovered(self, outcome: str) -> None:
+        """Recovery finished a prepared branch: "committed" or "rolled back"."""
+        self._recovered.add(outcome)
+
     def killed(self, what: str) -> None:
         """KILL was carried out: "query" or "connection"."""
         self._kills.add(what)
@@ -224,6 +235,8 @@ class Measures:
                 "refused": self._refused.take(),
                 "logins": self._logins.take(),
                 "kills": self._kills.take(),
+                "atomic": self._atomic.take(),
+                "recovered": self._recovered.take(),
             },
             {
                 "clients": self.clients,
@@ -231,6 +244,7 @@ class Measures:
                 "shapes": len(kept),
                 "cache_bytes": self.cache_bytes,
                 "cache_entries": self.cache_entries,
+                "prepared_branches": self.prepared_branches,
             },
             [stats.take() for stats in self._caches.values()],
         )

@@ -254,7 +254,7 @@ SEVERAL_WRITES = Refusal(
     "several-writes",
     "This {verb} of {table} would write on clusters {clusters}, and with `transactions: single` a statement writes on "
     "one cluster only.",
-    "{advice}or set `transactions: best_effort`.",
+    "{advice}or set `transactions: atomic` (or `best_effort`).",
 )
 UPDATE_KEY = Refusal(
     "update-shard-key",

@@ -171,6 +171,11 @@ def _transactions(old: Rules, new: Rules) -> Iterator[Change]:
         return
     if new.transactions is Transactions.SINGLE:
         message = "changes to single: a transaction that writes on a second cluster is refused."
+    elif new.transactions is Transactions.ATOMIC:
+        message = (
+            "changes to atomic: a transaction may write on several clusters, and commits on all of them or none; it "
+            "needs tables and grants of its own (docs/TRANSACTIONS.md)."
+        )
     else:
         message = (
             "changes to best_effort: a transaction may write on several clusters, which commit one after the other; "

@@ -365,7 +365,7 @@ class FileForm(Form):
     )
     cache: CacheForm | None = None
     transactions: Literal["atomic", "best_effort", "single"] = Field(
-        "single", description="Writes on several clusters in one transaction. atomic is not supported yet."
+        "single", description="Writes on several clusters in one transaction."
     )
     workbench: Workbench = Field("off", description="Where SELECTs over several clusters are finished.")
     health: HealthForm = Field(HealthForm.model_validate({}))

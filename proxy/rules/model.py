@@ -162,6 +162,7 @@ class Database:
 class Transactions(enum.Enum):
     SINGLE = "single"  # a transaction, and so a statement, writes on one cluster only
     BEST_EFFORT = "best_effort"  # several clusters commit one after the other
+    ATOMIC = "atomic"  # on all of its clusters or on none, in two phases
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,5 +23,3 @@ def refuse_unsupported(report: Report) -> None:
         method: tree.Path = ("shardings", sharding, "method")
         if text(method) == "directory":
             refuse(method, "the method `directory`", "Use `hash`, `range` or `list`.")
-    if text(("transactions",)) == "atomic":
-        refuse(("transactions",), "`atomic`", "Use `best_effort` or `single`.")

@@ -335,6 +335,17 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "workbench: off"},
         [(CAUTION, "workbench", "is off: SELECTs that were finished there are refused.")],
     ),
+    "transactions atomic": (
+        {"x": "transactions: single"},
+        {"x": "transactions: atomic"},
+        [
+            (
+                CAUTION,
+                "transactions",
+                "changes to atomic: a transaction may write on several clusters, and commits on all",
+            )
+        ],
+    ),
     "transactions back": (
         {"x": "transactions: best_effort"},
         {"x": "transactions: single"},

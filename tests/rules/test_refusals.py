@@ -621,9 +621,6 @@ cache:
   by: [id]          #! cache.by: is not a key that is known here. It belongs in
 """,
     },
-    "atomic": {
-        "x": "transactions: atomic  #! transactions: `atomic` is not supported yet. Use `best_effort` or `single`."
-    },
     "transactions": {"x": "transactions: best  #! transactions: must be `atomic` or `best_effort` or `single`"},
     "workbench": {
         "x": "workbench: {cluster: mian}  #! workbench.cluster: `mian` is not a cluster of this file. Did you mean"
@@ -761,7 +758,7 @@ def test_all_problems_come_at_once_in_order() -> None:
         service=None,
         x="shardings: {s: {method: hash, slots: {main: 0-5}}}",
         y=shop("a: {cluster: nowhere}", "b: {everywhere: true, cluster: main}", "c: {cache: {by: [id, id]}}"),
-        z="transactions: atomic",
+        z="transactions: both",
     )
     found = problems(source)
     assert [problem.where for problem in found] == [

@@ -1,0 +1,29 @@
+"""A few runs of `tests.atomic.bank`, which says what is checked."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.atomic.bank import Pair, Told, one_run
+from tests.atomic.branch_office import Bank
+from tests.servers import Run
+
+pytestmark = pytest.mark.servers
+SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+RUNS = int(os.environ.get("TURNOUT_RUNS", "20"))
+
+
+def test_transfers_are_whole_whatever_is_killed(run: Run, bank: Bank) -> None:
+    rng = random.Random(SEED)
+    pair = Pair(run, bank)
+    committed = 0
+    for number in range(RUNS):
+        result = one_run(bank, pair.next(), rng)
+        assert not result.problems, f"seed {SEED}, run {number}, {result.what} killed: {result.problems}"
+        committed += result.told[Told.COMMITTED]
+    assert committed >= 3 * RUNS
+    pair.kill()
+    assert not pair.mistakes()
