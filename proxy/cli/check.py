@@ -78,6 +78,9 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
                         where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
                     )
     yield from _cache_findings(rules, answer)
+    for home, missing in answer.sequences.items():
+        message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
+        yield Finding(f"clusters.{home}", message, True)
     for cluster, why in answer.not_atomic.items():
         yield Finding(f"clusters.{cluster}", f"It cannot take part in atomic transactions: {why}", False)
     for cluster, why in answer.not_durable.items():
@@ -87,9 +90,6 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
             "Set innodb_flush_log_at_trx_commit = 1 and sync_binlog = 1.",
             True,
         )
-    for home, missing in answer.sequences.items():
-        message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
-        yield Finding(f"clusters.{home}", message, True)
     for problem in check_sharding_keys(rules, answer.catalog):
         where = f"databases.{problem.database}.tables.{problem.table}"
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)

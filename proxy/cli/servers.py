@@ -61,8 +61,8 @@ async def look(rules: Rules) -> Answer:
             name for name, servers in clusters.by_name.items() if servers.primary.health.state is State.UP
         )
         not_followable = await _logs(rules, clusters, asked)
-        sequences = await _sequences(rules, clusters, asked, catalog)
         not_atomic, not_durable = await _transactions(rules, clusters, asked)
+        sequences = await _sequences(rules, clusters, asked, catalog)
         return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable)
     finally:
         await clusters.close()

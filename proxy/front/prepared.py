@@ -383,14 +383,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         raise _several_targets()
     if entry.marks is not None:
         caching.note_write(session, entry, values, (sends[0].cluster,))
+    if plan.effects & Effect.IMPLICIT_COMMIT:
+        await end_branches(session)
     connection = await _joined(session, prepared, sends[0], primary)
     await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
 
 
 async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
     """A connection for the statement, in the session's transaction if it has one."""
-    if prepared.entry.plan.effects & Effect.IMPLICIT_COMMIT:
-        await end_branches(session)
     connection, fresh = await obtain(session, prepared.entry, send, primary, prepared.database)
     try:
         await join_transaction(session, connection, send.cluster, fresh)

@@ -33,8 +33,8 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
-_ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK})
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
+_ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK})
 CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
 

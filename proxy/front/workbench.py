@@ -168,8 +168,8 @@ class _Workbench:
         for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
             connection, fresh = await self._source(cluster, settings)
             self._sources[cluster] = connection
+            await join_transaction(session, connection, cluster, fresh)
             if fresh:
-                await join_transaction(session, connection, cluster)
                 if not session.transaction.explicit and session.autocommit:
                     self._snapshots.add(cluster)
                     for text in _SNAPSHOT:

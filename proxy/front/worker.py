@@ -132,10 +132,10 @@ class Worker:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        if self._recovery is not None:
-            self._recovery.close()
         if self._sequences is not None:
             self._sequences.close()
+        if self._recovery is not None:
+            self._recovery.close()
         if self._clusters is not None:
             await self._clusters.close()
 

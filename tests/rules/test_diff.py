@@ -317,17 +317,6 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "transactions: best_effort"},
         [(CAUTION, "transactions", "changes to best_effort: a transaction may write on several clusters")],
     ),
-    "transactions atomic": (
-        {"x": "transactions: single"},
-        {"x": "transactions: atomic"},
-        [
-            (
-                CAUTION,
-                "transactions",
-                "changes to atomic: a transaction may write on several clusters, and commits on all",
-            )
-        ],
-    ),
     "workbench": (
         {"x": ""},
         {"x": "workbench: {cluster: media}"},
@@ -345,6 +334,17 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "workbench: {cluster: media}"},
         {"x": "workbench: off"},
         [(CAUTION, "workbench", "is off: SELECTs that were finished there are refused.")],
+    ),
+    "transactions atomic": (
+        {"x": "transactions: single"},
+        {"x": "transactions: atomic"},
+        [
+            (
+                CAUTION,
+                "transactions",
+                "changes to atomic: a transaction may write on several clusters, and commits on all",
+            )
+        ],
     ),
     "transactions back": (
         {"x": "transactions: best_effort"},

@@ -21,7 +21,8 @@ LOG_FILE = "--innodb-log-file-size=8M"
 # to see its rows. INSERT or UPDATE on *.* would cover mysql.*, and with it every account.
 SERVICE_GRANTS = "SELECT, SHOW VIEW, TRIGGER, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE, REPLICA MONITOR ON *.*"
 
-OWN_GRANTS = "SELECT, INSERT, UPDATE, DELETE, CREATE ON turnout.*"  # its own tables
+# On turnout.*, its own tables: sequences, and decisions of `transactions: atomic`.
+OWN_GRANTS = "SELECT, INSERT, UPDATE, DELETE, CREATE ON turnout.*"
 
 
 def make_template(folder: Path, environment: Mapping[str, str]) -> Path:
