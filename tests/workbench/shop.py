@@ -154,9 +154,9 @@ def _alike(one: Column, other: Column, outer: bool) -> bool:
     Whether an outer join that is an inner one in truth makes columns nullable depends on what it finds empty."""
     if outer:
         one, other = (replace(each, flags=each.flags & ~1) for each in (one, other))
-    if not (one.table and other.table):
+    if not (one.table and other.table and one.org_table and other.org_table):
         nothing = {"database": b"", "table": b"", "org_table": b"", "org_name": b""}
-        one, other = (replace(each, flags=each.flags & ~(4096 | 8192 | 1), **nothing) for each in (one, other))
+        one, other = (replace(each, flags=each.flags & ~(4096 | 8192 | 16384 | 3), **nothing) for each in (one, other))
     return _column(one) == _column(other)
 
 
