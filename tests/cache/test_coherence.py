@@ -21,7 +21,7 @@ pytestmark = pytest.mark.servers
 def test_no_read_is_older_than_promised(run: Run) -> None:
     """Writers of every kind, two workers, two memcached servers, and everything that can go wrong, several times."""
     seed = time.time_ns() % 1_000_000_007
-    report = check(run, Setting(READS, seed, max_s=800, batch=48, fault_every_s=1.0, slower=2.5))
+    report = check(run, Setting(READS, seed, max_s=800, batch=96, fault_every_s=0.7, slower=2.5))
     print(report)
     assert not report.tally.violations, str(report)
     assert not report.unexpected, str(report)

@@ -204,7 +204,7 @@ async def _measured(setting: Setting, world: World, writers: Sequence[w.Writer])
     tasks: list[asyncio.Task[None]] = []
     for number in range(setting.readers):
         prepared = number % 3 == 2
-        alone = number % 3 == 1 or number % 6 == 2  # one statement at a time, as most clients do
+        alone = number % 6 in (1, 2)  # one statement at a time, as most clients do
         batch = 1 if alone else setting.batch
         work = read_on(tally, turnout.port, account, DATABASE, keys, prepared, batch, stop, number)
         tasks.append(asyncio.create_task(work, name=f"reader {number}"))
