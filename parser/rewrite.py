@@ -29,6 +29,11 @@ _WHOLE_OR_ESCAPE = {
 }
 
 
+def quoted(*names: str) -> str:
+    """A name, or several with dots between them, as an identifier that every sql_mode reads."""
+    return ".".join(f"`{name.replace('`', '``')}`" for name in names)
+
+
 def unescape(content: bytes, lexer: Lexer, quote: bytes = b"'") -> bytes:
     """The value of a string literal, in the client's charset, given what stands between its quotes.
 

@@ -59,11 +59,11 @@ def service_account(rules: Rules, cluster: str) -> ServiceAccount | None:
     return (known.service if known is not None else None) or rules.service
 
 
-async def open_service(server: Server, account: ServiceAccount | None) -> ServerConnection:
+async def open_service(server: Server, account: ServiceAccount | None, capabilities: int = 0) -> ServerConnection:
     """A connection of Turnout's own account. Raises ServerFailed."""
     if account is None:
-        raise ServerFailed(f"{server.where} has no service account in the rules", 1105, "HY000")
-    return await server.connect(account.user, Secret.of_password(account.password.encode()), 0)
+        raise ServerFailed(f"{server.where} has no account for Turnout itself (`service:` in the rules)", 1105, "HY000")
+    return await server.connect(account.user, Secret.of_password(account.password.encode()), capabilities)
 
 
 async def token_of(connection: ServerConnection, user: str) -> str:

@@ -136,7 +136,7 @@ class Entry:
         self.keeps_diagnostics = mariadb and not plan.statement.tables and plan.statement.kind in _TABLELESS_KINDS
         self.head = b""  # what its answers begin with (ResponseScanner.begin); text and prepared plans are kept apart
         self.writes = plan.writes
-        self.may_write = plan.writes or may_write(plan)
+        self.may_write = may_write(plan)
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together

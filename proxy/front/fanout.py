@@ -21,7 +21,7 @@ from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
 from proxy.front.returned import Returned
-from proxy.front.row_streams import RowStream, Splitter, server_error
+from proxy.front.row_streams import RowStream, Splitter, other_columns, server_error
 from proxy.front.session import Session, checked
 from proxy.front.statements import check_writer, join_transaction, note_writer, obtain
 from proxy.front.transactions import finish
@@ -155,12 +155,7 @@ class _Concatenation(Reading):
         elif splitter.head_packets != self._definitions and _columns(splitter.head_packets) != _columns(
             self._definitions
         ):
-            raise ServerFailed(
-                f"cluster {send.cluster} answered with other columns than {self.pairs[0][0].cluster}: "
-                "the table differs between the shards; compare SHOW CREATE TABLE on each",
-                1105,
-                "HY000",
-            )
+            raise other_columns(send.cluster, self.pairs[0][0].cluster)
 
 
 def _columns(packets: list[bytes]) -> list[object]:

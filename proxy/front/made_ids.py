@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from parser.rewrite import quoted
 from parser.statement import Effect
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
@@ -181,7 +182,7 @@ def _first_known(made: MadeIds, plan: InsertRows, answers: Sequence[Answered]) -
 async def _first_asked(made: MadeIds, plan: InsertRows, connections: Sequence[ServerConnection]) -> int:
     assert plan.ids is not None
     of, run = plan.ids.sequence, made.run
-    column, table = _quoted(of.column), f"{_quoted(of.database)}.{_quoted(of.table)}"
+    column, table = quoted(of.column), quoted(of.database, of.table)
     first, last = run.first, run.first + run.count - 1
     found = []
     for connection in connections:
@@ -205,7 +206,3 @@ async def _first_asked(made: MadeIds, plan: InsertRows, connections: Sequence[Se
 def _restore(scanner: ResponseScanner, answer: dict[str, object]) -> None:
     for name, value in answer.items():
         setattr(scanner, name, value)
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -23,7 +23,7 @@ from proxy.front.environment import Entry
 from proxy.front.merge_groups import Gathering
 from proxy.front.merge_keys import STRING_TYPES, KeyReader
 from proxy.front.reading import Pairs, Reading
-from proxy.front.row_streams import RowStream, Splitter
+from proxy.front.row_streams import RowStream, Splitter, other_columns
 from proxy.front.session import Session, checked
 from proxy.plan import refusals
 from proxy.plan.merge import Merge
@@ -209,12 +209,7 @@ class MergedRead(Reading):
             where, found = f"Cluster {shard.cluster}", str(count - self._merge.hidden)
             raise refusals.MERGE_COLUMNS.error(where=where, found=found, expected=str(expected))
         if list(map(comparable, shard.definitions)) != list(map(comparable, first.definitions)):
-            raise ServerFailed(
-                f"cluster {shard.cluster} answered with other columns than {first.cluster}: "
-                "the table differs between the shards; compare SHOW CREATE TABLE on each",
-                1105,
-                "HY000",
-            )
+            raise other_columns(shard.cluster, first.cluster)
         shard.compare(self._merge)
         return None
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, TurnoutError
 from proxy.front.reading import renumber
-from proxy.front.row_streams import Splitter
+from proxy.front.row_streams import Splitter, other_columns
 from proxy.plan.plan import Route, Send
-from proxy.wire.frames import encode
+from proxy.wire.frames import encode, next_sequence
 from proxy.wire.packets import encode_eof
 
 
@@ -31,12 +31,7 @@ class Returned:
         self.rows = [row for send in route.rows if (row := next(waiting[send], None)) is not None]
         for (send, _), answer in zip(pairs, answers):
             if answer.header != answers[0].header:
-                self.problem = ServerFailed(
-                    f"cluster {send.cluster} answered with other columns than {pairs[0][0].cluster}: the table differs "
-                    "between the shards; compare SHOW CREATE TABLE on each",
-                    1105,
-                    "HY000",
-                )
+                self.problem = other_columns(send.cluster, pairs[0][0].cluster)
         if len(self.rows) != len(route.rows) or any(next(rest, None) is not None for rest in waiting):
             self.problem = self.problem or ServerFailed(
                 f"RETURNING gave other rows than the {len(route.rows)} that were inserted", 1105, "HY000"
@@ -47,7 +42,6 @@ class Returned:
         head, sequence = renumber(self._head, sequence)
         parts = [head]
         for payload in [*self.rows, encode_eof(warnings, status)]:
-            framed = encode(payload, sequence)
-            parts.append(framed)
-            sequence = (sequence + len(payload) // 0xFFFFFF + 1) & 0xFF
+            parts.append(encode(payload, sequence))
+            sequence = next_sequence(len(payload), sequence)
         return b"".join(parts)

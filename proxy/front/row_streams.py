@@ -140,6 +140,16 @@ class Splitter:
             self._parts.clear()
 
 
+def other_columns(cluster: str, than: str) -> ServerFailed:
+    """The error for answers of two clusters to the same statement that cannot be put together."""
+    return ServerFailed(
+        f"cluster {cluster} answered with other columns than {than}: "
+        "the table differs between the shards; compare SHOW CREATE TABLE on each",
+        1105,
+        "HY000",
+    )
+
+
 def server_error(packet: bytes) -> ServerFailed:
     """The error that an ERR packet tells."""
     error = parse_err(packet)

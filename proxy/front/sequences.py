@@ -16,15 +16,16 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from parser.rewrite import quoted
 from proxy.back.clusters import Clusters
 from proxy.back.connection import ServerConnection
+from proxy.back.decisions import open_service, service_account
 from proxy.back.server import Server
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.id_blocks import LEASE_S, IdBlocks
 from proxy.plan.id_column import SequenceOf
 from proxy.rules.model import Rules
 from proxy.wire import capability as cap
-from proxy.wire.login import Secret
 
 log = logging.getLogger("turnout.sequences")
 
@@ -119,12 +120,7 @@ class Sequences:
 
     async def connect(self, cluster: str) -> ServerConnection:
         """A new connection of the service account. Raises TurnoutError."""
-        rules = self.rules.clusters.get(cluster)
-        account = (rules.service if rules is not None else None) or self.rules.service
-        if account is None:
-            raise ServerFailed(f"Turnout has no account on cluster {cluster} (`service:` in the rules)", 1105, "HY000")
-        secret = Secret.of_password(account.password.encode())
-        connection = await self.primary(cluster).connect(account.user, secret, cap.FOUND_ROWS)
+        connection = await open_service(self.primary(cluster), service_account(self.rules, cluster), cap.FOUND_ROWS)
         try:
             async with asyncio.timeout(_ANSWER_S):
                 await connection.query(_SESSION)
@@ -355,8 +351,8 @@ class IdSequence:
         if not 0 < len(numbers) <= _ASKED_AT_ONCE:
             return found
         of = self.of
-        column, among = _quoted(of.column), ", ".join(map(str, sorted(numbers)))
-        sql = f"SELECT {column} FROM {_quoted(of.database)}.{_quoted(of.table)} WHERE {column} IN ({among})"
+        column, among = quoted(of.column), ", ".join(map(str, sorted(numbers)))
+        sql = f"SELECT {column} FROM {quoted(of.database, of.table)} WHERE {column} IN ({among})"
         for cluster in of.clusters:
             try:
                 outcome = await self.sequences.home(cluster).run(sql)
@@ -383,8 +379,8 @@ class IdSequence:
                 async with asyncio.timeout(_ANSWER_S):
                     if "MariaDB" not in connection.server_version:  # which keeps no statistics of this for a day
                         await connection.query("SET SESSION information_schema_stats_expiry = 0")
-                    table = f"{_quoted(of.database)}.{_quoted(of.table)}"
-                    greatest = await connection.query(f"SELECT MAX({_quoted(of.column)}) FROM {table}")
+                    table = quoted(of.database, of.table)
+                    greatest = await connection.query(f"SELECT MAX({quoted(of.column)}) FROM {table}")
                     counter = await connection.query(
                         "SELECT AUTO_INCREMENT FROM information_schema.TABLES"
                         f" WHERE TABLE_SCHEMA = {_literal(of.database)} AND TABLE_NAME = {_literal(of.table)}"
@@ -434,10 +430,6 @@ def advice() -> str:
         + "; ".join(CREATE)
         + "."
     )
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _literal(name: str) -> str:

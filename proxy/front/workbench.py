@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from parser.rewrite import quoted
 from parser.statement import Effect
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
@@ -25,7 +26,7 @@ from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
 from proxy.front.merge import comparable, kill
 from proxy.front.reading import Pairs, Reading
-from proxy.front.row_streams import RowStream, Splitter, server_error
+from proxy.front.row_streams import RowStream, Splitter, other_columns, server_error
 from proxy.front.session import Session, checked
 from proxy.front.statements import join_transaction
 from proxy.front.workbench_rows import RowText
@@ -287,12 +288,7 @@ class _Workbench:
         if table.definitions is None:
             table.definitions = found
         elif list(map(comparable, found)) != list(map(comparable, table.definitions)):
-            raise ServerFailed(
-                f"cluster {cluster} answered with other columns of {table.pulled.pull.label} than the others: "
-                "the table differs between the shards; compare SHOW CREATE TABLE on each",
-                1105,
-                "HY000",
-            )
+            raise other_columns(cluster, table.pulled.clusters[0])
 
     def _count(self, more: int) -> None:
         self._rows += more
@@ -483,7 +479,7 @@ def _pulling(session: Session) -> Settings:
 
 
 def _name(database: str, table: str) -> bytes:
-    return b"`%s`.`%s`" % (database.replace("`", "``").encode(), table.replace("`", "``").encode())
+    return quoted(database, table).encode()
 
 
 def _spelled(session: Session, name: bytes, table: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parser.fill import fill, fill_parts
+from parser.rewrite import quoted
 from parser.shape import Lexer
 from parser.statement import Hole, Insert, Opaque, Param, Statement, Value, Word
 from proxy.back.catalog import Catalog, TableSchema
@@ -98,7 +99,7 @@ class IdColumn:
     def _written(self, charset: str) -> bytes:
         if not self.column.isascii() and not charset.startswith("utf8"):
             raise refusals.AUTO_INCREMENT.error(table=self.label, column=self.column)
-        return b"`%s`" % self.column.replace("`", "``").encode()
+        return quoted(self.column).encode()
 
 
 def sequence_homes(rules: Rules, catalog: Catalog) -> tuple[str, ...]:

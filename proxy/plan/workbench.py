@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from parser.rewrite import edit
+from parser.rewrite import edit, quoted
 from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
@@ -86,7 +86,7 @@ class Pin:
 
     def condition(self, literals: Sequence[bytes]) -> bytes:
         texts = b", ".join(_constant(value, literals) for value in self.values)
-        return b"`%s` IN (%s)" % (_quoted(self.column), texts)
+        return b"%s IN (%s)" % (quoted(self.column).encode(), texts)
 
     def describe(self) -> str:
         return f"{self.column} = {values_text(self.values)}"
@@ -106,7 +106,7 @@ class Limit:
         if self.dates and not all(isinstance(v, Hole) and _is_date(literals[v.index]) for v in self.values):
             return b""
         texts = b"".join(b" AND " * bool(n) + _constant(value, literals) for n, value in enumerate(self.values))
-        return b"`%s` %s" % (_quoted(self.column), self.operator.encode()) + b" " * bool(texts) + texts
+        return b"%s %s" % (quoted(self.column).encode(), self.operator.encode()) + b" " * bool(texts) + texts
 
     def describe(self) -> str:
         values = " and ".join(values_text((value,)) for value in self.values)
@@ -126,7 +126,7 @@ class KeysOf:
 
     def condition(self, values: Iterable[bytes]) -> bytes:
         texts = b", ".join(sorted(values))
-        return b"`%s` IN (%s)" % (_quoted(self.column), texts) if texts else b"FALSE"
+        return b"%s IN (%s)" % (quoted(self.column).encode(), texts) if texts else b"FALSE"
 
     def is_on(self, cluster: str, values: Iterable[bytes]) -> bool:
         """Can rows with one of these values be there?"""
@@ -512,7 +512,3 @@ def _constant(value: Value, literals: Sequence[bytes]) -> bytes:
         return (b"-" if value.negative else b"") + literals[value.index]
     quote = b'"' if value.double_quoted else b"'"
     return quote + literals[value.index] + quote
-
-
-def _quoted(name: str) -> bytes:
-    return name.replace("`", "``").encode()
