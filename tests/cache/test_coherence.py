@@ -19,7 +19,7 @@ pytestmark = pytest.mark.servers
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_no_read_is_older_than_promised(run: Run) -> None:
-    """Writers of every kind, two workers, two memcached servers, and everything that can go wrong, each at least once."""
+    """Writers of every kind, two workers, two memcached servers, and each thing that can go wrong at least once."""
     seed = time.time_ns() % 1_000_000_007
     report = check(run, Setting(READS, seed, max_s=800, batch=96, fault_every_s=2.0, slower=2.5))
     print(report)
