@@ -107,10 +107,10 @@ def test_reads_go_to_the_replica_and_nothing_else_does(turnout: Callable[..., Tu
 
 def test_a_session_sees_its_own_writes_on_a_replica_that_lags(turnout: Callable[..., Turnout], caught_up: Pair) -> None:
     pair = caught_up
+    pair.replica.set_delay(2)  # which stops it for a moment: before anybody looks
     proxy = turnout(pair.rules())
     with connect(proxy) as writer, connect(proxy) as other:
         wait_until(lambda: reader(writer) == pair.replica.server_id, 5)
-        pair.replica.set_delay(2)
         before = writer.run("SELECT COUNT(*) FROM notes").number
         for n in range(1, 6):
             writer.run(f"INSERT INTO notes (v) VALUES ({n})")
