@@ -50,7 +50,7 @@ def parse(
     read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None, merged))
     read_again = statement.inner or statement
-    if statement.insert is not None or read_again.names or read_again.outline is not None:
+    if statement.insert is not None or read_again.names or read_again.outline is not None or read_again.defined:
         statement = replace(statement, lexer=lexer)
     hint = read_hints(read.hints)
     return statement if hint is None else replace(statement, hint=hint)

@@ -37,6 +37,7 @@ from proxy.front.statements import (
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
 from proxy.plan import refusals
+from proxy.plan.ddl import Ddl
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Do, Local, Send
 from proxy.plan.workbench import Workbench
@@ -366,6 +367,9 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
             await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         finally:
             session.binary = False
+        return
+    if isinstance(plan, Ddl):  # which has no parameters and no rows
+        await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types

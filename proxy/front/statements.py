@@ -20,6 +20,7 @@ from proxy.front.environment import Entry
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send
 from proxy.plan.workbench import LIFTED
@@ -108,6 +109,14 @@ async def run_text(
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
+    if isinstance(plan, Ddl | TableWork):
+        from proxy.front.ddl import run_ddl, run_table_work
+
+        if isinstance(plan, Ddl):
+            await run_ddl(session, entry, plan, sql, route)
+        else:
+            await run_table_work(session, entry, route, sql)
+        return
     if len(route.sends) != 1:
         await _on_several(session, entry, route, values, sql)
         return

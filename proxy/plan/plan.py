@@ -119,7 +119,8 @@ class Plan:
     """What happens to one shape. Subclasses are the rungs of the planning ladder (DESIGN.md 5.3)."""
 
     statement: Statement
-    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, write-all, workbench, refuse
+    # bounded label for metrics: local, forward, shard, insert, scatter, write-all, ddl, table-work, workbench, refuse
+    kind = "plan"
     writes: bool = False  # must run on a primary, and counts as the transaction's writer
     replica_ok: bool = False  # may be read from a replica (own writes and lag permitting)
     max_lag_s: float = 0.0
