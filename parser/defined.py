@@ -55,6 +55,7 @@ class Defined:
     exchanges: bool = False  # EXCHANGE PARTITION
     renames: tuple[tuple[int, int], ...] = ()  # (from, to) among the statement's tables
     counts_from: bool = False  # says AUTO_INCREMENT = n
+    numbers: str = ""  # the column that ALTER TABLE adds with AUTO_INCREMENT, which numbers the rows that are there
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Parts:
     converts: bool = False
     exchanges: bool = False
     counts_from: bool = False
+    numbers: str = ""
 
 
 _NO_COLUMNS = vocabulary("PRIMARY UNIQUE INDEX KEY FULLTEXT SPATIAL FOREIGN CHECK CONSTRAINT PERIOD PARTITION SYSTEM")
@@ -105,7 +107,7 @@ def read_columns_and_keys(tokens: Sequence[Token], at: int, verb: str, reference
         if end is not None:
             for item in split_commas(tokens[at + 1 : end]):
                 _item(item, parts, references)
-        parts.counts_from = _counts(tokens[at if end is None else end :])
+        parts.counts_from = _counts(tokens[at if end is None else end + 1 :])
         return parts
     for action in split_commas(tokens[at:]):
         _action(action, parts, references)
@@ -225,6 +227,9 @@ def _action(action: Sequence[Token], parts: Parts, references: Mapping[int, int]
                 _item(item, parts, references)
         else:
             _item(action[at:], parts, references)
+        counted = next((i for i, t in enumerate(action) if t.word in ("AUTO_INCREMENT", "SERIAL") and i > at), None)
+        if counted is not None and parts.columns:
+            parts.numbers = parts.columns[-1].name
     elif verb == "DROP":
         column = _word(action, 1) == "COLUMN"
         if column or _word(action, 1) not in _NO_COLUMNS:

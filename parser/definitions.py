@@ -190,6 +190,7 @@ def _table_parts(tokens: Sequence[Token], at: int, verb: str, found: Definition,
         exchanges=parts.exchanges,
         renames=tuple(renames),
         counts_from=parts.counts_from,
+        numbers=parts.numbers,
     )
 
 

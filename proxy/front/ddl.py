@@ -19,8 +19,9 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from proxy.back.catalog import Catalog
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
@@ -35,6 +36,7 @@ from proxy.front.statements import record
 from proxy.front.transactions import finish
 from proxy.plan.ddl import Again, Ddl, SchemaObject, Thing
 from proxy.plan.ddl_progress import ALREADY, State, are_same, definition, has_it, in_turn, what_differs
+from proxy.plan.id_column import sequence_by_label
 from proxy.plan.plan import Reply, Route
 from proxy.plan.sharding import table_problems
 from proxy.wire import command as com
@@ -90,10 +92,24 @@ async def run_ddl(session: Session, entry: Entry, plan: Ddl, sql: bytes, route: 
         session.refresh()
     rules = session.environment.rules
     now = session.client.listener.environment.catalog
+    if plan.counts_from:
+        await _count_from(session, change, now)
     for label in plan.labels:
         known = set(table_problems(rules, before, label))
         change.tell("Note", *(str(each) for each in table_problems(rules, now, label) if each not in known))
     _answer(session, entry, plan, change)
+
+
+async def _count_from(session: Session, change: _Change, catalog: Catalog) -> None:
+    """AUTO_INCREMENT = n is for the sequence to know: it begins no lower than the counters of the servers."""
+    environment = session.environment
+    for label in change.plan.labels:
+        sequence = sequence_by_label(environment.rules, catalog, label)
+        if sequence is not None and environment.sequences is not None:
+            try:
+                await environment.sequences.of(sequence).move_past(sequence)
+            except TurnoutError as error:
+                change.tell("Warning", f"AUTO_INCREMENT does not count from there: {error.message}")
 
 
 def _answer(session: Session, entry: Entry, plan: Ddl, change: _Change) -> None:
@@ -170,6 +186,7 @@ class _Change:
                 await self._connect()
                 await self._lock()
                 before = await self._states()
+                await self._move_sequences()
             except TurnoutError as error:
                 raise _prefixed(error, "Nothing was changed: ") from error
             if self.plan.drops and self.plan.again is Again.FAILS and before is not None:
@@ -263,6 +280,16 @@ class _Change:
         text = b"\n".join(row[_SHOWN[each.thing]] or b"" for row in rows)
         return definition(_PASSWORD.sub(b"", text) if each.thing is Thing.GRANTS else text)
 
+    async def _move_sequences(self) -> None:
+        """A table that gets another's name also gets its sequence, which must not give ids that its rows have."""
+        environment = self.session.environment
+        for before, after in self.plan.renames:
+            source = sequence_by_label(environment.rules, environment.catalog, before)
+            if source is not None and environment.sequences is not None:
+                home, (database, _, table) = environment.rules.home(after.partition(".")[0]), after.partition(".")
+                target = replace(source, home=home, database=database, table=table)
+                await environment.sequences.of(target).move_past(source)
+
     # -- carrying it out ---------------------------------------------------------------------------------------------
 
     async def _carry_out(self, before: dict[str, State] | None) -> None:
@@ -289,8 +316,16 @@ class _Change:
             self.had.append(cluster)
         if before is not None:
             self._compare(before, {**before, **after})
+        self._tell_who_had_it()
+
+    def _tell_who_had_it(self) -> None:
         for cluster in self.had:
             self.tell("Note", f"cluster {cluster} had carried out this statement before")
+        log.info("DDL", extra={**self._names, "done": list(self.answers), "done_before": self.had})
+
+    @property
+    def _names(self) -> dict[str, object]:
+        return {"what": self.plan.what, "objects": [each.name for each in self.plan.objects]}
 
     async def _drop(self, before: dict[str, State]) -> None:
         """DROP TABLE: of each table wherever it is. One that is nowhere is an error, as on one server."""
@@ -313,8 +348,7 @@ class _Change:
                 failure = cluster, error
         if failure is not None:
             raise failure[1]
-        for cluster in self.had:
-            self.tell("Note", f"cluster {cluster} had carried out this statement before")
+        self._tell_who_had_it()
 
     async def _send(self, cluster: str, text: bytes) -> None:
         """The statement itself. Raises TurnoutError."""
@@ -358,7 +392,7 @@ class _Change:
         said = "; ".join(part for part in parts if part)
         log.warning(
             "DDL ended half-way",
-            extra={"what": plan.what, "objects": [o.name for o in plan.objects], "cluster": cluster, "done": done},
+            extra={**self._names, "cluster": cluster, "done": done},
         )
         return ServerFailed(
             f"{error.message} (on cluster {cluster}; {said or 'nothing was done'}. Send the statement again when the "

@@ -62,6 +62,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._schemas_wanted = asyncio.Event()
         self._reading_schemas = asyncio.Lock()
+        self._others_wanted = False  # the other workers are to read them, too
         self._tokens = Tokens()
         self._recovery: Recovery | None = None  # in one worker, once the rules have said `transactions: atomic`
 
@@ -85,7 +86,7 @@ class Worker:
         await clusters.probed(_FIRST_PROBE_S)
         listener = Listener(self.rules, self._environment(), self.slot, self.measures)
         listener.peers = self._peers
-        listener.schemas_changed = self._schemas_wanted.set
+        listener.schemas_changed = self._schemas_changed
         listener.refresh_schemas = self.refresh_everywhere
         self.listener = listener
         await self._read_schemas()
@@ -179,6 +180,11 @@ class Worker:
         if self.listener is None:
             return "unknown"
         return self.listener.kill_here(connection_id, query_only, user, admin)
+
+    def _schemas_changed(self) -> None:
+        """DDL went through this worker."""
+        self._others_wanted = True
+        self._schemas_wanted.set()
 
     async def refresh(self) -> None:
         """Read the schemas again, now: what is planned from then on follows them. A server that does not answer in time
@@ -319,7 +325,8 @@ class Worker:
             except TimeoutError:
                 pass
             self._schemas_wanted.clear()
-            await self._read_schemas()
+            others, self._others_wanted = self._others_wanted, False
+            await (self.refresh_everywhere() if others else self._read_schemas())
 
     async def _read_schemas(self) -> None:
         assert self._clusters is not None

@@ -67,7 +67,8 @@ class Ddl(Plan):
         str, ...
     ] = ()  # of tables whose rows are on several clusters, by which sharding is checked afterwards
     spans: tuple[tuple[int, int], ...] = ()
-    counts_from: bool = False
+    counts_from: bool = False  # AUTO_INCREMENT = n
+    renames: tuple[tuple[str, str], ...] = ()  # labels
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         sends = []
@@ -145,6 +146,8 @@ def plan_ddl(asked: Case) -> Ddl | None:
         )
     for each in written:
         check_shard_key(asked, each)
+    if defined.numbers and table.sharded:
+        raise refusals.DDL_NUMBERS.error(table=table.label, column=defined.numbers)
     check_views([each for each in asked.places if not each.written], asked.rules, asked.catalog)
     if statement.name == "create trigger":
         assert defined.routine is not None
@@ -163,6 +166,7 @@ def plan_ddl(asked: Case) -> Ddl | None:
         labels=tuple(each.label for each in _once(written) if each.sharded),
         spans=defined.spans if dropping and len(objects) == len(written) else (),
         counts_from=defined.counts_from,
+        renames=tuple((asked.places[one].label, asked.places[other].label) for one, other in defined.renames),
     )
 
 

@@ -398,6 +398,11 @@ DDL_SHARD_KEY = Refusal(
     "{table} is sharded by {column}, and this statement {why}.",
     "{advice}",
 )
+DDL_NUMBERS = Refusal(
+    "ddl-auto-increment",
+    "{table} is sharded, and a new AUTO_INCREMENT column {column} would be numbered from 1 on every shard.",
+    "Add {column} without AUTO_INCREMENT, give every row its number, then MODIFY it.",
+)
 DDL_FOREIGN_KEY = Refusal(
     "ddl-foreign-key",
     "The foreign key ({columns}) of {table} to {other} {why}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -180,6 +181,70 @@ def test_ids_are_made_for_a_table_that_was_just_created_and_never_twice(client: 
         assert len(found) == len(set(found)) == 10
         assert not seen & set(found)
         seen |= set(found)
+
+
+def test_a_session_in_the_middle_of_something_knows_it_too(client: Client, log_in: LogIn) -> None:
+    client.run(THINGS, "CREATE TABLE kinds (i INT PRIMARY KEY)")
+    others = [log_in() for _ in range(4)]
+    for other in others[:2]:
+        other.run("BEGIN", "SELECT * FROM kinds")
+    for other in others[2:]:
+        other.run("SELECT @v := 7", "INSERT INTO things VALUES (0, CONNECTION_ID(), 'x')")  # pinned
+    client.run("ALTER TABLE things ADD COLUMN size INT FIRST, DROP COLUMN name")
+    for number, other in enumerate(others):
+        other.run(f"INSERT INTO things VALUES ({1000 - number}, {number}, {number})")
+    for other in others[:2]:
+        other.run("COMMIT")
+    for number in range(4):
+        assert client.run(f"SELECT size FROM things WHERE k = {number} AND id = {number}").number == 1000 - number
+    client.run(
+        "SELECT @v := 7", "ALTER TABLE things ADD COLUMN more INT FIRST", "INSERT INTO things VALUES (1, 1, 9, 9)"
+    )
+    assert client.run("SELECT more FROM things WHERE k = 9").number == 1
+
+
+def test_ddl_of_a_table_on_one_cluster_is_told_to_all_workers(client: Client, log_in: LogIn) -> None:
+    client.run("CREATE TABLE moved (k INT, n INT)", THINGS)
+    others = [log_in() for _ in range(8)]
+    for other in others:
+        other.run("SELECT m.* FROM things t JOIN things m USING (k) WHERE k = 1")
+    client.run("/* turnout: cluster=shard0 */ ALTER TABLE things ADD COLUMN z INT")
+    client.run("/* turnout: cluster=shard1 */ ALTER TABLE things ADD COLUMN z INT")
+    deadline = time.monotonic() + 5  # far less than they need to notice by themselves
+    for other in others:
+        while other.query("SELECT * FROM things ORDER BY z LIMIT 3").errno:
+            assert time.monotonic() < deadline
+
+
+def test_a_renamed_table_gets_no_id_that_its_rows_have(client: Client, house: House, log_in: LogIn) -> None:
+    made = "CREATE TABLE {} (id BIGINT AUTO_INCREMENT, k INT NOT NULL, PRIMARY KEY (k, id), KEY (id))"
+    client.run(made.format("things"), made.format("things_new"))
+    others = [log_in() for _ in range(4)]
+    for other in others:
+        other.run("INSERT INTO things (k) VALUES (1)")  # every worker has a block
+    top = client.run("SELECT MAX(id) FROM things").number
+    client.run("INSERT INTO things_new (k, id) VALUES " + ", ".join(f"({n}, {top + n})" for n in range(1, 2000)))
+    client.run("RENAME TABLE things TO things_old, things_new TO things")
+    for other in others:
+        for _ in range(3):
+            other.run("INSERT INTO things (k) VALUES (1), (2), (3)")
+    assert client.run("SELECT COUNT(*) FROM things").number == 1999 + 36
+    ids = [row[0] for row in client.run("SELECT id FROM things").rows]
+    assert len(set(ids)) == len(ids)
+
+
+def test_auto_increment_counts_from_where_it_is_told(client: Client, log_in: LogIn) -> None:
+    made = "CREATE TABLE things (id BIGINT AUTO_INCREMENT, k INT NOT NULL, PRIMARY KEY (k, id), KEY (id))"
+    client.run(made)
+    others = [log_in() for _ in range(4)]
+    for other in others:
+        other.run("INSERT INTO things (k) VALUES (1)")
+    start = client.run("SELECT MAX(id) FROM things").number + 100_000
+    assert client.run(f"ALTER TABLE things AUTO_INCREMENT = {start}").warnings == 0
+    ids = [other.run("INSERT INTO things (k) VALUES (2)").insert_id for other in others]
+    assert min(ids) == start
+    client.run("DROP TABLE things", f"{made} AUTO_INCREMENT = {start * 2}")
+    assert client.run("INSERT INTO things (k) VALUES (2)").insert_id == start * 2
 
 
 def test_a_transaction_is_committed_first(client: Client, house: House) -> None:
