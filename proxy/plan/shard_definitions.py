@@ -130,7 +130,11 @@ def _check_like(asked: Case, table: Place) -> None:
         raise _refused(table, f"is LIKE {source.label}, which has no column {table.key}", "Change the rules.")
     form = key_form(column)
     if isinstance(form, Unmodelled):
-        raise _refused(table, f"would have a {table.key} that {form.why}", "Change the rules.")
+        raise _refused(table, f"would give it a {table.key} that {form.why}", "Change the rules.")
+    assert table.entry is not None
+    other = _co_located(asked, table.entry)
+    if other is not None and not form.compares_with(other[0]):
+        raise _apart(table, other[1])
 
 
 def _co_located(asked: Case, entry: Table) -> tuple[KeyForm, str] | None:

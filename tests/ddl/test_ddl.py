@@ -312,6 +312,7 @@ def test_work_on_tables_has_the_rows_of_every_cluster(client: Client) -> None:
     assert len(client.run("OPTIMIZE TABLE things").rows) == 4
     assert client.run("REPAIR TABLE things").rows[-1][0] == b"shop.things"
     client.run("BEGIN", ROWS, "ANALYZE TABLE things", "ROLLBACK")
+    assert client.run("SELECT @@lock_wait_timeout").number > 1000, "the limit was for the statement alone"
     assert client.run("SELECT COUNT(*) FROM things").number == 12
 
 
