@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from parser.shape import HOLE, Lexer
 from parser.statement import Statement
@@ -106,7 +107,14 @@ def insert_parts(statement: Statement, shape: bytes, literals: Sequence[bytes]) 
     return pieces[0], pieces[1:-1], pieces[-1]
 
 
-Piece = bytes | tuple[int, int]  # new text, or a span [start, end) of the shape with its literals
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A `?` that the statement does not have, and the number that is to be bound to it."""
+
+    value: int
+
+
+Piece = bytes | tuple[int, int] | Number  # new text, or a span [start, end) of the shape with its literals
 
 
 def edit(shape: bytes, literals: Sequence[bytes], edits: Iterable[tuple[tuple[int, int], Sequence[Piece]]]) -> bytes:
@@ -119,11 +127,17 @@ def edit(shape: bytes, literals: Sequence[bytes], edits: Iterable[tuple[tuple[in
     at = 0
     for (start, end), pieces in edits:
         kept.append((at, start))
-        added.append(b"".join(p if isinstance(p, bytes) else splice(shape, literals, (p,))[0] for p in pieces))
+        added.append(b"".join([_text(piece, shape, literals) for piece in pieces]))
         at = end
     kept.append((at, len(shape)))
     texts = _spliced(shape, literals, kept)
     return b"".join(text for pair in zip(texts, [*added, b""]) for text in pair)
+
+
+def _text(piece: Piece, shape: bytes, literals: Sequence[bytes]) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    return b"?" if isinstance(piece, Number) else splice(shape, literals, (piece,))[0]
 
 
 def _spliced(shape: bytes, literals: Sequence[bytes], spans: Sequence[tuple[int, int]]) -> list[bytes]:

@@ -324,11 +324,6 @@ COLUMN_COUNT = Refusal(
     1136,
     "21S01",
 )
-SPLIT_PREPARED = Refusal(
-    "split-prepared-insert",
-    "The rows of this prepared INSERT into {table} are on several shards ({clusters}).",
-    "Execute it once per row, or send it as a text statement.",
-)
 SPLIT_NEEDS_ONE = Refusal(
     "split-insert",
     "The rows of this INSERT into {table} are on several shards ({clusters}), and it {why}.",
