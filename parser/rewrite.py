@@ -35,6 +35,15 @@ def quoted(*names: str) -> str:
     return ".".join(f"`{name.replace('`', '``')}`" for name in names)
 
 
+def literal(value: bytes, lexer: Lexer) -> bytes | None:
+    """A string literal with this value, in the client's charset; None where that cannot be written for certain."""
+    if lexer.charset in _LEADS and not value.isascii():
+        return None
+    if not lexer.no_backslash_escapes:
+        value = value.replace(b"\\", b"\\\\")
+    return b"'" + value.replace(b"'", b"''") + b"'"
+
+
 def unescape(content: bytes, lexer: Lexer, quote: bytes = b"'") -> bytes:
     """The value of a string literal, in the client's charset, given what stands between its quotes.
 

@@ -33,7 +33,7 @@ from proxy.front.statements import (
 )
 from proxy.front.statements import record as record_statement
 from proxy.front.values import BoundValues
-from proxy.plan import refusals
+from proxy.front.workbench import describe_on_workbench
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Do, Local, Route, Send
 from proxy.plan.workbench import Workbench
@@ -81,9 +81,10 @@ async def prepare(session: Session, sql: bytes) -> None:
         _prepare_local(session, prepared, plan)
         return
     if plan.kind == "refuse":
-        plan.route(BoundValues([], b"", literals, session.lexer), sql)
+        plan.route(BoundValues([], b"", literals, session.lexer, session.lexer.charset), sql)
     if isinstance(plan, Workbench):
-        raise refusals.WORKBENCH_PREPARED.error()
+        _prepared(session, prepared, *await describe_on_workbench(session, entry, prepared))
+        return
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
@@ -102,14 +103,19 @@ async def prepare(session: Session, sql: bytes) -> None:
         if fresh:
             session.give_back(connection)
         return
-    prepared.params = scanner.params
     remember(session, connection, prepared, ServerStatement(scanner.statement_id))
+    _prepared(session, prepared, response, scanner.params, scanner.warnings)
+    if fresh:
+        session.give_back(connection)
+
+
+def _prepared(session: Session, prepared: Prepared, response: bytes, params: int, warnings: int) -> None:
+    """A server's answer to PREPARE is the client's, with an id of the session's."""
+    prepared.params = params
     session.prepared[prepared.id] = prepared
     session.client.write(response[:5] + prepared.id.to_bytes(4, "little") + response[9:])
     session.diagnostics = None
-    session.warning_count = scanner.warnings
-    if fresh:
-        session.give_back(connection)
+    session.warning_count = warnings
 
 
 def _cluster_to_prepare_on(clusters: Sequence[str], entry: Entry, session: Session) -> str:
@@ -229,7 +235,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     session.generated = entry.plan.generated_id
     cached = entry.cached is not None
     if entry.by_key or entry.asks_id or cached or entry.marks is not None:
-        values = BoundValues(decode_params(bound, _NONE), bound.types, prepared.literals, prepared.lexer)
+        params, charset = decode_params(bound, _NONE), session.lexer.charset
+        values = BoundValues(params, bound.types, prepared.literals, prepared.lexer, charset)
         if entry.asks_id:
             session.generated = entry.plan.generates_id(values)
             if session.generated is None:  # the server will have to be asked
@@ -304,7 +311,7 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         return
     execution = Execution.of(prepared, payload)
     prepared.long_data.clear()
-    values = execution.values
+    values = execution.values(session.lexer.charset)
     if entry.makes_ids:
         await _insert(session, execution, payload, values)
         return

@@ -37,6 +37,13 @@ def reading(settings: Settings) -> tuple[bytes | None, ...]:
     return tuple(settings.get(name) for name in READING)
 
 
+def read_as(settings: Settings, at_prepare: Settings) -> Settings:
+    """Settings, but for those that decide what a text means. Others stay: autocommit, say, would end a transaction."""
+    if reading(settings) == reading(at_prepare):
+        return settings
+    return settings.with_changes(dict(zip(READING, reading(at_prepare))))
+
+
 @dataclass(slots=True)
 class Prepared:
     """One statement of one client. `types`: two bytes a parameter, as last bound; `long_data` by parameter."""
@@ -85,12 +92,12 @@ class Execution:
         prepared.types = bound.types
         return cls(prepared, bound, {number: bytes(data) for number, data in prepared.long_data.items()})
 
-    @property
-    def values(self) -> BoundValues:
+    def values(self, charset: str) -> BoundValues:
+        """What was bound, its strings in this character set. Raises ProtocolError."""
         params: list[object] = list(decode_params(self.bound, set(self.long_data)))
         for number, data in self.long_data.items():
             params[number] = data
-        return BoundValues(params, self.bound.types, self.prepared.literals, self.prepared.lexer)
+        return BoundValues(params, self.bound.types, self.prepared.literals, self.prepared.lexer, charset)
 
     def share(self, send: Send, session: Session) -> Execution:
         """What one target executes."""
@@ -110,7 +117,11 @@ class Execution:
     async def frames(self, session: Session, connection: ServerConnection) -> bytes:
         """What is sent to execute it on a connection, which has the session's state then; it is prepared there first
         if need be. Raises ServerFailed."""
-        number = (await server_statement(session, connection, self.prepared)).id
+        return self.framed(await server_statement(session, connection, self.prepared))
+
+    def framed(self, statement: ServerStatement) -> bytes:
+        """What is sent to execute it, given the statement there."""
+        number = statement.id
         head = bytes((com.COM_STMT_SEND_LONG_DATA,)) + number.to_bytes(4, "little")
         long_data = [encode(head + at.to_bytes(2, "little") + data, 0) for at, data in self.long_data.items()]
         return b"".join((*long_data, encode(rebuild_execute(self.bound, number), 0)))
@@ -131,20 +142,25 @@ async def server_statement(session: Session, connection: ServerConnection, prepa
     await session.dress(connection, prepared.database)
     made = connection.statements.pop(prepared.key, None)
     if made is None:
-        if reading(session.settings) != reading(prepared.settings):
-            # Only what matters for reading: another autocommit, say, would end the transaction.
-            changes = dict(zip(READING, reading(prepared.settings)))
-            await session.dress(connection, prepared.database, session.settings.with_changes(changes))
-        await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
-        if connection.scanner.errno:
-            error = parse_err(connection.scanner.error)
-            raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
-        made = ServerStatement(connection.scanner.statement_id)
-        if connection.scanner.params != prepared.params:
-            close_on(connection, made)
-            raise ServerFailed("Prepared statement needs to be re-prepared", 1615, "HY000")
+        made = await prepare_on(session, connection, prepared, session.settings)
     remember(session, connection, prepared, made)
     await session.dress(connection, prepared.database)
+    return made
+
+
+async def prepare_on(
+    session: Session, connection: ServerConnection, prepared: Prepared, settings: Settings
+) -> ServerStatement:
+    """Prepare the text under these settings, but read it as it was read by us. Raises ServerFailed."""
+    await session.dress(connection, prepared.database, read_as(settings, prepared.settings))
+    await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
+    if connection.scanner.errno:
+        error = parse_err(connection.scanner.error)
+        raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
+    made = ServerStatement(connection.scanner.statement_id)
+    if connection.scanner.params != prepared.params:
+        close_on(connection, made)
+        raise ServerFailed("Prepared statement needs to be re-prepared", 1615, "HY000")
     return made
 
 

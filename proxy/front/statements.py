@@ -21,7 +21,6 @@ from proxy.front.environment import Entry
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
-from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
@@ -178,9 +177,7 @@ async def on_several(
         entry.unmerged = True
         work = route.otherwise.route(values, sql).work
     assert work is not None
-    if execution is not None:
-        raise refusals.WORKBENCH_PREPARED.error()
-    await finish_on_workbench(session, entry, work)
+    await finish_on_workbench(session, entry, work, execution)
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:

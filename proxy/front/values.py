@@ -48,15 +48,18 @@ class TextValues:
 
 
 class BoundValues:
-    """Values of a prepared statement: bound parameters, and literals of its text."""
+    """Values of a prepared statement: bound parameters, and literals of its text. `charset`: the client's when it is
+    executed, of which its strings are then."""
 
     __slots__ = ("_charset", "_params", "_text", "_types")
 
-    def __init__(self, params: Sequence[object], types: bytes, literals: Sequence[bytes], lexer: Lexer) -> None:
+    def __init__(
+        self, params: Sequence[object], types: bytes, literals: Sequence[bytes], lexer: Lexer, charset: str
+    ) -> None:
         self._params = params
         self._types = types  # two bytes a parameter
         self._text = TextValues(literals, lexer)
-        self._charset = lexer.charset
+        self._charset = charset
 
     def __call__(self, value: Value) -> KeyValue:
         if isinstance(value, Param):

@@ -242,11 +242,6 @@ WORKBENCH_AROUND = Refusal(
     "{verb} cannot be put around a SELECT that is finished on the workbench.",
     "Send the SELECT itself; TURNOUT EXPLAIN says what happens to it.",
 )
-WORKBENCH_PREPARED = Refusal(
-    "workbench-prepared",
-    "Prepared statements are not finished on the workbench yet.",
-    "Send it as text (most drivers have a setting for client-side parameters).",
-)
 
 # -- writing in several places
 

@@ -11,23 +11,26 @@ What is copied may be more than what matters, never less: the statement's own co
 from __future__ import annotations
 
 import datetime
+import enum
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from parser.rewrite import edit, quoted
-from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
+from parser.rewrite import edit, literal, quoted
+from parser.shape import Lexer
+from parser.statement import Bound, Effect, Hole, Kind, Param, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
 from proxy.plan.pins import Conditions, bounds, conditions
 from proxy.plan.places import Place, table_clusters
-from proxy.plan.plan import Plan, Refuse, Route, ValueOf
+from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
 from proxy.plan.sharding import Placement
 from proxy.rules.model import Workbench as WorkbenchRules
+from proxy.wire.charsets import codec
 
 COPY = "turnout_copy_{number}"  # the temporary table of a further mention
 
@@ -77,6 +80,51 @@ _MOST_VALUES = 10_000
 Span = tuple[int, int]
 
 
+class _Of(enum.Enum):
+    NUMBER = "number"
+    STRING = "string"
+    MOMENT = "moment"  # that was bound as such
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """The constants of one statement, as they are written in a pull's conditions: literals as the client wrote them,
+    parameters as literals that mean the same."""
+
+    value_of: ValueOf
+    literals: Sequence[bytes]
+    lexer: Lexer
+
+    def of(self, value: Value) -> tuple[_Of, bytes] | None:
+        """None: it is not certain how."""
+        if isinstance(value, Word):
+            return _Of.NUMBER, value.value.encode()
+        if isinstance(value, Param):
+            return self._bound(self.value_of(value))
+        if not isinstance(value, Hole):
+            return None
+        text = self.literals[value.index]
+        if not value.is_string:
+            return _Of.NUMBER, (b"-" if value.negative else b"") + text
+        quote = b'"' if value.double_quoted else b"'"
+        return _Of.STRING, quote + text + quote
+
+    def _bound(self, value: KeyValue) -> tuple[_Of, bytes] | None:
+        if isinstance(value, int):
+            return _Of.NUMBER, b"%d" % value
+        if isinstance(value, datetime.datetime):
+            return _Of.MOMENT, b"'%s'" % value.isoformat(" ").encode()
+        if isinstance(value, datetime.date):
+            return _Of.MOMENT, b"'%s'" % value.isoformat().encode()
+        if not isinstance(value, str):
+            return None  # NULL too: `<=> NULL` finds rows
+        try:
+            text = literal(value.encode(codec(self.lexer.charset) or "ascii"), self.lexer)
+        except UnicodeEncodeError:
+            return None
+        return (_Of.STRING, text) if text is not None else None
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """Rows that can matter have one of these constants in the column."""
@@ -84,9 +132,14 @@ class Pin:
     column: str
     values: tuple[Value, ...]
 
-    def condition(self, literals: Sequence[bytes]) -> bytes:
-        texts = b", ".join(_constant(value, literals) for value in self.values)
-        return b"%s IN (%s)" % (quoted(self.column).encode(), texts)
+    def condition(self, constants: Constants) -> bytes:
+        """Empty where it cannot be asked for."""
+        found = [constants.of(value) for value in self.values]
+        texts = [each[1] for each in found if each is not None]
+        kinds = {each[0] if each is not None else None for each in found}
+        if kinds not in ({_Of.NUMBER}, {_Of.STRING}):
+            return b""
+        return b"%s IN (%s)" % (quoted(self.column).encode(), b", ".join(dict.fromkeys(texts)))
 
     def describe(self) -> str:
         return f"{self.column} = {values_text(self.values)}"
@@ -101,12 +154,18 @@ class Limit:
     values: tuple[Value, ...]
     dates: bool = False
 
-    def condition(self, literals: Sequence[bytes]) -> bytes:
+    def condition(self, constants: Constants) -> bytes:
         """Empty where it cannot be asked for."""
-        if self.dates and not all(isinstance(v, Hole) and _is_date(literals[v.index]) for v in self.values):
-            return b""
-        texts = b"".join(b" AND " * bool(n) + _constant(value, literals) for n, value in enumerate(self.values))
-        return b"%s %s" % (quoted(self.column).encode(), self.operator.encode()) + b" " * bool(texts) + texts
+        texts = []
+        for value in self.values:
+            found = constants.of(value)
+            if found is None or (self.dates and (found[0] is _Of.NUMBER or not _is_date(found[1][1:-1]))):
+                return b""
+            if found[0] is _Of.MOMENT and not self.dates:
+                return b""
+            texts.append(found[1])
+        operator = b"%s %s" % (quoted(self.column).encode(), self.operator.encode())
+        return operator + b" " * bool(texts) + b" AND ".join(texts)
 
     def describe(self) -> str:
         values = " and ".join(values_text((value,)) for value in self.values)
@@ -228,7 +287,8 @@ class Workbench(Plan):
         lexer = self.statement.lexer
         assert lexer is not None
         shape, literals = lexer.shape(text)
-        pulls = tuple(_pulled(pull, value_of, literals) for pull in self.pulls)
+        constants = Constants(value_of, literals, lexer)
+        pulls = tuple(_pulled(pull, constants) for pull in self.pulls)
         limits = self.limits
         return Route((), work=Work(self.cluster, limits.max_rows, limits.max_time_s, pulls, shape, tuple(literals)))
 
@@ -440,7 +500,7 @@ def _pins(asked: Case, place: Place, found: Conditions) -> tuple[Pin, ...]:
         if column is None or column.data_type not in _COMPARED or column.generated:
             continue
         values = min(alternatives, key=len)
-        if len(values) <= _MOST_VALUES and (all(map(_is_number, values)) or all(map(_is_string, values))):
+        if len(values) <= _MOST_VALUES and any(all(map(kind, values)) for kind in (_is_number, _is_string)):
             pins.append(Pin(name, tuple(dict.fromkeys(values))))
     return tuple(sorted(pins, key=lambda pin: pin.column))
 
@@ -473,19 +533,22 @@ def _is_date(text: bytes) -> bool:
 
 
 def _is_number(value: Value) -> bool:
-    return (isinstance(value, Hole) and not value.is_string) or value in (Word.TRUE, Word.FALSE)
+    """May it be one? Of a parameter, that is seen when it is bound."""
+    if isinstance(value, Hole):
+        return not value.is_string
+    return isinstance(value, Param) or value in (Word.TRUE, Word.FALSE)
 
 
 def _is_string(value: Value) -> bool:
-    return isinstance(value, Hole) and value.is_string
+    return isinstance(value, Param) or (isinstance(value, Hole) and value.is_string)
 
 
-def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
+def _pulled(pull: Pull, constants: Constants) -> Pulled:
     clusters = pull.clusters
     if pull.keys:
         wanted: set[str] = set()
         for key in pull.keys:
-            some = key.clusters(value_of)
+            some = key.clusters(constants.value_of)
             if some is None:
                 break
             wanted |= some
@@ -495,20 +558,9 @@ def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
     condition = b""
     if all(pull.mentions):
         each = [
-            b" AND ".join(text for one in conditions if (text := one.condition(literals)))
+            b" AND ".join(text for one in conditions if (text := one.condition(constants)))
             for conditions in dict.fromkeys(pull.mentions)
         ]
         if all(each):
             condition = each[0] if len(each) == 1 else b" OR ".join(b"(%s)" % one for one in each)
     return Pulled(pull, clusters, condition)
-
-
-def _constant(value: Value, literals: Sequence[bytes]) -> bytes:
-    """A constant as the client wrote it."""
-    if isinstance(value, Word):
-        return value.value.encode()
-    assert isinstance(value, Hole)
-    if not value.is_string:
-        return (b"-" if value.negative else b"") + literals[value.index]
-    quote = b'"' if value.double_quoted else b"'"
-    return quote + literals[value.index] + quote

@@ -213,6 +213,15 @@ def _decode(cursor: Cursor, kind: int, sign: int) -> Value:
     return decoder(cursor)
 
 
+def _year(cursor: Cursor) -> bytes:
+    """No integer, like MEDIUMINT: MariaDB takes neither from a packet, and goes on with NULL."""
+    return b"%d" % cursor.uint(2)
+
+
+def _medium(cursor: Cursor) -> bytes:
+    return b"%d" % cursor.uint(4)
+
+
 def _float(cursor: Cursor) -> float:
     value: float = struct.unpack("<f", cursor.take(4))[0]
     return value
@@ -261,9 +270,7 @@ def _null(cursor: Cursor) -> None:
 _INTEGERS: Final = {
     column.TINY: 1,
     column.SHORT: 2,
-    column.YEAR: 2,
     column.LONG: 4,
-    column.INT24: 4,
     column.LONGLONG: 8,
 }
 
@@ -271,6 +278,8 @@ _DECODERS: Final[dict[int, Callable[[Cursor], Value]]] = {
     column.FLOAT: _float,
     column.DOUBLE: _double,
     column.NULL: _null,
+    column.YEAR: _year,
+    column.INT24: _medium,
     column.DATE: _date,
     column.TIMESTAMP: _datetime,
     column.DATETIME: _datetime,

@@ -89,7 +89,7 @@ def test_one_statement_for_one_shard_for_several_and_for_all(pair: PreparedPair)
         "SELECT region, id, ? FROM places WHERE region = ?",
         "SELECT id, ? FROM things WHERE day = ? OR bin = 'a'",
         "SELECT id, ? FROM things WHERE at > ? ORDER BY at, id LIMIT 10",
-        "SELECT i, COUNT(?), COUNT(*) FROM things WHERE general > ? GROUP BY i ORDER BY i",
+        "SELECT i, MAX(?), COUNT(*) FROM things WHERE general > ? GROUP BY i ORDER BY i",
         "SELECT id, IFNULL(i, ?) AS x FROM things WHERE t <> ? ORDER BY id",
         "SELECT id FROM things WHERE IFNULL(bits, ?) < ? ORDER BY id DESC",
     ],
