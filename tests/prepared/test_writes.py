@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.front.raw import Bound, Param
+from tests.front.conftest import end
+from tests.front.raw import Bound, Client, Param, Statement
 from tests.prepared.bound import NEWDECIMAL, date, every_type, text
 from tests.prepared.pair import PreparedPair
+from tests.servers import MariaDB, Run, Shop, Turnout
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+from tests.workbench.shop import CLUSTERS, RULES
 
 pytestmark = pytest.mark.servers
 
@@ -72,6 +76,57 @@ def test_without_a_transaction_of_the_clients(pair: PreparedPair) -> None:
     pair.same("DELETE FROM parts WHERE part = ?", 950)
     for check in CHECKS:
         pair.text(check)
+
+
+@pytest.fixture(scope="module")
+def atomic(run: Run, shop_servers: Shop, proxy: tuple[Turnout, MariaDB]) -> Iterator[tuple[Turnout, MariaDB]]:
+    """Another Turnout over the same servers, that commits atomically."""
+    rules = RULES.format(servers=shop_servers.rules(*CLUSTERS), workbench="off")
+    made = run.turnout(rules.replace("transactions: best_effort", "transactions: atomic"), "atomic")
+    yield made, proxy[1]
+    end(made)
+
+
+def test_in_atomic_transactions(atomic: tuple[Turnout, MariaDB]) -> None:
+    pair = PreparedPair(*atomic)
+    pair.run("BEGIN")
+    for sql, params in WRITES:
+        pair.same(sql, *params)
+    for check in CHECKS:
+        pair.text(check)
+    pair.run("ROLLBACK")
+    for close in ("ROLLBACK", "COMMIT"):
+        pair.run("BEGIN")
+        pair.same(
+            "INSERT INTO parts VALUES (?, ?, 1, 2, 'a'), (?, ?, 1, 2, 'b'), (12, 960, ?, 1, '')", 1, 960, 6, 960, 5
+        )
+        pair.same("UPDATE parts SET price = ? WHERE part = ?", 7, 960)
+        pair.same("SELECT COUNT(*), SUM(price) FROM parts WHERE part = ?", 960)
+        pair.run(close)
+        pair.same("SELECT * FROM parts WHERE part = ? ORDER BY k", 960, rows=3 * (close == "COMMIT"))
+    pair.same("DELETE FROM parts WHERE part = ?", 960)  # a transaction by itself
+    pair.same("SELECT COUNT(*) FROM parts WHERE part = ?", 960)
+    for check in CHECKS:
+        pair.text(check)
+    pair.close()
+
+
+def test_where_a_transaction_writes_on_one_cluster(
+    run: Run, shop_servers: Shop, proxy: tuple[Turnout, MariaDB]
+) -> None:
+    rules = RULES.format(servers=shop_servers.rules(*CLUSTERS), workbench="off")
+    made = run.turnout(rules.replace("transactions: best_effort", "transactions: single"), "single")
+    with Client(made.port, APP, APP_PASSWORD, DATABASE) as client:
+        insert = client.prepare("INSERT INTO parts VALUES (?, 970, 1, 1, ''), (?, 970, 1, 1, '')")
+        assert isinstance(insert, Statement)
+        for keys in ((1, 6), (6, 12)):
+            assert client.execute(insert, *keys).errno == 1235
+        assert client.execute(insert, 1, 2).checked().affected_rows == 2
+        delete = client.prepare("DELETE FROM parts WHERE part = 970 AND k IN (?, ?)")
+        assert isinstance(delete, Statement)
+        assert client.execute(delete, 1, 6).errno == 1235
+        assert client.execute(delete, 1, 2).checked().affected_rows == 2
+    end(made)
 
 
 def test_values_of_every_type(undone: PreparedPair) -> None:
