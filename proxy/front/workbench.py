@@ -41,7 +41,7 @@ from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
 
-_MOST_KEYS = 1000  # in one condition
+_MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.

@@ -283,7 +283,7 @@ def test_nullable(sql: str, nullable: tuple[int, ...]) -> None:
         ("SELECT * FROM a JOIN b ON 1 JOIN c USING (x)", [], []),
         ("SELECT * FROM a NATURAL JOIN b", [], []),
         ("SELECT * FROM a JOIN b ON x = y", [], [(None, "x", None, "y")]),
-        ("SELECT * FROM a JOIN b ON a.x = y", [], [("a", "x", None, "y")]),
+        ("SELECT * FROM a JOIN b ON a.x = y", [], [(0, "x", None, "y")]),
         ("SELECT * FROM a LEFT JOIN b ON a.x = y", [], []),
         ("SELECT * FROM a JOIN (SELECT 1 y) b ON a.x = b.y", [], []),
         ("SELECT * FROM a WHERE a.x = a.y", [], []),
@@ -299,6 +299,20 @@ def test_equalities(sql: str, equalities: list[object], unresolved: list[object]
 def test_correlated_equality_holds_for_the_inner_table_only() -> None:
     block = read("SELECT * FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.x = a.x)").blocks[1]
     assert [(e.left, e.right, e.only) for e in block.equalities] == [((1, "x"), (0, "x"), 1)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "unresolved", "around"),
+    [
+        ("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b WHERE x = y)", [(None, "x", None, "y")], 0),
+        ("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b WHERE x = a.y)", [(None, "x", 0, "y")], 0),
+        ("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b, (SELECT 1) c WHERE x = a.y)", [(None, "x", 0, "y")], None),
+        ("SELECT * FROM a JOIN (SELECT 1 FROM b, c WHERE x = y) d", [(None, "x", None, "y")], None),
+    ],
+)
+def test_names_that_may_be_of_blocks_around(sql: str, unresolved: list[object], around: int | None) -> None:
+    block = next(block for block in read(sql).blocks if block.index == 1)
+    assert (list(block.unresolved_equalities), block.around) == (unresolved, around)
 
 
 def test_unresolved_pins() -> None:
