@@ -248,7 +248,7 @@ def render(tokens: Sequence[Token]) -> Rendered:
                 piece = "@v"
         if chain > _MAX_CHAIN:
             raise NotUnderstood("nested too deeply")
-        if t.start != end and end is not None:
+        if (t.start != end and end is not None) or (piece == "-" and parts and parts[-1] == "-"):  # `--`: a comment
             parts.append(" ")
             size += 1
         parts.append(piece)

@@ -30,6 +30,7 @@ from proxy.plan.sharding import Placement
 from proxy.rules.model import Workbench as WorkbenchRules
 
 COPY = "turnout_copy_{number}"  # the temporary table of a further mention
+COPY_PREFIX = b"`turnout_copy_"
 
 # Refusals that are about where rows are or how they are merged: one server with all of them would just answer.
 LIFTED = frozenset(
@@ -143,6 +144,10 @@ class Copy:
     span: Span
     aliased: bool
 
+    @property
+    def quoted(self) -> bytes:
+        return b"`%s`" % self.name.encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Pull:
@@ -208,9 +213,17 @@ class Work:
         """The statement over the temporary tables of these pulls."""
         edits = []
         for copy in sorted((copy for pull in pulled for copy in pull.copies), key=lambda copy: copy.span):
-            name = b"`%s`" % copy.name.encode()
+            name = copy.quoted
             edits.append((copy.span, (name,) if copy.aliased else (name, b" AS ", copy.span)))
         return edit(self.shape, self.literals, edits)
+
+    def written(self, pulled: Iterable[Pull]) -> dict[bytes, bytes]:
+        """By what stands for a further mention of a table in `final`: what the client wrote."""
+        made = {}
+        for copy in (copy for pull in pulled for copy in pull.copies):
+            name = self.shape[slice(*copy.span)]
+            made[copy.quoted if copy.aliased else copy.quoted + b" AS " + name] = name
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

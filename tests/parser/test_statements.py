@@ -169,6 +169,7 @@ KINDS = [
     ("FLUSH PRIVILEGES", Kind.ADMIN, ""),
     ("HANDLER d.t OPEN", Kind.HANDLER, "d.t"),
     ("SELECT 1; SELECT 2", Kind.MULTI, ""),
+    ("SELECT --1, (---a) FROM t WHERE a = --2", Kind.SELECT, "t"),
     ("SELECT ';'", Kind.SELECT, ""),
     ("SELECT 1 /* ; */", Kind.SELECT, ""),
     ("SHOW TURNOUT CLUSTERS", Kind.TURNOUT, ""),
@@ -191,6 +192,7 @@ def test_kind_and_tables(sql: str, kind: Kind, mentioned: str) -> None:
         assert statement.words
 
 
+_UNKNOWN = Effect.UNKNOWN_FUNCTION
 EFFECTS = [
     ("SELECT * FROM t", Effect.NONE),
     ("SELECT COUNT(*), CONCAT(a, 'x') FROM t", Effect.NONE),
@@ -210,6 +212,9 @@ EFFECTS = [
     ("SELECT LAST_INSERT_ID(5)", Effect.NONDETERMINISTIC | Effect.SETS_LAST_INSERT_ID),
     ("SELECT GET_LOCK('a', 1)", Effect.NONDETERMINISTIC | Effect.SESSION_LOCK),
     ("SELECT SQL_CALC_FOUND_ROWS * FROM t", Effect.CALC_FOUND_ROWS),
+    ("SELECT SQL_CALC_FOUND_ROWS (a) FROM t", Effect.CALC_FOUND_ROWS),
+    ("SELECT DISTINCT SQL_NO_CACHE sql_calc_found_rows (a), f (1) FROM t", Effect.CALC_FOUND_ROWS | _UNKNOWN),
+    ("SELECT a, sql_no_cache(1) FROM t", Effect.UNKNOWN_FUNCTION),
     ("SELECT FOUND_ROWS()", Effect.NONDETERMINISTIC | Effect.USES_FOUND_ROWS),
     ("SELECT SLEEP(1)", Effect.NONDETERMINISTIC | Effect.SLEEPS),
     ("SELECT f(1)", Effect.UNKNOWN_FUNCTION),
@@ -220,6 +225,7 @@ EFFECTS = [
     ("INSERT INTO `t` (`a`) VALUES (1)", Effect.WRITES),
     ("INSERT INTO d.t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = VALUES(a)", Effect.WRITES),
     ("INSERT INTO t (a) VALUES (1) RETURNING a", Effect.WRITES | Effect.RETURNING),
+    ("INSERT INTO t (a) VALUES (1) RETURNING (a)", Effect.WRITES | Effect.RETURNING),
     ("WITH c (a) AS (SELECT 1) SELECT * FROM c", Effect.NONE),
     ("CREATE TABLE t (a INT)", Effect.WRITES | Effect.IMPLICIT_COMMIT),
     ("CREATE TEMPORARY TABLE t (a INT)", Effect.WRITES | Effect.TEMPORARY_TABLE),
