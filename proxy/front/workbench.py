@@ -33,7 +33,7 @@ from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
 from proxy.plan.plan import Send
 from proxy.plan.temporary_table import TableText, Unreadable, read_definition
-from proxy.plan.workbench import KeysOf, Pull, Pulled, Work
+from proxy.plan.workbench import COPY_PREFIX, KeysOf, Pull, Pulled, Work
 from proxy.wire import command as com
 from proxy.wire.charsets import codec
 from proxy.wire.column import ColumnDefinition, encode_column, parse_column
@@ -41,7 +41,7 @@ from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
 
-_MOST_KEYS = 1000  # in one condition
+_MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
@@ -373,7 +373,8 @@ class _Workbench:
             for table in self._tables
             for copy in table.pulled.pull.copies
         }
-        reading = _Finished(session, self._entry, [(Send(self._work.cluster), bench)], [stream], names)
+        written = self._work.written(table.pulled.pull for table in self._tables)
+        reading = _Finished(session, self._entry, [(Send(self._work.cluster), bench)], [stream], names, written)
         await reading.head()
         return reading
 
@@ -412,10 +413,17 @@ class _Finished(Reading):
     """The answer of the workbench, with the tables' own names in its columns."""
 
     def __init__(
-        self, session: Session, entry: Entry, pairs: Pairs, streams: Sequence[RowStream], names: dict[bytes, bytes]
+        self,
+        session: Session,
+        entry: Entry,
+        pairs: Pairs,
+        streams: Sequence[RowStream],
+        names: dict[bytes, bytes],
+        written: dict[bytes, bytes],
     ) -> None:
         super().__init__(session, entry, pairs, streams)
         self._names = names
+        self._written = written
         self._splitter = Splitter()
 
     async def head(self) -> None:
@@ -455,8 +463,18 @@ class _Finished(Reading):
         if not self._names:
             return [count, *definitions, end]
         columns = [parse_column(packet[4:]) for packet in definitions]
-        named = [replace(c, org_table=self._names.get(c.org_table, c.org_table)) for c in columns]
+        named = [
+            replace(c, name=self._as_written(c.name), org_table=self._names.get(c.org_table, c.org_table))
+            for c in columns
+        ]
         return [count, *(encode(encode_column(column), 0) for column in named), end]
+
+    def _as_written(self, name: bytes) -> bytes:
+        """A column's name, which is its expression where it has no alias."""
+        if COPY_PREFIX in name:
+            for text, written in self._written.items():
+                name = name.replace(text, written)
+        return name
 
     async def _found_rows(self) -> int | None:
         if self.entry.plan.effects & Effect.CALC_FOUND_ROWS:

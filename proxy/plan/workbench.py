@@ -16,12 +16,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from parser.rewrite import edit, quoted
-from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
+from parser.statement import Bound, BoundValue, DateSum, Effect, Hole, Kind, NumberSum, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
-from proxy.plan.pins import Conditions, bounds, conditions
+from proxy.plan.pins import Conditions, Node, bounds, conditions
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import key_placement
@@ -30,6 +30,7 @@ from proxy.plan.sharding import Placement
 from proxy.rules.model import Workbench as WorkbenchRules
 
 COPY = "turnout_copy_{number}"  # the temporary table of a further mention
+COPY_PREFIX = b"`turnout_copy_"
 
 # Refusals that are about where rows are or how they are merged: one server with all of them would just answer.
 LIFTED = frozenset(
@@ -72,6 +73,7 @@ _COMPARED = frozenset(
     ]
 )
 _DATE = re.compile(rb"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}(?: [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_AMOUNT = re.compile(rb"[0-9]{1,4}")
 _MOST_VALUES = 10_000
 
 Span = tuple[int, int]
@@ -98,18 +100,18 @@ class Limit:
 
     column: str
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
     dates: bool = False
 
     def condition(self, literals: Sequence[bytes]) -> bytes:
         """Empty where it cannot be asked for."""
-        if self.dates and not all(isinstance(v, Hole) and _is_date(literals[v.index]) for v in self.values):
+        if self.dates and not all(_is_day(value, literals) for value in self.values):
             return b""
         texts = b"".join(b" AND " * bool(n) + _constant(value, literals) for n, value in enumerate(self.values))
         return b"%s %s" % (quoted(self.column).encode(), self.operator.encode()) + b" " * bool(texts) + texts
 
     def describe(self) -> str:
-        values = " and ".join(values_text((value,)) for value in self.values)
+        values = " and ".join(_value_text(value) for value in self.values)
         return f"{self.column} {self.operator} {values}".rstrip()
 
 
@@ -141,6 +143,10 @@ class Copy:
     name: str
     span: Span
     aliased: bool
+
+    @property
+    def quoted(self) -> bytes:
+        return b"`%s`" % self.name.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +213,17 @@ class Work:
         """The statement over the temporary tables of these pulls."""
         edits = []
         for copy in sorted((copy for pull in pulled for copy in pull.copies), key=lambda copy: copy.span):
-            name = b"`%s`" % copy.name.encode()
+            name = copy.quoted
             edits.append((copy.span, (name,) if copy.aliased else (name, b" AS ", copy.span)))
         return edit(self.shape, self.literals, edits)
+
+    def written(self, pulled: Iterable[Pull]) -> dict[bytes, bytes]:
+        """By what stands for a further mention of a table in `final`: what the client wrote."""
+        made = {}
+        for copy in (copy for pull in pulled for copy in pull.copies):
+            name = self.shape[slice(*copy.span)]
+            made[copy.quoted if copy.aliased else copy.quoted + b" AS " + name] = name
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,16 +349,23 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
     order = [number for number, pull in enumerate(pulls) if _is_selective(pull)]
     told: dict[int, tuple[int, str, str]] = {}
     for number in order:  # grows on the way
-        for table in tables[number]:
-            for (one, source), targets in found.edges.items():
-                for target, column in sorted(targets) if one == table else ():
-                    other = owner[target]
-                    pull = pulls[other]
-                    if other in order or pull.local or len(tables[other]) > 1:
-                        continue
-                    if _is_whole(asked, table, source) and _is_whole(asked, target, column):
+        for source, targets in _told_by(found, tables[number]).items():
+            if not all(_is_whole(asked, table, source) for table in tables[number]):
+                continue
+            for other in sorted({owner[target] for target, _ in targets}):
+                pull, mentions = pulls[other], tables[other]
+                if other in order or (pull.local and not asked.places[mentions[0]].everywhere):
+                    continue
+                for column in sorted({column for target, column in targets if target == mentions[0]}):
+                    if all((each, column) in targets and _is_whole(asked, each, column) for each in mentions):
                         told[other] = (number, source, column)
                         order.append(other)
+                        break
+    # What could stay where it is, and tells nobody, does.
+    while idle := [n for n in told if pulls[n].local and all(teller != n for teller, _, _ in told.values())]:
+        for number in idle:
+            del told[number]
+            order.remove(number)
     order += [number for number in range(len(pulls)) if number not in order]
     tellers = {number for number, _, _ in told.values()}
     place = {number: turn for turn, number in enumerate(order)}
@@ -360,6 +381,15 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
             pull = replace(pull, after=KeysOf(column, place[teller], source, label, placed))
         made.append(pull)
     return tuple(made)
+
+
+def _told_by(found: Conditions, mentions: list[int]) -> dict[str, set[Node]]:
+    """For columns of a table: the columns of others whose values are among its own, by equalities of any mention."""
+    made: dict[str, set[Node]] = {}
+    for (table, source), targets in found.edges.items():
+        if table in mentions:
+            made.setdefault(source, set()).update(target for target in targets if target[0] not in mentions)
+    return made
 
 
 def _is_selective(pull: Pull) -> bool:
@@ -452,16 +482,26 @@ def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[L
     limits: dict[Limit, None] = {}
     for bound in found.get(place.ref.index, ()):
         column = schema.column(bound.column)
-        if column is None or column.generated or not all(map(_is_constant, bound.values)):
+        if column is None or column.generated:
             continue
         dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "NOT LIKE", "IS NOT NULL")
+        if not all(_is_constant(value) or (dates and isinstance(value, DateSum)) for value in bound.values):
+            continue
         if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
             limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
     return tuple(limits)
 
 
-def _is_constant(value: Value) -> bool:
-    return _is_number(value) or _is_string(value)
+def _is_constant(value: BoundValue) -> bool:
+    return isinstance(value, NumberSum) or _is_number(value) or _is_string(value)
+
+
+def _is_day(value: BoundValue, literals: Sequence[bytes]) -> bool:
+    """Is it a constant whose meaning as a date is certain?"""
+    if isinstance(value, DateSum):
+        amounts = all(_AMOUNT.fullmatch(literals[amount.index]) for _, amount, _ in value.moves)
+        return amounts and len(literals[value.day.index]) == 10 and _is_date(literals[value.day.index])
+    return isinstance(value, Hole) and _is_date(literals[value.index])
 
 
 def _is_date(text: bytes) -> bool:
@@ -472,11 +512,11 @@ def _is_date(text: bytes) -> bool:
         return False
 
 
-def _is_number(value: Value) -> bool:
+def _is_number(value: BoundValue) -> bool:
     return (isinstance(value, Hole) and not value.is_string) or value in (Word.TRUE, Word.FALSE)
 
 
-def _is_string(value: Value) -> bool:
+def _is_string(value: BoundValue) -> bool:
     return isinstance(value, Hole) and value.is_string
 
 
@@ -503,8 +543,16 @@ def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
     return Pulled(pull, clusters, condition)
 
 
-def _constant(value: Value, literals: Sequence[bytes]) -> bytes:
+def _constant(value: BoundValue, literals: Sequence[bytes]) -> bytes:
     """A constant as the client wrote it."""
+    if isinstance(value, DateSum):
+        moves = (
+            b" %s INTERVAL %s %s" % (sign.encode(), _constant(amount, literals), unit.encode())
+            for sign, amount, unit in value.moves
+        )
+        return b"DATE " + _constant(value.day, literals) + b"".join(moves)
+    if isinstance(value, NumberSum):
+        return b" ".join(b"%s %s" % (sign.encode(), _constant(term, literals)) for sign, term in value.terms)
     if isinstance(value, Word):
         return value.value.encode()
     assert isinstance(value, Hole)
@@ -512,3 +560,12 @@ def _constant(value: Value, literals: Sequence[bytes]) -> bytes:
         return (b"-" if value.negative else b"") + literals[value.index]
     quote = b'"' if value.double_quoted else b"'"
     return quote + literals[value.index] + quote
+
+
+def _value_text(value: BoundValue) -> str:
+    if isinstance(value, DateSum):
+        moves = (f" {sign} INTERVAL {values_text((amount,))} {unit}" for sign, amount, unit in value.moves)
+        return f"DATE {values_text((value.day,))}{''.join(moves)}"
+    if isinstance(value, NumberSum):
+        return " ".join(f"{sign} {values_text((term,))}" for sign, term in value.terms).strip()
+    return values_text((value,))
