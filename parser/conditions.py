@@ -101,7 +101,7 @@ def _united(disjunction: exp.Or, tree: Tree) -> Constants | None:
 
 
 def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:
-    if type(term) is exp.EQ or type(term) is exp.NullSafeEQ:
+    if type(term) in (exp.EQ, exp.NullSafeEQ) and _has_only(term, "this", "expression"):
         return _equality(term.this, term.expression, tree, type(term) is exp.NullSafeEQ)
     if type(term) is exp.In:
         return _membership(term, tree)
@@ -127,18 +127,25 @@ _LIMITS: dict[type[exp.Expression], tuple[str, str]] = {  # as it is, and with i
     exp.NEQ: ("<>", "<>"),
     exp.Like: ("LIKE", ""),
 }
+_NOT_LIKE = ("NOT LIKE", "")
+
+
+def _has_only(term: exp.Expression, *names: str) -> bool:
+    """Is there nothing else that may change what a term means (`negate`, of which sqlglot makes NOT LIKE)?"""
+    return all(name in names or not value for name, value in term.args.items())
 
 
 def _limits(term: exp.Expression, tree: Tree) -> list[Limits]:
-    operators = _LIMITS.get(type(term))
-    if operators is not None:
+    negated = type(term) is exp.Like and bool(term.args.get("negate"))
+    operators = _NOT_LIKE if negated else _LIMITS.get(type(term))
+    if operators is not None and _has_only(term, "this", "expression", *["negate"] * negated):
         sides = [_bare(term.this), _bare(term.expression)]
         for operator, (one, other) in zip(operators, (sides, reversed(sides))):
             column, value = _column(one, tree), tree.value(other)
             if operator and column is not None and value is not None:
                 return [Limits(column, operator, (value,))]
         return []
-    if type(term) is exp.Between and not term.args.get("symmetric"):
+    if type(term) is exp.Between and _has_only(term, "this", "low", "high"):
         column, ends = _column(_bare(term.this), tree), [tree.value(term.args[end]) for end in ("low", "high")]
         known = tuple(value for value in ends if value is not None)
         return [Limits(column, "BETWEEN", known)] if column is not None and len(known) == 2 else []
@@ -167,7 +174,7 @@ def _equality(left: exp.Expression, right: exp.Expression, tree: Tree, null_safe
 
 
 def _membership(term: exp.In, tree: Tree) -> list[Constants | Same]:
-    if any(term.args.get(other) for other in ("query", "unnest", "field", "is_global")):
+    if not _has_only(term, "this", "expressions"):
         return []
     choices = [_bare(choice) for choice in term.expressions]
     left = _bare(term.this)

@@ -164,8 +164,8 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """Every row of table `table` that can matter to its block passes `column operator value`: <, <=, >, >=, <>, LIKE,
-    BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the column's table
-    is for the planner to find among those of the block."""
+    NOT LIKE, BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the
+    column's table is for the planner to find among those of the block."""
 
     table: int | None
     column: str

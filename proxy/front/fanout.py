@@ -99,6 +99,7 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
     except TurnoutError as error:
         if not reading.started:
             raise
+        reading.flush()
         session.fail(error, broken=True)
     finally:
         session.spread = []

@@ -208,7 +208,9 @@ class MergedRead(Reading):
         if expected is not None and count != expected + self._merge.hidden:
             where, found = f"Cluster {shard.cluster}", str(count - self._merge.hidden)
             raise refusals.MERGE_COLUMNS.error(where=where, found=found, expected=str(expected))
-        if list(map(comparable, shard.definitions)) != list(map(comparable, first.definitions)):
+        if shard.definitions != first.definitions and (
+            list(map(comparable, shard.definitions)) != list(map(comparable, first.definitions))
+        ):
             raise other_columns(shard.cluster, first.cluster)
         shard.compare(self._merge)
         return None

@@ -88,6 +88,7 @@ async def _answer(session: Session, reading: _Finished) -> None:
     except TurnoutError as error:
         if not reading.started:
             raise
+        reading.flush()
         session.fail(error, broken=True)
 
 

@@ -454,7 +454,7 @@ def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[L
         column = schema.column(bound.column)
         if column is None or column.generated or not all(map(_is_constant, bound.values)):
             continue
-        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "IS NOT NULL")
+        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "NOT LIKE", "IS NOT NULL")
         if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
             limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
     return tuple(limits)

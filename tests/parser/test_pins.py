@@ -284,6 +284,37 @@ def test_pins(sql: str, pins: dict[tuple[int, str], int]) -> None:
         check(sql.replace("IN ((1, 2)", "IN (/*V*/(1, 2)"), SOME)
 
 
+@pytest.mark.parametrize(
+    ("condition", "bounds"),
+    [
+        ("k < 1", ["k < 1"]),
+        ("1 < k", ["k > 1"]),
+        ("k <> 'a' AND m >= 2", ["k <> 1", "m >= 1"]),
+        ("k LIKE 'a'", ["k LIKE 1"]),
+        ("k NOT LIKE 'a'", ["k NOT LIKE 1"]),
+        ("NOT k LIKE 'a'", []),
+        ("'a' LIKE k", []),
+        ("'a' NOT LIKE k", []),
+        ("k LIKE 'a' ESCAPE '!'", []),
+        ("k NOT LIKE 'a' ESCAPE '!'", []),
+        ("k LIKE 'a' COLLATE utf8mb4_bin", []),
+        ("k BETWEEN 1 AND 2", ["k BETWEEN 2"]),
+        ("k NOT BETWEEN 1 AND 2", []),
+        ("k IS NOT NULL", ["k IS NOT NULL 0"]),
+        ("k IS NULL", []),
+        ("k < 1 OR k > 3", []),
+        ("k NOT IN (1, 2)", []),
+        ("k NOT REGEXP 'a'", []),
+        ("k < m", []),
+        ("k < ALL (SELECT 1)", []),
+    ],
+)
+def test_bounds(condition: str, bounds: list[str]) -> None:
+    statement, _ = read(f"SELECT * FROM t WHERE {condition}")
+    found = statement.blocks[0].bounds
+    assert sorted(f"{bound.column} {bound.operator} {len(bound.values)}" for bound in found) == sorted(bounds)
+
+
 def test_the_check_finds_wrong_pins(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other tests are worth nothing if a wrong pin passed them."""
     sql = "SELECT a.k, b.k FROM t AS a LEFT JOIN u AS b ON a.k = b.k AND a.m = 1"
