@@ -27,7 +27,10 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     merged = source.merged is None or any(table.name.lower() in source.merged for table in statement.tables)
     if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
-    tables = tuple(replace(table, span=_placed(table.span, source)) for table in statement.tables)
+    tables = tuple(
+        replace(table, span=_placed(table.span, source), whole=_placed(_with_database(table, tokens), source))
+        for table in statement.tables
+    )
     return replace(
         statement,
         tables=tables,
@@ -36,7 +39,32 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
         value=value,
         outline=outline,
         names=_column_words(tokens) if tables else frozenset(),
+        qualifiers=tuple(
+            (source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in _qualifiers(tokens)
+        ),
     )
+
+
+def _with_database(table: TableRef, tokens: Sequence[Token]) -> tuple[int, int] | None:
+    """`TableRef.whole`, in the text that the tokens are of."""
+    if table.span is None or table.database is None:
+        return table.span
+    at = next((i for i, token in enumerate(tokens) if token.start == table.span[0]), 0)
+    if at < 2 or not tokens[at - 1].is_mark(".") or tokens[at - 2].text != table.database:
+        return None
+    return tokens[at - 2].start, table.span[1]
+
+
+def _qualifiers(tokens: Sequence[Token]) -> list[int]:
+    """Where a column is named with the database information_schema: the places of that name among the tokens."""
+    return [
+        at
+        for at, token in enumerate(tokens[: len(tokens) - 4])
+        if token.is_name()
+        and token.text.lower() == "information_schema"
+        and tokens[at + 1].is_mark(".")
+        and tokens[at + 3].is_mark(".")
+    ]
 
 
 def _placed(span: tuple[int, int] | None, source: Source) -> tuple[int, int] | None:

@@ -150,7 +150,8 @@ class Access(enum.Enum):
 class TableRef:
     """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes.
 
-    `span` is where its name stands (without the database) in a SELECT's shape, `aliased` whether an alias follows.
+    `span` is where its name stands (without the database) in a SELECT's shape, `whole` the same with the database,
+    `aliased` whether an alias follows.
     """
 
     index: int
@@ -161,6 +162,7 @@ class TableRef:
     access: Access
     span: tuple[int, int] | None = field(default=None, compare=False)
     aliased: bool = field(default=False, compare=False)
+    whole: tuple[int, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,8 @@ class Block:
     around: int | None = field(default=None, compare=False)
     # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
     # tables, whose columns nobody knows
+    in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
+    # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side
@@ -308,7 +312,10 @@ class Statement:
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
     names: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns
+    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns;
+    # of a SHOW, the words of its WHERE
+    qualifiers: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
+    # of a SELECT: where `information_schema.` stands in front of the table of a column
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals

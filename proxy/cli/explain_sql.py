@@ -60,6 +60,13 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
             lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
         final = route.work.final(each.pull for each in route.work.pulls)
         lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
+    if route.gather is not None:
+        for ask in route.gather.asks:
+            for cluster, wanted in ask.there:
+                lines.append(
+                    ("brings", f"{ask.mention.table.name} from {cluster} where {wanted.decode(errors='replace')}")
+                )
+        lines.append(("then on", route.gather.cluster))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

@@ -27,6 +27,8 @@ from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.shows import Show
+from proxy.plan.system_reads import SystemRead
 from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 from proxy.rules.model import Rules
@@ -67,7 +69,7 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench):
+    if isinstance(plan, Scatter | Workbench | SystemRead | Show):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)

@@ -35,6 +35,7 @@ from proxy.front.statements import (
     with_connection_id,
 )
 from proxy.front.statements import record as record_statement
+from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
@@ -378,7 +379,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         return
     session.generated = plan.generates_id(values)
     check_afterthoughts(session, plan.effects)
-    sends = plan.route(values, prepared.sql).sends
+    text = prepared.sql
+    if plan.effects & Effect.USES_CONNECTION_ID:  # as it was planned: of `sql`, something was replaced
+        text = Lexer.restore(prepared.shape, prepared.literals)
+    route = plan.route(values, text)
+    sends = route.sends
+    if route.gather is not None:
+        sends = (await gathered(session, plan, route.gather),)
+        prepared = replace(prepared, sql=sends[0].text or b"", with_ids={})
     if len(sends) != 1:
         raise _several_targets()
     if entry.marks is not None:

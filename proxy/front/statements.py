@@ -151,8 +151,16 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
 async def _on_several(session: Session, entry: Entry, route: Route, values: TextValues, sql: bytes) -> None:
     """A statement that does not run on one server alone. Raises TurnoutError."""
     from proxy.front.fanout import run_everywhere
+    from proxy.front.shows import show
+    from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
 
+    if route.gather is not None:
+        await run_gathered(session, entry, route.gather, sql)
+        return
+    if route.showing is not None:
+        await show(session, entry, route.showing, sql)
+        return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
         work = route.otherwise.route(values, sql).work
@@ -189,20 +197,21 @@ async def forward(
     payload: bytes,
     primary: bool = False,
     mode: int = QUERY,
+    relay: Relay | None = None,
 ) -> None:
-    """Send one command to the one target of `send` and relay the answer."""
-    plan = entry.plan
+    """Send one command to the one target of `send` and relay the answer, by `relay` where that is given."""
+    plan, given = entry.plan, relay
     if plan.effects & Effect.IMPLICIT_COMMIT:
         await end_branches(session)
     connection, fresh = await obtain(session, entry, send, primary)
-    relay: Relay | None = None
+    relay = None
     try:
         await join_transaction(session, connection, send.cluster, fresh)
         await prelude(session, entry, connection, send.cluster)
         pinned_before = send.cluster in session.pinned
         if plan.pins:
             pin(session, connection, plan.pins)
-        relay = Relay(session)
+        relay = given or Relay(session)
         if session.made is not None:
             await session.made.run.confirm()
         session.sending(connection)

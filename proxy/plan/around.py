@@ -9,6 +9,7 @@ from proxy.plan.case import Case, writes
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Forward, Local, Plan, Refuse
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.system_reads import SystemRead
 from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 
@@ -26,6 +27,8 @@ def plan_explain(asked: Case, inner: Plan) -> Plan:
         return asked.forward(inner.cluster, *inner.notes)
     if isinstance(inner, Workbench):
         raise refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
+    if isinstance(inner, SystemRead):
+        return asked.forward(inner.cluster)
     if isinstance(inner, ByKey):
         fallback = inner.fallback
         if isinstance(fallback, Workbench):
@@ -62,6 +65,8 @@ def plan_set_statement(asked: Case, inner: Plan) -> Plan:
         raise inner.error.with_traceback(None)
     if isinstance(inner, Local):
         raise refusals.SET_STATEMENT.error(verb=asked.verb_of(inner.statement))
+    if isinstance(inner, SystemRead):
+        raise refusals.SYSTEM_INSIDE.error(system="information_schema", verb="SET STATEMENT")
     inner = _without_workbench(inner)
     targets = inner.fallback if isinstance(inner, ByKey) else inner
     if isinstance(targets, Scatter) and any(a.name == "sql_select_limit" for a in asked.statement.assignments):

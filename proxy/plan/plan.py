@@ -18,6 +18,8 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.shows import Showing
+    from proxy.plan.system_reads import Gather
     from proxy.plan.workbench import Work
 
 
@@ -57,6 +59,8 @@ class Route:
     merge: Merge | None = None  # of Reply.MERGE
     rows: tuple[int, ...] = ()  # of an INSERT that is split: for each row, which of `sends` has it
     work: Work | None = None  # without sends: to be finished on the workbench
+    gather: Gather | None = None  # without sends: of information_schema, with rows of several clusters
+    showing: Showing | None = None  # without sends: SHOW, with rows of several clusters
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
 
 
@@ -119,7 +123,7 @@ class Plan:
     """What happens to one shape. Subclasses are the rungs of the planning ladder (DESIGN.md 5.3)."""
 
     statement: Statement
-    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, write-all, workbench, refuse
+    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, workbench, refuse, ..
     writes: bool = False  # must run on a primary, and counts as the transaction's writer
     replica_ok: bool = False  # may be read from a replica (own writes and lag permitting)
     max_lag_s: float = 0.0

@@ -248,6 +248,44 @@ WORKBENCH_PREPARED = Refusal(
     "Send it as text (most drivers have a setting for client-side parameters).",
 )
 
+# -- looking around
+
+SYSTEM_INSIDE = Refusal(
+    "system-inside",
+    "{verb} reads {system}, which several clusters have to tell.",
+    "SELECT from it first, in a statement of its own.",
+)
+SYSTEM_BESIDE = Refusal(
+    "system-with-moved-table",
+    "{system}, which several clusters have to tell, cannot be read in one statement with {table}.",
+    "Use a statement for each.",
+)
+SYSTEM_PLACE = Refusal(
+    "system-place",
+    "{system} is mentioned where Turnout cannot put the rows of several clusters in its place.",
+    "SELECT from it in FROM.",
+)
+SYSTEM_ROWS = Refusal(
+    "system-rows",
+    "{system} has more rows on other clusters than Turnout brings together ({limit} bytes).",
+    "Add conditions TABLE_SCHEMA = '..' and TABLE_NAME = '..'.",
+)
+SYSTEM_COLUMN = Refusal(
+    "system-column",
+    "{system} has no column {column} on cluster {cluster}, whose server is another than that of {home}.",
+    "Name the columns that both have.",
+)
+SHOW_CONDITION = Refusal(
+    "show-condition",
+    "This SHOW is answered by clusters {clusters}, and its WHERE {why}.",
+    "Leave that out, or use LIKE.",
+)
+SHOW_TOTALS = Refusal(
+    "show-totals",
+    "The WHERE of this SHOW is about {column}, which is added up over the shards of {table}.",
+    "SELECT from information_schema.TABLES, with the same condition.",
+)
+
 # -- writing in several places
 
 SEVERAL_WRITES = Refusal(

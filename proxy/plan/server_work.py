@@ -19,6 +19,7 @@ from proxy.plan.places import (
 )
 from proxy.plan.plan import Plan
 from proxy.plan.rows import fixed_cluster, plan_rows
+from proxy.plan.shows import plan_show
 from proxy.rules.model import Rules
 
 
@@ -62,7 +63,7 @@ def _on_several(asked: Case, written_only: bool = False) -> tuple[Place, tuple[s
 
 def _plan_show(asked: Case) -> Plan:
     if not asked.places:
-        return asked.forward(home_of(asked.rules, asked.statement.detail or asked.database))
+        return plan_show(asked) or asked.forward(home_of(asked.rules, asked.statement.detail or asked.database))
     table = asked.places[0]
     clusters = _clusters(asked, table)
     if len(clusters) > 1:

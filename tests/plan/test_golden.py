@@ -59,6 +59,13 @@ def described(
             condition = f" where {each.condition.decode()}" if each.condition else ""
             lines.append(f"here: {each.pull.name} from {', '.join(each.clusters)}{condition}")
         return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
+    if route.gather is not None:
+        for ask in route.gather.asks:
+            for cluster, wanted in (*ask.there, (route.gather.cluster, ask.here)):
+                lines.append(f"here: {ask.mention.table.name} of {cluster} where {wanted.decode()}")
+        return lines
+    if route.showing is not None:
+        return lines
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
@@ -88,7 +95,18 @@ def test_golden(path: Path) -> None:
 
 def test_there_are_golden_files_with_every_kind_of_plan() -> None:
     text = "".join(path.read_text() for path in FILES)
-    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "workbench", "refuse"):
+    for kind in (
+        "local",
+        "forward",
+        "shard",
+        "insert",
+        "scatter",
+        "write-all",
+        "workbench",
+        "refuse",
+        "show",
+        "system",
+    ):
         assert f"    plan: {kind}\n" in text, kind
     for reply in Reply:
         assert f", {reply.value}\n" in text, reply
