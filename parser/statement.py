@@ -215,11 +215,11 @@ class Block:
     # each may be used whichever table it turns out to be about.
     unresolved_equalities: tuple[tuple[int | None, str, int | None, str], ...] = ()  # (table, column, table, column)
     bounds: tuple[Bound, ...] = field(default=(), compare=False)
+    in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
+    # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
     around: int | None = field(default=None, compare=False)
     # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
     # tables, whose columns nobody knows
-    in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
-    # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side
