@@ -130,3 +130,8 @@ def _spliced(shape: bytes, literals: Sequence[bytes], spans: Sequence[tuple[int,
     if any(end < start for start, end in spans):
         raise ValueError("spans must ascend and not overlap")
     return splice(shape, literals, spans)
+
+
+def assemble(shape: bytes, literals: Sequence[bytes], pieces: Iterable[Piece]) -> bytes:
+    """New text and spans of the shape with their literals, in any order."""
+    return b"".join(p if isinstance(p, bytes) else splice(shape, literals, (p,))[0] for p in pieces)

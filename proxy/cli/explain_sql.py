@@ -60,6 +60,10 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
             lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
         final = route.work.final(each.pull for each in route.work.pulls)
         lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
+    if route.listed is not None:
+        listed = route.listed
+        lines.append(("finds by", listed.find.decode(errors="replace")))
+        lines.append(("writes by", (listed.head + b".." + listed.tail).decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

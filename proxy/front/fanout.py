@@ -42,7 +42,7 @@ async def run_everywhere(session: Session, entry: Entry, route: Route, sql: byte
     if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
         await _write(session, entry, route, sql)
     else:
-        await _read(session, entry, route, sql)
+        await read(session, entry, route, sql)
 
 
 def _payload(send: Send, sql: bytes) -> bytes:
@@ -80,7 +80,8 @@ async def _connections(
 # -- reads ----------------------------------------------------------------------------------------------------
 
 
-async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+async def read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+    """The rows of a route's targets, to the client or whoever takes them in its place. Raises TurnoutError."""
     check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, always_transaction=False)
     for send, _ in pairs:
@@ -97,7 +98,7 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
             connection.send(encode(_payload(send, sql), 0), stream, QUERY)
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
         session.fail(error, broken=True)
     finally:

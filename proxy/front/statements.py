@@ -102,7 +102,7 @@ async def run_text(
         return
     route = plan.route(values, sql)
     if entry.marks is not None:
-        note_write(session, entry, values, tuple(send.cluster for send in route.sends))
+        note_write(session, entry, values, route.clusters)
     session.generated = plan.generates_id(values)
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:
@@ -153,6 +153,11 @@ async def _on_several(session: Session, entry: Entry, route: Route, values: Text
     from proxy.front.fanout import run_everywhere
     from proxy.front.workbench import finish_on_workbench
 
+    if route.listed is not None:
+        from proxy.front.key_list import write_by_key
+
+        await write_by_key(session, entry, route.listed)
+        return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
         work = route.otherwise.route(values, sql).work

@@ -45,7 +45,7 @@ _MOST_KEYS = 1000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
-_LOADING = intern(
+LOADING = intern(
     {
         "character_set_client": b"'utf8mb4'",
         "character_set_connection": b"'utf8mb4'",
@@ -86,7 +86,7 @@ async def _answer(session: Session, reading: _Finished) -> None:
     try:
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
         session.fail(error, broken=True)
 
@@ -165,7 +165,7 @@ class _Workbench:
     async def _connect(self, pulls: Sequence[Pulled]) -> None:
         """One connection for each cluster, one after the other in the order of their names, then the workbench's."""
         session = self._session
-        settings = _pulling(session)
+        settings = pulling(session)
         for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
             connection, fresh = await self._source(cluster, settings)
             self._sources[cluster] = connection
@@ -178,7 +178,7 @@ class _Workbench:
         session.one_shot = []
         servers = session.environment.cluster(self._work.cluster)
         servers.primary.check_up()
-        self._bench = await session.take(servers.primary, settings=_LOADING)
+        self._bench = await session.take(servers.primary, settings=LOADING)
 
     async def _source(self, cluster: str, settings: Settings) -> tuple[ServerConnection, bool]:
         session = self._session
@@ -202,7 +202,7 @@ class _Workbench:
             raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
         source = self._sources[each.clusters[0]]
         name = _name(database, pull.name)
-        shown = await _definition(source, _spelled(self._session, name, pull.label))
+        shown = await definition_of(source, spelled(self._session, name, pull.label))
         try:
             text = read_definition(shown).chosen(pull.words)
         except Unreadable as problem:
@@ -258,9 +258,10 @@ class _Workbench:
         if condition is None:
             return
         text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
-        text = _spelled(self._session, text, table.pulled.pull.label)
+        text = spelled(self._session, text, table.pulled.pull.label)
         if condition:
             text += b" WHERE " + condition
+        text += self._work.lock(table.pulled.pull)
         stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
         splitter = Splitter(payloads=True)
@@ -385,7 +386,7 @@ class _Workbench:
         names = [name for table in self._tables for name in (table.name, *table.copies)]
         try:
             if names:
-                names = [_spelled(self._session, name, "") for name in names]
+                names = [spelled(self._session, name, "") for name in names]
                 await checked(bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
         except ServerFailed as error:
             bench.abort(error)
@@ -463,7 +464,7 @@ class _Finished(Reading):
         return None if self.entry.offset else self.rows
 
 
-def _pulling(session: Session) -> Settings:
+def pulling(session: Session) -> Settings:
     """The settings under which rows are read: values as they are stored, conditions as the client means them."""
     text = session.sql_mode
     modes = ",".join(mode for mode in _MODES if mode in text)
@@ -482,7 +483,7 @@ def _name(database: str, table: str) -> bytes:
     return quoted(database, table).encode()
 
 
-def _spelled(session: Session, name: bytes, table: str) -> bytes:
+def spelled(session: Session, name: bytes, table: str) -> bytes:
     """A name (UTF-8) in the character set of the session's statements. Raises StatementRefused."""
     if name.isascii():
         return name
@@ -493,7 +494,7 @@ def _spelled(session: Session, name: bytes, table: str) -> bytes:
         raise refusals.WORKBENCH_TABLE.error(table=table, why=why) from None
 
 
-async def _definition(connection: ServerConnection, name: bytes) -> bytes:
+async def definition_of(connection: ServerConnection, name: bytes) -> bytes:
     """SHOW CREATE TABLE. Raises ServerFailed."""
     response = await connection.command(b"\x03SHOW CREATE TABLE " + name)
     if connection.scanner.errno:

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).with_name("golden")
 FILES = sorted(FOLDER.glob("*.txt"))
 RULES = {
     (transactions, workbench): shop.rules(transactions, workbench)
-    for transactions in ("single", "best_effort")
+    for transactions in ("single", "best_effort", "atomic")
     for workbench in ("off", "main", "media")
 }
 CATALOG = shop.catalog()
@@ -59,6 +59,9 @@ def described(
             condition = f" where {each.condition.decode()}" if each.condition else ""
             lines.append(f"here: {each.pull.name} from {', '.join(each.clusters)}{condition}")
         return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
+    if route.listed is not None:
+        listed = route.listed
+        return [*lines, f"here: {listed.find.decode()}", f"then: {listed.head.decode()}..{listed.tail.decode()}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
@@ -88,7 +91,7 @@ def test_golden(path: Path) -> None:
 
 def test_there_are_golden_files_with_every_kind_of_plan() -> None:
     text = "".join(path.read_text() for path in FILES)
-    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "workbench", "refuse"):
+    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "workbench", "key-list", "refuse"):
         assert f"    plan: {kind}\n" in text, kind
     for reply in Reply:
         assert f", {reply.value}\n" in text, reply
