@@ -63,7 +63,7 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     if route.listed is not None:
         listed = route.listed
         lines.append(("finds by", listed.find.decode(errors="replace")))
-        lines.append(("writes by", (listed.head + b".." + listed.tail).decode(errors="replace")))
+        lines += [("writes by", (part.head + b".." + part.tail).decode(errors="replace")) for part in listed.parts]
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

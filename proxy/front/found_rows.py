@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from proxy.back.connection import ServerConnection
 from proxy.errors import StatementRefused
 from proxy.front.environment import Entry
 from proxy.front.fanout import read
@@ -19,6 +20,7 @@ from proxy.wire import lenenc
 from proxy.wire.column import ColumnDefinition, parse_column
 from proxy.wire.resultset import Row
 
+Tables = frozenset[tuple[str | None, str]]  # database, table
 _LIMIT = 32 << 20  # bytes of rows and keys that one statement may have in memory
 
 
@@ -63,9 +65,9 @@ def cells(payload: bytes, columns: int) -> Row:
 
 
 async def find(
-    session: Session, plan: Plan, text: bytes, receiver: Gathered, written: tuple[str | None, str], exact: bool = False
+    session: Session, plan: Plan, text: bytes, receiver: Gathered, written: Tables, exact: bool = False
 ) -> None:
-    """Run a SELECT whose plan is `plan`, and lock what it finds; `written` (database, table) is what will be changed.
+    """Run a SELECT whose plan is `plan`, and lock what it finds; `written` is what will be changed.
     `exact`: strings come as they are stored. Raises TurnoutError. What it warns of is in `session.diagnostics`."""
     shape, literals = session.lexer.shape(text)
     entry = Entry(plan, ShapeStats("", plan.kind), shape)
@@ -88,7 +90,7 @@ async def _run(
     values: TextValues,
     text: bytes,
     receiver: Gathered,
-    written: tuple[str | None, str],
+    written: Tables,
 ) -> None:
     work = route.work
     if work is None:
@@ -102,4 +104,13 @@ async def _run(
         receiver.restart()
         work = route.otherwise.route(values, text).work
     assert work is not None
-    await finish_on_workbench(session, entry, replace(work, writes=frozenset({written})))
+    await finish_on_workbench(session, entry, replace(work, writes=written))
+
+
+async def time_zone(session: Session, connection: ServerConnection) -> bytes:
+    """The session's, as SQL text; the system's where that is what it says."""
+    zone = session.settings.get("time_zone")
+    if zone is None or zone.upper() in (b"'SYSTEM'", b"SYSTEM"):
+        rows = await connection.query("SELECT IF(@@time_zone = 'SYSTEM', @@system_time_zone, @@time_zone) LIMIT 1")
+        zone = rows[0][0] or b""
+    return zone

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from parser.statement import Kind
@@ -17,12 +17,13 @@ from proxy.errors import ServerFailed
 from proxy.front.answers import diagnostics_response, diagnostics_rows
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
-from proxy.front.found_rows import Gathered, find
+from proxy.front.found_rows import Gathered, find, time_zone
+from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
 from proxy.front.statements import join_transaction, obtain, record
 from proxy.front.whole import Whole
-from proxy.plan.key_list import KeyList
+from proxy.plan.key_list import KeyList, Part, Target
 from proxy.plan.plan import Send
 from proxy.wire import command as com
 from proxy.wire.packets import encode_ok
@@ -109,29 +110,72 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
     writer = Writer(session, entry)
     async with Whole(session) as whole:
         found = Gathered()
-        target = listed.target
-        await find(session, listed.finder, listed.find, found, (target.database, target.table))
+        written = frozenset((part.target.database, part.target.table) for part in listed.parts)
+        exact = any(part.values for part in listed.parts)
+        await find(session, listed.finder, listed.find, found, written, exact)
         _take_warnings(session, writer.tally)
-        by_cluster: dict[str, list[Row]] = {}
-        for row in found.rows:
-            by_cluster.setdefault(target.cluster(row), []).append(row)
-        if not by_cluster:
-            connection = await writer.connection(target.clusters[0])
-            await writer.run(connection, listed.nothing)
-            if entry.plan.statement.kind is Kind.UPDATE:  # a server sees that there can be no row, and says nothing
-                writer.tally.counts = dict.fromkeys((b"Rows matched", b"Changed", b"Warnings"), 0)
-        elif listed.moving is not None:
-            await write_and_move(writer, listed, by_cluster)
-        else:
-            connections = {cluster: await writer.connection(cluster) for cluster in sorted(by_cluster)}
-            await together(_write(writer, connections[cluster], listed, rows) for cluster, rows in by_cluster.items())
+        nothing = True
+        for part in listed.parts:
+            by_cluster = _by_cluster(part.target, found.rows)
+            nothing = nothing and not by_cluster
+            if not by_cluster:
+                connection = await writer.connection(part.target.clusters[0])
+                await writer.run(connection, part.nothing)
+            elif listed.moving is not None:
+                await write_and_move(writer, part, listed.moving, by_cluster)
+            else:
+                await _write(writer, part, found, by_cluster)
+        if nothing and entry.plan.statement.kind is Kind.UPDATE:
+            # A server sees that there can be no row, and says nothing.
+            writer.tally.counts = dict.fromkeys((b"Rows matched", b"Changed", b"Warnings"), 0)
         await whole.commit()
     writer.answer()
 
 
-async def _write(writer: Writer, connection: ServerConnection, listed: KeyList, rows: Sequence[Row]) -> None:
+def _by_cluster(target: Target, found: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of one table, each once, as they were found first."""
+    by_cluster: dict[str, list[Row]] = {}
+    seen: set[tuple[object, ...]] = set()
+    for row in found:
+        identity = target.identity(row)
+        if identity[0] is None:
+            continue
+        cluster = target.cluster(row)
+        if (cluster, identity) not in seen:
+            seen.add((cluster, identity))
+            by_cluster.setdefault(cluster, []).append(row)
+    return by_cluster
+
+
+async def _write(writer: Writer, part: Part, found: Gathered, by_cluster: dict[str, list[Row]]) -> None:
+    connections = {cluster: await writer.connection(cluster) for cluster in sorted(by_cluster)}
+    if part.values:
+        zone = await time_zone(writer.session, next(iter(connections.values())))
+        columns = [given.column for given in part.values]
+        literals = literals_of([found.columns[given.at] for given in part.values], columns, zone)
+        works = [_write_values(writer, connections[c], part, literals, rows) for c, rows in by_cluster.items()]
+    else:
+        works = [write_rows(writer, connections[c], part, rows) for c, rows in by_cluster.items()]
+    await together(works)
+
+
+async def write_rows(writer: Writer, connection: ServerConnection, part: Part, rows: Sequence[Row]) -> None:
+    """The statement itself for these rows of one cluster. Raises ServerFailed."""
     for batch in batches(rows):
-        await writer.run(connection, listed.statement(batch))
+        await writer.run(connection, part.statement(batch))
+
+
+async def _write_values(
+    writer: Writer, connection: ServerConnection, part: Part, literals: Sequence[Literal], rows: Sequence[Row]
+) -> None:
+    """Rows that get the same values go together."""
+    groups: dict[tuple[bytes, ...], list[Row]] = {}
+    for row in rows:
+        values = tuple(literal(row[given.at]) for literal, given in zip(literals, part.values))
+        groups.setdefault(values, []).append(row)
+    for values, same in groups.items():
+        for batch in batches(same):
+            await writer.run(connection, part.giving(values, batch))
 
 
 def batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
@@ -139,9 +183,9 @@ def batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield rows[at : at + _BATCH]
 
 
-async def together(works: Iterator[object]) -> None:
+async def together(works: Sequence[Coroutine[object, object, None]]) -> None:
     """All at once; when they have ended, the first failure is raised."""
-    results = await asyncio.gather(*works, return_exceptions=True)  # type: ignore[call-overload]
+    results = await asyncio.gather(*works, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

@@ -15,14 +15,15 @@ from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
 from proxy.errors import ServerFailed
 from proxy.front.found_rows import cells
-from proxy.front.key_list import Writer, batches, together
+from proxy.front.key_list import Writer, together, write_rows
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
 from proxy.front.workbench import LOADING, definition_of, pulling
 from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
-from proxy.plan.key_list import KeyList, Known, Moving, ShardKey, Target
+from proxy.plan.key_list import Moving, Part, Target
 from proxy.plan.temporary_table import ColumnText, Unreadable, read_definition
+from proxy.plan.told_apart import Known, ShardKey
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -32,39 +33,32 @@ _BATCH = 512 * 1024  # bytes of one INSERT
 _LIMIT = 32 << 20  # bytes of rows on their way
 
 
-async def write_and_move(writer: Writer, listed: KeyList, by_cluster: dict[str, list[Row]]) -> None:
+async def write_and_move(writer: Writer, part: Part, moving: Moving, by_cluster: dict[str, list[Row]]) -> None:
     """Carry out an UPDATE that assigns the shard key for the rows that were found. Raises TurnoutError."""
-    moving, target = listed.moving, listed.target
-    key = target.key
-    assert moving is not None
+    key = part.target.key
     assert key is not None
-    move = _Move(writer, listed, moving, key)
+    move = _Move(writer, part, moving, key)
     staying: dict[str, list[Row]] = {}
     for cluster, rows in by_cluster.items():
         for row in rows:
             goes = key.new_cluster(row[moving.at]) != cluster
             (move.going if goes else staying).setdefault(cluster, []).append(row)
     connections = {cluster: await writer.connection(cluster) for cluster in sorted(by_cluster)}
-    await together(_update(writer, connections[cluster], listed, rows) for cluster, rows in staying.items())
+    await together([write_rows(writer, connections[cluster], part, rows) for cluster, rows in staying.items()])
     if not move.going:
         return
-    await together(move.take(cluster, connections[cluster]) for cluster in move.going)
+    await together([move.take(cluster, connections[cluster]) for cluster in move.going])
     move.check_unique([row for rows in by_cluster.values() for row in rows])
     for cluster in sorted(move.coming):
         connections[cluster] = await writer.connection(cluster)
-    await together(move.give(cluster, connections[cluster]) for cluster in move.coming)
-
-
-async def _update(writer: Writer, connection: ServerConnection, listed: KeyList, rows: Sequence[Row]) -> None:
-    for batch in batches(rows):
-        await writer.run(connection, listed.statement(batch))
+    await together([move.give(cluster, connections[cluster]) for cluster in move.coming])
 
 
 class _Move:
-    def __init__(self, writer: Writer, listed: KeyList, moving: Moving, key: ShardKey) -> None:
+    def __init__(self, writer: Writer, part: Part, moving: Moving, key: ShardKey) -> None:
         self._writer = writer
-        self._listed = listed
-        self._target: Target = listed.target
+        self._part = part
+        self._target = part.target
         self._moving = moving
         self._key = key
         self._size = 0
@@ -80,7 +74,7 @@ class _Move:
         session, rows = self._writer.session, self.going[cluster]
         unchecked = session.settings.with_changes({"foreign_key_checks": b"'OFF'"})
         await session.dress(connection, None, unchecked)
-        await _update(self._writer, connection, self._listed, rows)
+        await write_rows(self._writer, connection, self._part, rows)
         reading = pulling(session).with_changes({"foreign_key_checks": b"'OFF'", "sql_safe_updates": b"'OFF'"})
         await session.dress(connection, None, reading)
         columns = await self._agreed(connection)

@@ -2,33 +2,33 @@
 
 The SELECT is the statement's own FROM, WHERE, ORDER BY and LIMIT; it is planned like any other SELECT, and locks what
 it finds. Then every cluster gets the statement as it was written, with the primary keys of its rows in place of WHERE,
-in the same transaction. An UPDATE that assigns the shard key may leave rows where they do not belong: `Moving` says
-what is needed to find these and bring them to their shards.
+in the same transaction. Where values depend on other tables, the SELECT tells these too, and they are written as
+literals. An UPDATE that assigns the shard key may leave rows where they do not belong: `Moving` says what is needed to
+find these and bring them to their shards.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from parser.analyse import parse
 from parser.rewrite import Piece, assemble, quoted
 from parser.shape import Lexer
-from parser.statement import Change, Kind
-from proxy.back.catalog import Column
+from parser.statement import Assigned, Change, Kind
+from proxy.back.catalog import Column, TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case, case, pin_reason
-from proxy.plan.keys import Family, form_text
-from proxy.plan.places import table_clusters
+from proxy.plan.keys import Family
+from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import key_placement
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import ByKey
-from proxy.plan.sharding import Placement
+from proxy.plan.told_apart import Cells, Known, ShardKey, known
 from proxy.rules.model import Transactions
-from proxy.wire.charsets import charset_named, codec
+from proxy.wire.charsets import codec
 
 # Refusals that are about where rows are: one server with all of them would just write.
 LIFTED = frozenset(
@@ -40,90 +40,7 @@ LIFTED = frozenset(
 )
 _ENGINES = frozenset({"innodb", "rocksdb"})  # that take back what a failed statement did
 
-Cells = Sequence[bytes | None]
 PlanSelect = Callable[[Case], Plan]
-
-
-class Written(enum.Enum):
-    """How the values of a column are asked for, and written as literals, so that they are exact."""
-
-    NUMBER = "number"
-    TEXT = "text"  # ASCII
-    BYTES = "bytes"  # as hexadecimal digits
-
-
-_WRITTEN = {
-    **dict.fromkeys(
-        ("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "year"), Written.NUMBER
-    ),
-    **dict.fromkeys(("date", "datetime", "time"), Written.TEXT),
-    **dict.fromkeys(("char", "varchar", "binary", "varbinary"), Written.BYTES),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A column by whose values rows are told apart. `name` is quoted, in the character set of the statement."""
-
-    column: str
-    name: bytes
-    written: Written
-    charset: str  # of strings
-
-    def item(self, table: bytes) -> bytes:
-        """The select item that tells its value."""
-        name = table + self.name
-        return b"HEX(%s)" % name if self.written is Written.BYTES else name
-
-    def literal(self, cell: bytes | None) -> bytes:
-        if cell is None:
-            return b"NULL"
-        if self.written is Written.NUMBER:
-            return cell
-        if self.written is Written.TEXT:
-            return b"'%s'" % cell
-        return b"_%s X'%s'" % (self.charset.encode(), cell)
-
-
-@dataclass(frozen=True, slots=True)
-class ShardKey:
-    """Where rows are, by a cell of what was found."""
-
-    at: int  # among the found cells
-    known: Known
-    placement: Placement
-    table: str  # for people
-
-    def text(self, cell: bytes | None, charset: str) -> bytes | None:
-        """The key's text; None where it is not modelled. `charset`: of the bytes, where the key is a string."""
-        if cell is None:
-            return None
-        form = self.placement.form
-        if form.family is Family.INTEGER or form.family is Family.DATE:
-            return form_text(form, cell.decode("latin-1"), stored=True)
-        name = "ascii" if charset == "binary" else codec(charset)
-        try:
-            value = bytes.fromhex(cell.decode("ascii")).decode(name or "ascii")
-        except ValueError:
-            return None
-        return form_text(form, value, stored=True)
-
-    def cluster(self, cell: bytes | None) -> str:
-        """Raises StatementRefused."""
-        return self._placed(self.text(cell, self.known.charset))
-
-    def new_cluster(self, cell: bytes | None) -> str:
-        """That of a value to be assigned (`Moving.item`). Raises StatementRefused."""
-        return self._placed(self.text(cell, "utf8mb4"))
-
-    def _placed(self, text: bytes | None) -> str:
-        if text is None:
-            raise refusals.INSERT_KEY_VALUE.error(table=self.table, column=self.known.column)
-        cluster = self.placement.cluster(text)
-        if cluster is None:
-            sharding = self.placement.sharding.name
-            raise refusals.INSERT_KEY_NOWHERE.error(table=self.table, column=self.known.column, sharding=sharding)
-        return cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,79 +49,117 @@ class Moving:
     the shard key in it, the cells of its old values."""
 
     at: int
-    item: tuple[Piece, ...]
     unique: tuple[tuple[int, ...], ...]
     columns: tuple[Known, ...]  # those of the found cells before `at`
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The table that is written to. The first cells that are found are its primary key."""
+    """A table that is written to. `primary`: its primary key, in the cells from number `first` on."""
 
     label: str
     database: str | None
     table: str
     name: bytes  # qualified and quoted, in the character set of the statement
-    alias: bytes  # with a dot behind it
     clusters: tuple[str, ...]
     primary: tuple[Known, ...]
+    first: int
     key: ShardKey | None = None  # None: all rows are on the one cluster
 
     def cluster(self, cells: Cells) -> str:
         """Where a row is. Raises StatementRefused."""
         return self.clusters[0] if self.key is None else self.key.cluster(cells[self.key.at])
 
-    def condition(self, rows: Iterable[Cells]) -> bytes:
+    def identity(self, cells: Cells) -> tuple[bytes | None, ...]:
+        """Its primary key. The first is None where an outer join had no row."""
+        return tuple(cells[self.first : self.first + len(self.primary)])
+
+    def condition(self, rows: Iterable[Cells], alias: bytes) -> bytes:
         """These rows and no others."""
-        primary, alias = self.primary, self.alias
+        primary = self.primary
         if len(primary) == 1:
-            texts = b",".join(primary[0].literal(row[0]) for row in rows)
+            texts = b",".join(primary[0].literal(row[self.first]) for row in rows)
             return b"%s%s IN (%s)" % (alias, primary[0].name, texts)
         each = (
-            b" AND ".join(b"%s%s=%s" % (alias, k.name, k.literal(cell)) for k, cell in zip(primary, row))
+            b" AND ".join(b"%s%s=%s" % (alias, k.name, k.literal(cell)) for k, cell in zip(primary, self.identity(row)))
             for row in rows
         )
         return b"(" + b" OR ".join(b"(%s)" % one for one in each) + b")"
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A column that gets the value found in cell number `at`."""
+
+    name: bytes  # quoted
+    at: int
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is written to one table: `head`, a condition on the columns of `alias`, and `tail`; with `values`, these
+    are assigned between `head` and a WHERE."""
+
+    target: Target
+    head: bytes
+    tail: bytes = b""
+    alias: bytes = b""
+    values: tuple[Given, ...] = ()
+
+    def statement(self, rows: Iterable[Cells]) -> bytes:
+        return self.head + self.target.condition(rows, self.alias) + self.tail
+
+    def giving(self, literals: Iterable[bytes], rows: Iterable[Cells]) -> bytes:
+        """The statement for rows that get these values."""
+        sets = b",".join(b"%s=%s" % (given.name, literal) for given, literal in zip(self.values, literals))
+        return self.head + sets + b" WHERE " + self.target.condition(rows, self.alias)
+
+    @property
+    def nothing(self) -> bytes:
+        """The statement without a row, for errors that need none."""
+        if self.values:
+            return self.head + b",".join(b"%s=%s" % (given.name, given.name) for given in self.values) + b" WHERE FALSE"
+        return self.head + b"FALSE" + self.tail
+
+
+@dataclass(frozen=True, slots=True)
 class KeyList:
-    """What is to be done for one statement (`proxy.front.key_list` does it): `find` locks and tells the rows, and every
-    cluster gets `head`, a condition and `tail`. `nothing` is the same without a row, for errors that need none."""
+    """What is to be done for one statement (`proxy.front.key_list` does it): `find` tells and locks the rows."""
 
     finder: Plan
     find: bytes
-    target: Target
-    head: bytes
-    tail: bytes
+    parts: tuple[Part, ...]
     moving: Moving | None = None
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        return self.target.clusters
+        return tuple(dict.fromkeys(cluster for part in self.parts for cluster in part.target.clusters))
 
-    def statement(self, rows: Iterable[Cells]) -> bytes:
-        return self.head + self.target.condition(rows) + self.tail
 
-    @property
-    def nothing(self) -> bytes:
-        return self.head + b"FALSE" + self.tail
+@dataclass(frozen=True, slots=True)
+class PlannedPart:
+    """A `Part` of any statement of the shape."""
+
+    target: Target
+    head: tuple[Piece, ...]
+    tail: tuple[Piece, ...] = ()
+    alias: bytes = b""
+    values: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByKeyList(Plan):
     kind = "key-list"
-    target: Target
+    parts: tuple[PlannedPart, ...]
     finder: Plan
     find: tuple[Piece, ...]
-    head: tuple[Piece, ...]
-    tail: tuple[Piece, ...]
     moving: Moving | None = None
     instead: str = ""  # the reason for which nothing cheaper is right
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        return self.target.clusters
+        return tuple(dict.fromkeys(cluster for part in self.parts for cluster in part.target.clusters))
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         lexer = self.statement.lexer
@@ -214,19 +169,20 @@ class ByKeyList(Plan):
         def text_of(pieces: tuple[Piece, ...]) -> bytes:
             return assemble(shape, literals, pieces)
 
-        listed = KeyList(
-            self.finder, text_of(self.find), self.target, text_of(self.head), text_of(self.tail), self.moving
+        parts = tuple(
+            Part(part.target, text_of(part.head), text_of(part.tail), part.alias, part.values) for part in self.parts
         )
-        return Route((), listed=listed)
+        return Route((), listed=KeyList(self.finder, text_of(self.find), parts, self.moving))
 
     def describe(self) -> list[tuple[str, str]]:
         lines = [("plan", self.kind), ("clusters", ", ".join(self.clusters)), ("because", self.instead)]
         lines += [(f"find: {what}", value) for what, value in self.finder.describe() if what not in _NOT_OF_FINDER]
-        keys = ", ".join(each.column for each in self.target.primary)
-        lines.append(("then", f"the statement itself on every cluster, for its rows by {keys}"))
-        if self.moving is not None:
-            assert self.target.key is not None
-            lines.append(("then", f"rows with another {self.target.key.known.column} move to their shards"))
+        for part in self.parts:
+            keys = ", ".join(each.column for each in part.target.primary)
+            what = "the values that were found" if part.values else "the statement itself"
+            lines.append(("then", f"{part.target.label} by {keys}: {what}, on {', '.join(part.target.clusters)}"))
+            if self.moving is not None and part.target.key is not None:
+                lines.append(("then", f"rows with another {part.target.key.known.column} move to their shards"))
         return [*lines, *self.traits()]
 
 
@@ -249,13 +205,20 @@ def lift_write(asked: Case, refusal: StatementRefused, plan_select: PlanSelect) 
     change, lexer = asked.statement.change, asked.statement.lexer
     if refusal.reason not in LIFTED or change is None or not change.shape or lexer is None:
         raise refusal
-    if not change.plain or len(asked.places) != 1 or asked.statement.subqueries:
-        raise refusal
     if one_server_reason(asked.statement.effects) or pin_reason(asked.statement):
         raise refusal
-    if asked.rules.transactions is Transactions.SINGLE:
+    written = [asked.places[table] for table in change.targets]
+    clusters = {cluster for place in written for cluster in _clusters(asked, place)}
+    if len(clusters) > 1 and asked.rules.transactions is Transactions.SINGLE:
         raise refusal
     return _Planning(asked, change, lexer, refusal).plan(plan_select)
+
+
+def _clusters(asked: Case, place: Place) -> tuple[str, ...]:
+    if place.cluster is not None:
+        return (place.cluster,)
+    assert place.entry is not None
+    return table_clusters(asked.rules, place.entry)
 
 
 class _Planning:
@@ -264,22 +227,44 @@ class _Planning:
         self.change = change
         self.lexer = lexer
         self.refusal = refusal
-        self.place = asked.places[change.targets[0]]
-        schema = asked.schema(self.place.ref.index)
-        if schema is None:
-            raise refusal
-        self.schema = schema
-        self.alias = self.name(self.place.ref.alias) + b"."
-        self.items: list[tuple[Piece, ...]] = []
-        self.columns: list[Known] = []
+        self.items: list[tuple[Piece, ...]] = []  # of the SELECT
+        self.columns: dict[tuple[int, str], int] = {}  # (table, column) -> cell
+        self.known: list[Known] = []  # as long as all items are columns
 
     def plan(self, plan_select: PlanSelect) -> ByKeyList:
         """Raises StatementRefused."""
-        asked, change = self.asked, self.change
-        target = self.target()
-        moving = self.moving(target)
+        change = self.change
         if change.by_place:
             raise self.problem("sorts by a number, which one server takes for a constant")
+        as_written = change.plain and not any("select" in each.words for each in change.assigned)
+        targets = {table: self.target(table) for table in change.targets}
+        moving = None
+        for table, target in targets.items():
+            if target.key is not None and any(
+                each.column == target.key.known.column and self.owner(each) == table for each in change.assigned
+            ):
+                moving = self.moving(table, target, as_written)
+        if as_written:
+            parts = [self.as_written(targets[change.targets[0]])]
+        elif self.asked.statement.kind is Kind.UPDATE:
+            parts = [self.with_values(table, target) for table, target in targets.items()]
+        else:
+            head = b"DELETE " + self.ignore + b"FROM "
+            parts = [PlannedPart(target, (head + target.name + b" WHERE ",)) for target in targets.values()]
+        find = self.find()
+        return ByKeyList(
+            statement=self.asked.statement,
+            parts=tuple(parts),
+            finder=self.finder(find, plan_select),
+            find=find,
+            moving=moving,
+            instead=self.refusal.reason,
+        )
+
+    # -- finding
+
+    def find(self) -> tuple[Piece, ...]:
+        change = self.change
         find: list[Piece] = [b"SELECT "]
         for number, item in enumerate(self.items):
             find += [b", "] * bool(number) + list(item)
@@ -289,85 +274,122 @@ class _Planning:
         for clause in (change.order, change.limit):
             if clause[0] < clause[1]:
                 find += [b" ", clause]
-        ignore = b"IGNORE " if change.ignore else b""
-        if asked.statement.kind is Kind.UPDATE:
-            head: tuple[Piece, ...] = (b"UPDATE " + ignore, change.tables, b" SET ", change.sets, b" WHERE ")
-        else:
-            head = (b"DELETE " + ignore + b"FROM ", change.tables, b" WHERE ")
-        tail: tuple[Piece, ...] = (b" ", change.order) if change.order[0] < change.order[1] else ()
-        return ByKeyList(
-            statement=asked.statement,
-            target=target,
-            finder=self.finder(find, plan_select),
-            find=tuple(find),
-            head=head,
-            tail=tail,
-            moving=moving,
-            instead=self.refusal.reason,
-        )
+        return tuple(find)
 
-    def finder(self, find: list[Piece], plan_select: PlanSelect) -> Plan:
-        shape = self.change.shape
+    def finder(self, find: tuple[Piece, ...], plan_select: PlanSelect) -> Plan:
+        shape, asked = self.change.shape, self.asked
         text = b"".join(piece if isinstance(piece, bytes) else shape[piece[0] : piece[1]] for piece in find)
         statement = parse(text, [], lexer=self.lexer)
         if statement.kind is not Kind.SELECT:
-            raise self.problem("has conditions that cannot be asked for by themselves")
-        asked = self.asked
+            raise self.problem("has conditions or values that cannot be asked for by themselves")
         return plan_select(case(statement, asked.rules, asked.catalog, asked.database))
 
-    def target(self) -> Target:
-        place, schema = self.place, self.schema
+    def add(self, table: int, name: str) -> int:
+        """The cell in which a column is found. Raises StatementRefused."""
+        if (table, name) not in self.columns:
+            column = self.column(table, name)
+            self.columns[table, name] = len(self.items)
+            self.known.append(column)
+            self.items.append((column.item(self.name(self.asked.places[table].ref.alias) + b"."),))
+        return self.columns[table, name]
+
+    # -- writing
+
+    def target(self, table: int) -> Target:
+        place, schema = self.asked.places[table], self.schema(table)
+        if place.everywhere:
+            raise self.refusal
         if not schema.primary_key:
             raise refusals.KEY_LIST_PRIMARY.error(table=place.label, first=self.refusal.message)
         if schema.engine.lower() not in _ENGINES or not schema.is_base:
             raise self.problem("is about a table whose changes cannot be taken back")
-        primary = tuple(self.known(name) for name in schema.primary_key)
-        for known in primary:
-            self.add(known)
-        if place.cluster is not None:
-            clusters: tuple[str, ...] = (place.cluster,)
-        else:
-            assert place.entry is not None
-            clusters = table_clusters(self.asked.rules, place.entry)
+        first = len(self.items)
+        for name in schema.primary_key:
+            self.add(table, name)
+        primary = tuple(self.column(table, name) for name in schema.primary_key)
         key = None
         if place.sharded:
-            known = self.known(place.key)
-            key = ShardKey(self.add(known), known, key_placement(self.asked, place), place.label)
-        names = (place.ref.database, place.ref.name)
-        name = b".".join(self.name(each) for each in names if each is not None)
-        return Target(place.label, place.database, place.ref.name, name, self.alias, clusters, primary, key)
+            column = self.column(table, place.key)
+            key = ShardKey(self.add(table, place.key), column, key_placement(self.asked, place), place.label)
+        names = [name for name in (place.ref.database, place.ref.name) if name is not None]
+        qualified = b".".join(map(self.name, names))
+        clusters = _clusters(self.asked, place)
+        return Target(place.label, place.database, place.ref.name, qualified, clusters, primary, first, key)
 
-    def add(self, known: Known) -> int:
-        """The cell in which the column is found."""
-        if known in self.columns:
-            return self.columns.index(known)
-        self.columns.append(known)
-        self.items.append((known.item(self.alias),))
-        return len(self.items) - 1
+    @property
+    def ignore(self) -> bytes:
+        return b"IGNORE " if self.change.ignore else b""
 
-    def moving(self, target: Target) -> Moving | None:
-        key = target.key
+    def as_written(self, target: Target) -> PlannedPart:
+        """The statement itself, with another condition."""
+        change = self.change
+        alias = self.name(self.asked.places[change.targets[0]].ref.alias) + b"."
+        if self.asked.statement.kind is Kind.UPDATE:
+            head: tuple[Piece, ...] = (b"UPDATE " + self.ignore, change.tables, b" SET ", change.sets, b" WHERE ")
+        else:
+            head = (b"DELETE " + self.ignore + b"FROM ", change.tables, b" WHERE ")
+        tail: tuple[Piece, ...] = (b" ", change.order) if change.order[0] < change.order[1] else ()
+        return PlannedPart(target, head, tail, alias)
+
+    def with_values(self, table: int, target: Target) -> PlannedPart:
+        """An UPDATE whose values were found with the rows."""
+        values = []
         assigned = self.change.assigned
-        if key is None or key.known.column not in self.asked.statement.assigned:
-            return None
+        for number, each in enumerate(assigned):
+            others = assigned[:number] if self.change.plain else (*assigned[:number], *assigned[number + 1 :])
+            if any(other.column in each.words for other in others):
+                raise self.problem(f"assigns {each.column} a value that depends on another column that it assigns")
+            if "default" in each.words:
+                raise self.problem(f"assigns {each.column} its DEFAULT")
+            if self.owner(each) != table:
+                continue
+            column = self.schema(table).column(each.column)
+            if column is None:
+                raise self.refusal
+            values.append(Given(self.name(column.name), len(self.items), column))
+            self.items.append((b"(", each.value, b")"))
+        return PlannedPart(target, (b"UPDATE " + self.ignore + target.name + b" SET ",), values=tuple(values))
+
+    def owner(self, assigned: Assigned) -> int:
+        """The table of an assigned column. Raises StatementRefused."""
+        targets = self.change.targets
+        if len(targets) == 1:
+            return targets[0]
+        if assigned.qualifiers:
+            alias = assigned.qualifiers[-1].lower()
+            found = [table for table in targets if self.asked.places[table].ref.alias.lower() == alias]
+        else:
+            found = [table for table in targets if self.schema(table).column(assigned.column) is not None]
+        if len(found) != 1:
+            raise self.problem(f"assigns {assigned.column}, whose table is not certain")
+        return found[0]
+
+    # -- moving
+
+    def moving(self, table: int, target: Target, as_written: bool) -> Moving:
+        key = target.key
+        assert key is not None
         column = key.known.column
-        why = self._cannot_move(column)
+        why = self._cannot_move(table, column)
+        if not as_written:
+            why = why or "its values depend on other tables"
         if why:
             raise refusals.MOVE_ROWS.error(table=target.label, column=column, why=why)
         unique = tuple(
-            tuple(self.add(self.known(part)) for part in parts) for parts in self.schema.unique_keys if column in parts
+            tuple(self.add(table, part) for part in parts)
+            for parts in self.schema(table).unique_keys
+            if column in parts
         )
-        columns = tuple(self.columns)
-        value = next(each.value for each in assigned if each.column == column)
+        columns = tuple(self.known)
+        value = next(each.value for each in self.change.assigned if each.column == column)
         if key.placement.form.family in (Family.INTEGER, Family.DATE):
-            item: tuple[Piece, ...] = (b"(", value, b")")
+            self.items.append((b"(", value, b")"))
         else:
-            item = (b"HEX(CONVERT((", value, b") USING utf8mb4))")
-        self.items.append(item)
-        return Moving(len(self.items) - 1, item, unique, columns)
+            self.items.append((b"HEX(CONVERT((", value, b") USING utf8mb4))"))
+        return Moving(len(self.items) - 1, unique, columns)
 
-    def _cannot_move(self, column: str) -> str:
-        schema, change = self.schema, self.change
+    def _cannot_move(self, table: int, column: str) -> str:
+        schema, change = self.schema(table), self.change
         found = schema.column(column)
         before: set[str] = set()
         for each in change.assigned:
@@ -391,12 +413,21 @@ class _Planning:
             return "foreign keys of other tables refer to it, whose rows stay on their shards"
         return ""
 
-    def known(self, name: str) -> Known:
+    # -- names
+
+    def schema(self, table: int) -> TableSchema:
+        schema = self.asked.schema(table)
+        if schema is None:
+            raise self.refusal
+        return schema
+
+    def column(self, table: int, name: str) -> Known:
         """Raises StatementRefused where the column's values cannot be written down."""
-        column = self.schema.column(name)
-        if column is None or column.data_type not in _WRITTEN:
+        column = self.schema(table).column(name)
+        found = known(column, self.name(column.name)) if column is not None else None
+        if found is None:
             raise self.problem(f"has to tell rows apart by {name}, whose values cannot be written down exactly")
-        return Known(column.name, self.name(column.name), _WRITTEN[column.data_type], _charset(column))
+        return found
 
     def name(self, name: str) -> bytes:
         text = quoted(name)
@@ -409,9 +440,3 @@ class _Planning:
 
     def problem(self, why: str) -> StatementRefused:
         return refusals.KEY_LIST.error(verb=self.asked.verb(), why=why, first=self.refusal.message)
-
-
-def _charset(column: Column) -> str:
-    if column.charset is None:
-        return "binary"
-    return charset_named(column.charset) or column.charset

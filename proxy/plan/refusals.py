@@ -284,6 +284,12 @@ KEY_LIST_CHANGED = Refusal(
     1205,
     "HY000",
 )
+VALUE_TYPE = Refusal(
+    "value-type",
+    "The values of {expression} have to go through Turnout to other clusters, and it is {type}, so that its text does "
+    "not tell them exactly.",
+    "Convert it, for example CAST({expression} AS DOUBLE), or SET time_zone = '+00:00' for times.",
+)
 MOVE_ROWS = Refusal(
     "update-shard-key",
     "{column} is the shard key of {table}, and assigning it would move rows between shards: {why}.",

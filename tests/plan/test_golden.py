@@ -61,7 +61,8 @@ def described(
         return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
     if route.listed is not None:
         listed = route.listed
-        return [*lines, f"here: {listed.find.decode()}", f"then: {listed.head.decode()}..{listed.tail.decode()}"]
+        then = [f"then: {part.head.decode()}..{part.tail.decode()}" for part in listed.parts]
+        return [*lines, f"here: {listed.find.decode()}", *then]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
