@@ -67,6 +67,10 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
                     ("brings", f"{ask.mention.table.name} from {cluster} where {wanted.decode(errors='replace')}")
                 )
         lines.append(("then on", route.gather.cluster))
+    if route.listed is not None:
+        listed = route.listed
+        lines.append(("finds by", listed.find.decode(errors="replace")))
+        lines += [("writes by", (part.head + b".." + part.tail).decode(errors="replace")) for part in listed.parts]
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

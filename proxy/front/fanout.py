@@ -50,7 +50,7 @@ async def run_everywhere(
     if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
         await _write(session, entry, route, sql, execution)
     else:
-        await _read(session, entry, route, sql, execution)
+        await read(session, entry, route, sql, execution)
 
 
 async def _commands(
@@ -95,7 +95,8 @@ async def _connections(
 # -- reads ----------------------------------------------------------------------------------------------------
 
 
-async def _read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None) -> None:
+async def read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None = None) -> None:
+    """The rows of a route's targets, to the client or whoever takes them in its place. Raises TurnoutError."""
     check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, execution, always_transaction=False)
     for send, _ in pairs:
@@ -113,7 +114,7 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes, execut
             connection.send(command, stream, QUERY)
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
         reading.flush()
         session.fail(error, broken=True)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from proxy.front.client import Client
     from proxy.front.made_ids import MadeIds
     from proxy.front.prepared_statement import Prepared
+    from proxy.front.reading import Receiver
 
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")
@@ -147,6 +148,7 @@ class Session:
         # Clusters on which a part of a committed transaction is still to be committed, since their servers are away.
         self.owed: dict[str, asyncio.Task[None]] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
+        self.receiver: Receiver | None = None  # takes the rows of a SELECT of ours in the client's place
         self.made: MadeIds | None = None  # ids that Turnout makes for the INSERT under way
         self._on_replica = False
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting

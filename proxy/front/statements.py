@@ -21,6 +21,7 @@ from proxy.front.environment import Entry
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
@@ -106,7 +107,7 @@ async def run_text(
         return
     route = plan.route(values, sql)
     if entry.marks is not None:
-        note_write(session, entry, values, tuple(send.cluster for send in route.sends))
+        note_write(session, entry, values, route.clusters)
     session.generated = plan.generates_id(values)
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:
@@ -162,6 +163,7 @@ async def on_several(
 ) -> None:
     """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
     from proxy.front.fanout import run_everywhere
+    from proxy.front.key_list import write_by_key
     from proxy.front.shows import show
     from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
@@ -171,6 +173,11 @@ async def on_several(
         return
     if route.showing is not None:
         await show(session, entry, route.showing, sql)
+        return
+    if route.listed is not None:
+        if execution is not None:
+            raise refusals.KEY_LIST_PREPARED.error()
+        await write_by_key(session, entry, route.listed)
         return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:

@@ -11,7 +11,6 @@ from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
 from proxy.errors import StatementRefused
-from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
@@ -132,7 +131,7 @@ class ByKey(Plan):
     """To the one shard that holds every row that matters: all `keys` lead there (and `required` is it, if given).
 
     Where they lead to several shards, or a value's shard is not known, `fallback` decides. `moves` are values that an
-    UPDATE assigns to shard keys: they have to leave the rows where they are.
+    UPDATE assigns to shard keys: where they may not leave the rows where they are, `fallback` decides too.
     """
 
     kind = "shard"
@@ -183,7 +182,7 @@ class ByKey(Plan):
         cluster = found.pop() if found else self.any_cluster
         for move in self.moves:
             if move.clusters(value_of) != {cluster}:
-                raise refusals.UPDATE_KEY.error(table=move.table, column=move.column)
+                return self.fallback.route(value_of, text)
         return route_to(cluster)
 
     def describe(self) -> list[tuple[str, str]]:

@@ -293,6 +293,13 @@ class Work:
     pulls: tuple[Pulled, ...]
     shape: bytes
     literals: tuple[bytes, ...]
+    writes: frozenset[tuple[str | None, str]] | None = None  # tables whose rows a statement of ours finds to write them
+
+    def lock(self, pull: Pull) -> bytes:
+        """What is asked for behind a pull's condition: what is written, and what that depends on, must stay."""
+        if self.writes is None:
+            return b""
+        return b" FOR UPDATE" if (pull.database, pull.name) in self.writes else b" LOCK IN SHARE MODE"
 
     def final(self, pulled: Iterable[Pull]) -> bytes:
         """The statement over the temporary tables of these pulls."""
