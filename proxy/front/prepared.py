@@ -39,7 +39,7 @@ from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Do, Local, Send
+from proxy.plan.plan import Do, Local, Reply, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
 from proxy.wire.binary import Execute, decode_params, parse_execute, rebuild_execute, with_integers
@@ -387,6 +387,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     if route.gather is not None:
         sends = (await gathered(session, plan, route.gather),)
         prepared = replace(prepared, sql=sends[0].text or b"", with_ids={})
+    elif route.reply is Reply.EXPLAIN:
+        sends = (Send(sends[0].cluster),)  # its columns were told when it was prepared
     if len(sends) != 1:
         raise _several_targets()
     if entry.marks is not None:
