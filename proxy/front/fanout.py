@@ -19,6 +19,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
+from proxy.front.explained import Explained
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
@@ -97,14 +98,18 @@ async def _connections(
 
 async def read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None = None) -> None:
     """The rows of a route's targets, to the client or whoever takes them in its place. Raises TurnoutError."""
-    check_select_limit(session, route.merge)
+    explains = route.reply is Reply.EXPLAIN
+    if not explains:
+        check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, execution, always_transaction=False)
     for send, _ in pairs:
         note_writer(session, entry, send.cluster)
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
     reading = (
-        MergedRead(session, entry, route.merge, pairs, streams, binary=execution is not None)
+        Explained(session, entry, pairs, streams)
+        if explains
+        else MergedRead(session, entry, route.merge, pairs, streams, binary=execution is not None)
         if route.merge is not None
         else _Concatenation(session, entry, pairs, streams)
     )

@@ -37,7 +37,7 @@ from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.front.workbench import describe_on_workbench
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Do, Local, Route, Send
+from proxy.plan.plan import Do, Local, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
 from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
@@ -323,6 +323,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     if route.gather is not None:
         send = await gathered(session, plan, route.gather)
         route = Route((replace(send, params=tuple(range(prepared.params))),))
+    elif route.reply is Reply.EXPLAIN:
+        route = Route((Send(route.sends[0].cluster),))  # its columns were told when it was prepared
     await _on_targets(session, execution, payload, values, route, primary)
 
 

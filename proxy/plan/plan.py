@@ -42,6 +42,7 @@ class Reply(enum.Enum):
     CONCATENATE = "concatenate"  # rows one target after the other
     MERGE = "merge"  # rows sorted, limited, without duplicates: see Route.merge
     SUM = "sum"  # affected rows, warnings and matched/changed counts added up
+    EXPLAIN = "explain"  # rows one target after the other, with a column that says of which they are
     FIRST = "first"  # every target did the same work (everywhere tables): the first one's answer
 
 

@@ -161,10 +161,17 @@ _SESSION_WORDS = frozenset(
 )
 
 
+# What several clusters may have to show together (SHOW TABLE STATUS has `table`).
+_LOOKING_AROUND = frozenset({"table", "tables", "triggers", "databases", "schemas"})
+
+
 def _plan_unread(asked: Case) -> Plan:
     """A text whose tables are not known: to home, unless it mentions something that is not there."""
     statement = asked.statement
     elsewhere = sorted(statement.words & words_elsewhere(asked.rules, asked.catalog, asked.home))
+    if one_place(asked.rules) is None:
+        elsewhere += sorted(statement.words & _LOOKING_AROUND) if "show" in statement.words else []
+        elsewhere += ["information_schema"] if "information_schema" in statement.words else []
     if statement.kind is Kind.MULTI:
         elsewhere += sorted(statement.words & _SESSION_WORDS)
         if elsewhere:

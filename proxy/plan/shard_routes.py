@@ -78,6 +78,7 @@ _REPLIES = {
     Reply.CONCATENATE: "rows one shard after the other",
     Reply.MERGE: "rows merged",
     Reply.SUM: "affected rows added up",
+    Reply.EXPLAIN: "rows one shard after the other, with a column `cluster`",
     Reply.FIRST: "the first shard's",
 }
 

@@ -29,6 +29,7 @@ databases:
       accounts: {{reads: {{from: primary}}}}
   stats:
     home: media
+transactions: best_effort
 {more}
 health: {{timeout: 30s, connect_timeout: 30s}}
 """
