@@ -48,10 +48,12 @@ from proxy.wire.resultset import ColumnDefinition, encode_column
 
 _MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
 _NONE: frozenset[int] = frozenset()
+_LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXECUTE sent without waiting for its id
 
 
 async def prepare(session: Session, sql: bytes) -> None:
     """COM_STMT_PREPARE. Raises TurnoutError."""
+    session.last_prepared = 0
     if len(session.prepared) >= _MAX_PREPARED:
         raise StatementRefused(
             f"Can't create more than max_prepared_stmt_count statements (current value: {_MAX_PREPARED})",
@@ -115,6 +117,7 @@ def _prepared(session: Session, prepared: Prepared, response: bytes, params: int
     """A server's answer to PREPARE is the client's, with an id of the session's."""
     prepared.params = params
     session.prepared[prepared.id] = prepared
+    session.last_prepared = prepared.id
     session.client.write(response[:5] + prepared.id.to_bytes(4, "little") + response[9:])
     session.diagnostics = None
     session.warning_count = warnings
@@ -160,6 +163,7 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
             reason="prepare-unsupported",
         )
     session.prepared[prepared.id] = prepared
+    session.last_prepared = prepared.id
     head = b"\0" + prepared.id.to_bytes(4, "little") + len(columns).to_bytes(2, "little") + bytes(5)
     packets = [head, *(encode_column(c) for c in columns)]
     if columns:
@@ -169,7 +173,7 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
 
 def find(session: Session, payload: bytes, what: str) -> Prepared:
     """The statement that a COM_STMT_* payload names. Raises StatementRefused (1243) when there is none."""
-    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    number = _number(session, payload)
     prepared = session.prepared.get(number)
     if prepared is None:
         raise StatementRefused(
@@ -178,14 +182,19 @@ def find(session: Session, payload: bytes, what: str) -> Prepared:
     return prepared
 
 
+def _number(session: Session, payload: bytes) -> int:
+    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    return session.last_prepared if number == _LAST else number
+
+
 def close(session: Session, payload: bytes) -> None:
     """COM_STMT_CLOSE: no answer. The servers keep theirs for others with the same text."""
-    session.prepared.pop(int.from_bytes(payload[1:5], "little"), None)
+    session.prepared.pop(_number(session, payload), None)
 
 
 def long_data(session: Session, payload: bytes) -> None:
     """COM_STMT_SEND_LONG_DATA: no answer; an error shows at the next EXECUTE."""
-    prepared = session.prepared.get(int.from_bytes(payload[1:5], "little"))
+    prepared = session.prepared.get(_number(session, payload))
     if prepared is None or len(payload) < 7:
         return
     number = int.from_bytes(payload[5:7], "little")

@@ -117,6 +117,7 @@ class Session:
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.next_statement_id = 1
+        self.last_prepared = 0  # the id of the statement that was prepared last; 0: it failed
         self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
         self.last_insert_id = 0
         self.found_rows: int | None = 0

@@ -32,6 +32,10 @@ class Unknown(enum.Enum):
     UNKNOWN = "unknown"
 
 
+class WholeDouble(int):
+    """A whole number that was bound as DOUBLE (node's driver binds all numbers so) and is exact as such."""
+
+
 KeyValue = int | str | datetime.date | None | Unknown  # None is SQL NULL; dates and times only where they were bound
 ValueOf = Callable[[Value], KeyValue]  # gives the value of a Hole or Param in the statement at hand
 

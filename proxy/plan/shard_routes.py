@@ -163,7 +163,7 @@ class ByKey(Plan):
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:
             value = value_of(self._value)
-            if type(value) is int and self._low <= value <= self._high:
+            if isinstance(value, int) and self._low <= value <= self._high:
                 return self._routes[crc32(b"%d" % value) % SLOTS]
         return self._route(value_of, text)
 

@@ -25,7 +25,7 @@ from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
 from proxy.plan.pins import Conditions, Node, bounds, conditions
 from proxy.plan.places import Place, table_clusters
-from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf
+from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf, WholeDouble
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
 from proxy.plan.sharding import Placement
@@ -135,6 +135,8 @@ class Constants:
         return _Of.DAY, b"DATE " + self._written(value.day) + b"".join(moves)
 
     def _bound(self, value: KeyValue) -> tuple[_Of, bytes] | None:
+        if isinstance(value, WholeDouble):
+            return _Of.NUMBER, b"%de0" % value
         if isinstance(value, int):
             return _Of.NUMBER, b"%d" % value
         if isinstance(value, datetime.datetime):
