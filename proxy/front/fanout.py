@@ -17,6 +17,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
+from proxy.front.guard import confirm
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
@@ -85,6 +86,13 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
     pairs = await _connections(session, entry, route, always_transaction=False)
     for send, _ in pairs:
         note_writer(session, entry, send.cluster)
+    try:
+        await confirm(session, *(connection for _, connection in pairs))
+    except BaseException:
+        for _, connection in pairs:
+            if connection.holder is not session:
+                session.give_back(connection)
+        raise
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
     reading = (
@@ -183,12 +191,11 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
         session.transaction.changed.add(send.cluster)
     if not own and len(pairs) > 1:
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
-    if session.made is not None:
-        try:
-            await session.made.run.confirm()
-        except TurnoutError:
-            await _undo(session, pairs, own)
-            raise
+    try:
+        await confirm(session, *(connection for _, connection in pairs))
+    except TurnoutError:
+        await _undo(session, pairs, own)
+        raise
     session.spread = [connection for _, connection in pairs]
     results = await asyncio.gather(
         *(connection.command(_payload(send, sql)) for send, connection in pairs), return_exceptions=True

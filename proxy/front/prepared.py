@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from parser.fill import params_before
 from parser.shape import Lexer
 from parser.statement import Effect, Param
 from proxy.back.connection import ServerConnection, ServerStatement
+from proxy.back.directory import KeysUnknown
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
+from proxy.front.guard import DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
@@ -293,7 +296,11 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             if session.generated is None:  # the server will have to be asked
                 session.run(execute(session, prepared, payload))
                 return
-        sends = entry.plan.route(values, prepared.sql).sends
+        try:
+            sends = entry.plan.route(values, prepared.sql).sends
+        except KeysUnknown:
+            session.run(execute(session, prepared, payload))
+            return
         if len(sends) != 1:
             raise _several_targets()
         cluster = sends[0].cluster
@@ -306,7 +313,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             literals = (*prepared.literals, *read_by, *values_sent)
             served = caching.serve(session, entry, cluster, literals, values)
             if served is Served.ANSWERED:
-                if entry.cached is not None and entry.cached.cache_class.ttl_s is None:
+                if entry.cached is not None and entry.cached.cache_class.ttl_s is None and not entry.directories:
                     cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
                     once = Known(entry, cluster, literals, bound.types)
                     prepared.known = session.environment.remember_execution(
@@ -316,6 +323,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 session.busy = False
                 return
             if served is Served.WAIT:
+                session.guard = Guard.of(entry.directories) if entry.directories else None
                 session.run(caching.wait(session, lambda: execute(session, prepared, payload)))
                 return
         elif entry.marks is not None:
@@ -332,6 +340,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     made = connection.statements.get(prepared.key)
     if made is None:
         session.send_prelude(connection)
+        session.guard = Guard.of(entry.directories) if entry.directories else None
         session.run(_execute_on(session, prepared, bound.types, payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
@@ -378,7 +387,7 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         return
     session.generated = plan.generates_id(values)
     check_afterthoughts(session, plan.effects)
-    sends = plan.route(values, prepared.sql).sends
+    sends = (await routed(session, entry.directories, lambda: plan.route(values, prepared.sql))).sends
     if len(sends) != 1:
         raise _several_targets()
     if entry.marks is not None:
@@ -411,7 +420,9 @@ async def _insert(session: Session, prepared: Prepared, payload: bytes, values: 
         try:
             ids = await reserve(session, plan, values)
             # Its text is not what is sent: see `_with_ids`.
-            sends = plan.route_with(values, Lexer.restore(prepared.shape, prepared.literals), ids).sends
+            text = Lexer.restore(prepared.shape, prepared.literals)
+            route = await routed(session, entry.directories, partial(plan.route_with, values, text, ids))
+            sends = route.sends
             if len(sends) != 1:
                 raise _several_targets()
             if entry.marks is not None:
@@ -422,7 +433,7 @@ async def _insert(session: Session, prepared: Prepared, payload: bytes, values: 
             connection = await _joined(session, prepared, sends[0], True)
             await _execute_on(session, sent, types, packet, connection, sends[0].cluster)
             return
-        except IdsVoided:
+        except (IdsVoided, DirectoryChanged):
             if not left:
                 raise
         finally:
@@ -502,8 +513,7 @@ async def _execute_on(
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
-        if session.made is not None:
-            await session.made.run.confirm()
+        await confirm(session, connection)
         session.sending(connection)
         connection.send(
             encode(rebuild_execute(parse_execute(payload, prepared.params, types), made.id), 0), relay, QUERY
