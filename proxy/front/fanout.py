@@ -20,6 +20,7 @@ from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.explained import Explained
+from proxy.front.guard import confirm
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
@@ -104,6 +105,13 @@ async def read(session: Session, entry: Entry, route: Route, sql: bytes, executi
     pairs = await _connections(session, entry, route, execution, always_transaction=False)
     for send, _ in pairs:
         note_writer(session, entry, send.cluster)
+    try:
+        await confirm(session, *(connection for _, connection in pairs))
+    except BaseException:
+        for _, connection in pairs:
+            if connection.holder is not session:
+                session.give_back(connection)
+        raise
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
     reading = (
@@ -208,8 +216,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
     try:
         commands = await _commands(session, pairs, sql, execution)
-        if session.made is not None:
-            await session.made.run.confirm()
+        await confirm(session, *(connection for _, connection in pairs))
     except TurnoutError:
         await _undo(session, pairs, own)
         raise

@@ -24,6 +24,7 @@ from proxy.back.settings import Settings, intern
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
+from proxy.front.guard import confirm
 from proxy.front.merge import comparable, kill
 from proxy.front.prepared_statement import Execution, Prepared, close_on, prepare_on, read_as
 from proxy.front.reading import Pairs, Reading
@@ -208,6 +209,7 @@ class _Workbench:
                     self._snapshots.add(cluster)
                     for text in _SNAPSHOT:
                         await checked(connection, text)
+        await confirm(session, *self._sources.values())
         session.one_shot = []
         servers = session.environment.cluster(self._work.cluster)
         servers.primary.check_up()

@@ -16,6 +16,7 @@ from proxy.plan import refusals
 from proxy.plan.around import plan_explain, plan_set_statement
 from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
+from proxy.plan.directory_writes import check_directory_writes
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
 from proxy.plan.key_list import lift_write, with_key_list
@@ -76,6 +77,7 @@ _MAY_READ = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind
 
 def _by_kind(asked: Case) -> Plan:
     kind = asked.statement.kind
+    check_directory_writes(asked)
     if kind is Kind.EXPLAIN:
         return _explain(asked)
     if kind in (Kind.SELECT, Kind.DO):

@@ -425,6 +425,11 @@ EVERYWHERE_MIXED = Refusal(
 
 # -- schema
 
+DIRECTORY_WRITE = Refusal(
+    "directory-write",
+    "{table} says where the rows of the sharding {sharding} are, and {verb} would change that while they stay.",
+    "New keys may be inserted; docs/RULES.md has the steps by which a key's rows and its entry move together.",
+)
 SCHEMA_UNKNOWN = Refusal(
     "schema-unknown",
     "The schema of {table} is not known yet: none of its clusters ({clusters}) has told it.",

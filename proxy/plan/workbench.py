@@ -29,6 +29,7 @@ from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf, WholeDouble
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
 from proxy.plan.sharding import Placement
+from proxy.rules.model import Method
 from proxy.rules.model import Workbench as WorkbenchRules
 from proxy.wire.charsets import codec
 
@@ -220,7 +221,9 @@ class KeysOf:
     def is_on(self, cluster: str, values: Iterable[bytes]) -> bool:
         """Can rows with one of these values be there?"""
         placement = self.placement
-        return placement is None or any(placement.cluster(value) == cluster for value in values)
+        if placement is None or placement.sharding.method is Method.DIRECTORY:  # which is not asked in between
+            return True
+        return any(placement.cluster(value) == cluster for value in values)
 
 
 @dataclass(frozen=True, slots=True)
