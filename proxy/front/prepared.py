@@ -7,13 +7,17 @@ With one target, the id in the EXECUTE packet is patched and the rest relayed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
+from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
+from proxy.front.guard import DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, reading, remember
 from proxy.front.sequences import IdsVoided
@@ -32,10 +36,11 @@ from proxy.front.statements import (
     with_connection_id,
 )
 from proxy.front.statements import record as record_statement
+from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.front.workbench import describe_on_workbench
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Do, Local, Route, Send
+from proxy.plan.plan import Do, Local, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
 from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
@@ -251,7 +256,11 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             if session.generated is None:  # the server will have to be asked
                 session.run(execute(session, prepared, payload))
                 return
-        sends = entry.plan.route(values, prepared.sql).sends
+        try:
+            sends = entry.plan.route(values, prepared.sql).sends
+        except KeysUnknown:
+            session.run(execute(session, prepared, payload))
+            return
         if len(sends) != 1:
             session.run(execute(session, prepared, payload))
             return
@@ -265,7 +274,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             literals = (*prepared.literals, *read_by, *values_sent)
             served = caching.serve(session, entry, cluster, literals, values)
             if served is Served.ANSWERED:
-                if entry.cached is not None and entry.cached.cache_class.ttl_s is None:
+                if entry.cached is not None and entry.cached.cache_class.ttl_s is None and not entry.directories:
                     cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
                     once = Known(entry, cluster, literals, bound.types)
                     prepared.known = session.environment.remember_execution(
@@ -275,6 +284,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 session.busy = False
                 return
             if served is Served.WAIT:
+                session.guard = Guard.of(entry.directories) if entry.directories else None
                 session.run(caching.wait(session, lambda: execute(session, prepared, payload)))
                 return
         elif entry.marks is not None:
@@ -291,6 +301,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     made = connection.statements.get(prepared.key)
     if made is None:
         session.send_prelude(connection)
+        session.guard = Guard.of(entry.directories) if entry.directories else None
         session.run(_execute_on(session, Execution(prepared, bound, {}), payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
@@ -324,8 +335,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     if entry.makes_ids:
         await _insert(session, execution, payload, values)
         return
-    route = plan.route(values, prepared.sql)
+    text = prepared.text if plan.effects & Effect.USES_CONNECTION_ID else prepared.sql
+    route = await routed(session, entry.directories, partial(plan.route, values, text))
     session.generated = plan.generates_id(values)
+    if route.gather is not None:
+        send = await gathered(session, plan, route.gather)
+        route = Route((replace(send, params=tuple(range(prepared.params))),))
+    elif route.reply is Reply.EXPLAIN:
+        route = Route((Send(route.sends[0].cluster),))  # its columns were told when it was prepared
     await _on_targets(session, execution, payload, values, route, primary)
 
 
@@ -367,10 +384,11 @@ async def _insert(session: Session, execution: Execution, payload: bytes, values
     for left in reversed(range(TRIES_FOR_IDS)):
         try:
             ids = await reserve(session, plan, values)
-            route = plan.route_with(values, prepared.text, ids, bound=True)
+            make = partial(plan.route_with, values, prepared.text, ids, bound=True)
+            route = await routed(session, prepared.entry.directories, make)
             await _on_targets(session, execution, payload, values, route, True)
             return
-        except IdsVoided:
+        except (IdsVoided, DirectoryChanged):
             if not left:
                 raise
         finally:
@@ -393,8 +411,7 @@ async def _execute_on(
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
-        if session.made is not None:
-            await session.made.run.confirm()
+        await confirm(session, connection)
         session.sending(connection)
         connection.send(frames, relay, QUERY)
         await relay.done

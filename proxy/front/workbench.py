@@ -24,6 +24,7 @@ from proxy.back.settings import Settings, intern
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
+from proxy.front.guard import confirm
 from proxy.front.merge import comparable, kill
 from proxy.front.prepared_statement import Execution, Prepared, close_on, prepare_on, read_as
 from proxy.front.reading import Pairs, Reading
@@ -34,7 +35,7 @@ from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
 from proxy.plan.plan import Send, Unknown
 from proxy.plan.temporary_table import TableText, Unreadable, read_definition
-from proxy.plan.workbench import KeysOf, Pull, Pulled, Work
+from proxy.plan.workbench import COPY_PREFIX, KeysOf, Pull, Pulled, Work
 from proxy.wire import command as com
 from proxy.wire.charsets import codec
 from proxy.wire.column import ColumnDefinition, encode_column, parse_column
@@ -42,11 +43,11 @@ from proxy.wire.frames import encode
 from proxy.wire.response import PREPARE, QUERY
 from proxy.wire.status import IN_TRANS
 
-_MOST_KEYS = 1000  # in one condition
+_MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
-_LOADING = intern(
+LOADING = intern(
     {
         "character_set_client": b"'utf8mb4'",
         "character_set_connection": b"'utf8mb4'",
@@ -105,7 +106,7 @@ async def _answer(session: Session, reading: _Finished) -> None:
     try:
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
         reading.flush()
         session.fail(error, broken=True)
@@ -193,7 +194,7 @@ class _Workbench:
         """One connection for each cluster, one after the other in the order of their names, then the workbench's."""
         session = self._session
         prepared = self._execution.prepared if self._execution is not None else described
-        settings = _pulling(session, prepared)
+        settings = pulling(session, prepared)
         if prepared is not None:
             self._charset = prepared.lexer.charset
         for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
@@ -207,10 +208,11 @@ class _Workbench:
                     self._snapshots.add(cluster)
                     for text in _SNAPSHOT:
                         await checked(connection, text)
+        await confirm(session, *self._sources.values())
         session.one_shot = []
         servers = session.environment.cluster(self._work.cluster)
         servers.primary.check_up()
-        self._bench = await session.take(servers.primary, settings=_LOADING)
+        self._bench = await session.take(servers.primary, settings=LOADING)
 
     async def _source(self, cluster: str, settings: Settings) -> tuple[ServerConnection, bool]:
         session = self._session
@@ -234,7 +236,7 @@ class _Workbench:
             raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
         source = self._sources[each.clusters[0]]
         name = _name(database, pull.name)
-        shown = await _definition(source, _spelled(self._charset, name, pull.label))
+        shown = await definition_of(source, spelled(self._charset, name, pull.label))
         try:
             text = read_definition(shown).chosen(pull.words)
         except Unreadable as problem:
@@ -290,9 +292,10 @@ class _Workbench:
         if condition is None:
             return
         text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
-        text = _spelled(self._charset, text, table.pulled.pull.label)
+        text = spelled(self._charset, text, table.pulled.pull.label)
         if condition:
             text += b" WHERE " + condition
+        text += self._work.lock(table.pulled.pull)
         stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
         splitter = Splitter(payloads=True)
@@ -408,13 +411,10 @@ class _Workbench:
         await reading.head()
         return reading
 
-    def _names(self) -> dict[bytes, bytes]:
-        """What the tables of further mentions are called by the client."""
-        return {
-            copy.name.encode(): table.pulled.pull.name.encode()
-            for table in self._tables
-            for copy in table.pulled.pull.copies
-        }
+    def _names(self) -> _Names:
+        pulls = [table.pulled.pull for table in self._tables]
+        tables = {copy.name.encode(): pull.name.encode() for pull in pulls for copy in pull.copies}
+        return _Names(tables, self._work.written(pulls))
 
     async def describe(self, prepared: Prepared) -> tuple[bytes, int, int]:
         """Prepare the statement over the temporary tables. Raises ServerFailed."""
@@ -440,7 +440,7 @@ class _Workbench:
         names = [name for table in self._tables for name in (table.name, *table.copies)]
         try:
             if names:
-                names = [_spelled(self._session.lexer.charset, name, "") for name in names]
+                names = [spelled(self._session.lexer.charset, name, "") for name in names]
                 await checked(bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
         except ServerFailed as error:
             bench.abort(error)
@@ -466,7 +466,12 @@ class _Finished(Reading):
     """The answer of the workbench, with the tables' own names in its columns."""
 
     def __init__(
-        self, session: Session, entry: Entry, pairs: Pairs, streams: Sequence[RowStream], names: dict[bytes, bytes]
+        self,
+        session: Session,
+        entry: Entry,
+        pairs: Pairs,
+        streams: Sequence[RowStream],
+        names: _Names,
     ) -> None:
         super().__init__(session, entry, pairs, streams)
         self._names = names
@@ -506,11 +511,7 @@ class _Finished(Reading):
 
     def _columns(self, packets: Iterable[bytes]) -> list[bytes]:
         count, *definitions, end = packets
-        if not self._names:
-            return [count, *definitions, end]
-        columns = [parse_column(packet[4:]) for packet in definitions]
-        named = [replace(c, org_table=self._names.get(c.org_table, c.org_table)) for c in columns]
-        return [count, *(encode(encode_column(column), 0) for column in named), end]
+        return [count, *(encode(self._names.definition(packet[4:]), 0) for packet in definitions), end]
 
     async def _found_rows(self) -> int | None:
         if self.entry.plan.effects & Effect.CALC_FOUND_ROWS:
@@ -518,10 +519,28 @@ class _Finished(Reading):
         return None if self.entry.offset else self.rows
 
 
-def _renamed(response: bytes, params: int, names: dict[bytes, bytes]) -> bytes:
-    """The answer to PREPARE with the tables' own names in its columns."""
-    if not names:
-        return response
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the client calls that of which there are copies: tables, and what is written for them in a column's name,
+    which is its expression where it has no alias."""
+
+    tables: dict[bytes, bytes]
+    written: dict[bytes, bytes]
+
+    def definition(self, payload: bytes) -> bytes:
+        """A column's definition with the client's names."""
+        if not self.tables:
+            return payload
+        column = parse_column(payload)
+        name = column.name
+        if COPY_PREFIX in name:
+            for text, written in self.written.items():
+                name = name.replace(text, written)
+        return encode_column(replace(column, name=name, org_table=self.tables.get(column.org_table, column.org_table)))
+
+
+def _renamed(response: bytes, params: int, names: _Names) -> bytes:
+    """The answer to PREPARE with the client's names in its columns."""
     packets = []
     at = 0
     while at < len(response):
@@ -530,13 +549,11 @@ def _renamed(response: bytes, params: int, names: dict[bytes, bytes]) -> bytes:
         at = end
     first = 1 + (params + 1 if params else 0)
     for number in range(first, len(packets) - 1):  # an EOF packet ends them
-        column = parse_column(packets[number][4:])
-        named = replace(column, org_table=names.get(column.org_table, column.org_table))
-        packets[number] = encode(encode_column(named), packets[number][3])
+        packets[number] = encode(names.definition(packets[number][4:]), packets[number][3])
     return b"".join(packets)
 
 
-def _pulling(session: Session, prepared: Prepared | None) -> Settings:
+def pulling(session: Session, prepared: Prepared | None = None) -> Settings:
     """The settings under which rows are read: values as they are stored, conditions as the client means them."""
     text, lexer, settings = session.sql_mode, session.lexer, session.settings
     if prepared is not None:
@@ -558,7 +575,7 @@ def _name(database: str, table: str) -> bytes:
     return quoted(database, table).encode()
 
 
-def _spelled(charset: str, name: bytes, table: str) -> bytes:
+def spelled(charset: str, name: bytes, table: str) -> bytes:
     """A name (UTF-8) in the character set of statements. Raises StatementRefused."""
     if name.isascii():
         return name
@@ -569,7 +586,7 @@ def _spelled(charset: str, name: bytes, table: str) -> bytes:
         raise refusals.WORKBENCH_TABLE.error(table=table, why=why) from None
 
 
-async def _definition(connection: ServerConnection, name: bytes) -> bytes:
+async def definition_of(connection: ServerConnection, name: bytes) -> bytes:
     """SHOW CREATE TABLE. Raises ServerFailed."""
     response = await connection.command(b"\x03SHOW CREATE TABLE " + name)
     if connection.scanner.errno:

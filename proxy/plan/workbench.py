@@ -18,21 +18,23 @@ from dataclasses import dataclass, replace
 
 from parser.rewrite import edit, literal, quoted
 from parser.shape import Lexer
-from parser.statement import Bound, Effect, Hole, Kind, Param, TableRef, Value, Word
+from parser.statement import Bound, BoundValue, DateSum, Effect, Hole, Kind, NumberSum, Param, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
-from proxy.plan.pins import Conditions, bounds, conditions
+from proxy.plan.pins import Conditions, Node, bounds, conditions
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf, WholeDouble
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
 from proxy.plan.sharding import Placement
+from proxy.rules.model import Method
 from proxy.rules.model import Workbench as WorkbenchRules
 from proxy.wire.charsets import codec
 
 COPY = "turnout_copy_{number}"  # the temporary table of a further mention
+COPY_PREFIX = b"`turnout_copy_"
 
 # Refusals that are about where rows are or how they are merged: one server with all of them would just answer.
 LIFTED = frozenset(
@@ -75,6 +77,7 @@ _COMPARED = frozenset(
     ]
 )
 _DATE = re.compile(rb"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}(?: [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_AMOUNT = re.compile(rb"[0-9]{1,4}")
 _MOST_VALUES = 10_000
 
 Span = tuple[int, int]
@@ -84,6 +87,7 @@ class _Of(enum.Enum):
     NUMBER = "number"
     STRING = "string"
     MOMENT = "moment"  # that was bound as such
+    DAY = "day"  # an expression whose value is a certain date
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +99,41 @@ class Constants:
     literals: Sequence[bytes]
     lexer: Lexer
 
-    def of(self, value: Value) -> tuple[_Of, bytes] | None:
+    def of(self, value: BoundValue) -> tuple[_Of, bytes] | None:
         """None: it is not certain how."""
+        if isinstance(value, DateSum):
+            return self._day(value)
+        if isinstance(value, NumberSum):
+            terms = (b"%s %s" % (sign.encode(), self._written(term)) for sign, term in value.terms)
+            return _Of.NUMBER, b" ".join(terms)
         if isinstance(value, Word):
             return _Of.NUMBER, value.value.encode()
         if isinstance(value, Param):
             return self._bound(self.value_of(value))
         if not isinstance(value, Hole):
             return None
+        return _Of.STRING if value.is_string else _Of.NUMBER, self._written(value)
+
+    def _written(self, value: Hole) -> bytes:
+        """A literal as the client wrote it."""
         text = self.literals[value.index]
         if not value.is_string:
-            return _Of.NUMBER, (b"-" if value.negative else b"") + text
+            return (b"-" if value.negative else b"") + text
         quote = b'"' if value.double_quoted else b"'"
-        return _Of.STRING, quote + text + quote
+        return quote + text + quote
+
+    def _day(self, value: DateSum) -> tuple[_Of, bytes] | None:
+        """A day whose meaning is certain, and what is added to it."""
+        day = self.literals[value.day.index]
+        if len(day) != 10 or not _is_date(day):
+            return None
+        if not all(_AMOUNT.fullmatch(self.literals[amount.index]) for _, amount, _ in value.moves):
+            return None
+        moves = (
+            b" %s INTERVAL %s %s" % (sign.encode(), self._written(amount), unit.encode())
+            for sign, amount, unit in value.moves
+        )
+        return _Of.DAY, b"DATE " + self._written(value.day) + b"".join(moves)
 
     def _bound(self, value: KeyValue) -> tuple[_Of, bytes] | None:
         if isinstance(value, WholeDouble):
@@ -153,7 +179,7 @@ class Limit:
 
     column: str
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
     dates: bool = False
 
     def condition(self, constants: Constants) -> bytes:
@@ -161,16 +187,19 @@ class Limit:
         texts = []
         for value in self.values:
             found = constants.of(value)
-            if found is None or (self.dates and (found[0] is _Of.NUMBER or not _is_date(found[1][1:-1]))):
+            if found is None:
                 return b""
-            if found[0] is _Of.MOMENT and not self.dates:
+            kind, text = found
+            if self.dates and kind is not _Of.DAY and (kind is _Of.NUMBER or not _is_date(text[1:-1])):
                 return b""
-            texts.append(found[1])
+            if kind in (_Of.MOMENT, _Of.DAY) and not self.dates:
+                return b""
+            texts.append(text)
         operator = b"%s %s" % (quoted(self.column).encode(), self.operator.encode())
         return operator + b" " * bool(texts) + b" AND ".join(texts)
 
     def describe(self) -> str:
-        values = " and ".join(values_text((value,)) for value in self.values)
+        values = " and ".join(_value_text(value) for value in self.values)
         return f"{self.column} {self.operator} {values}".rstrip()
 
 
@@ -192,7 +221,9 @@ class KeysOf:
     def is_on(self, cluster: str, values: Iterable[bytes]) -> bool:
         """Can rows with one of these values be there?"""
         placement = self.placement
-        return placement is None or any(placement.cluster(value) == cluster for value in values)
+        if placement is None or placement.sharding.method is Method.DIRECTORY:  # which is not asked in between
+            return True
+        return any(placement.cluster(value) == cluster for value in values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +233,10 @@ class Copy:
     name: str
     span: Span
     aliased: bool
+
+    @property
+    def quoted(self) -> bytes:
+        return b"`%s`" % self.name.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,14 +298,29 @@ class Work:
     pulls: tuple[Pulled, ...]
     shape: bytes
     literals: tuple[bytes, ...]
+    writes: frozenset[tuple[str | None, str]] | None = None  # tables whose rows a statement of ours finds to write them
+
+    def lock(self, pull: Pull) -> bytes:
+        """What is asked for behind a pull's condition: what is written, and what that depends on, must stay."""
+        if self.writes is None:
+            return b""
+        return b" FOR UPDATE" if (pull.database, pull.name) in self.writes else b" LOCK IN SHARE MODE"
 
     def final(self, pulled: Iterable[Pull]) -> bytes:
         """The statement over the temporary tables of these pulls."""
         edits = []
         for copy in sorted((copy for pull in pulled for copy in pull.copies), key=lambda copy: copy.span):
-            name = b"`%s`" % copy.name.encode()
+            name = copy.quoted
             edits.append((copy.span, (name,) if copy.aliased else (name, b" AS ", copy.span)))
         return edit(self.shape, self.literals, edits)
+
+    def written(self, pulled: Iterable[Pull]) -> dict[bytes, bytes]:
+        """By what stands for a further mention of a table in `final`: what the client wrote."""
+        made = {}
+        for copy in (copy for pull in pulled for copy in pull.copies):
+            name = self.shape[slice(*copy.span)]
+            made[copy.quoted if copy.aliased else copy.quoted + b" AS " + name] = name
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,16 +447,23 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
     order = [number for number, pull in enumerate(pulls) if _is_selective(pull)]
     told: dict[int, tuple[int, str, str]] = {}
     for number in order:  # grows on the way
-        for table in tables[number]:
-            for (one, source), targets in found.edges.items():
-                for target, column in sorted(targets) if one == table else ():
-                    other = owner[target]
-                    pull = pulls[other]
-                    if other in order or pull.local or len(tables[other]) > 1:
-                        continue
-                    if _is_whole(asked, table, source) and _is_whole(asked, target, column):
+        for source, targets in _told_by(found, tables[number]).items():
+            if not all(_is_whole(asked, table, source) for table in tables[number]):
+                continue
+            for other in sorted({owner[target] for target, _ in targets}):
+                pull, mentions = pulls[other], tables[other]
+                if other in order or (pull.local and not asked.places[mentions[0]].everywhere):
+                    continue
+                for column in sorted({column for target, column in targets if target == mentions[0]}):
+                    if all((each, column) in targets and _is_whole(asked, each, column) for each in mentions):
                         told[other] = (number, source, column)
                         order.append(other)
+                        break
+    # What could stay where it is, and tells nobody, does.
+    while idle := [n for n in told if pulls[n].local and all(teller != n for teller, _, _ in told.values())]:
+        for number in idle:
+            del told[number]
+            order.remove(number)
     order += [number for number in range(len(pulls)) if number not in order]
     tellers = {number for number, _, _ in told.values()}
     place = {number: turn for turn, number in enumerate(order)}
@@ -422,6 +479,15 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
             pull = replace(pull, after=KeysOf(column, place[teller], source, label, placed))
         made.append(pull)
     return tuple(made)
+
+
+def _told_by(found: Conditions, mentions: list[int]) -> dict[str, set[Node]]:
+    """For columns of a table: the columns of others whose values are among its own, by equalities of any mention."""
+    made: dict[str, set[Node]] = {}
+    for (table, source), targets in found.edges.items():
+        if table in mentions:
+            made.setdefault(source, set()).update(target for target in targets if target[0] not in mentions)
+    return made
 
 
 def _is_selective(pull: Pull) -> bool:
@@ -514,16 +580,18 @@ def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[L
     limits: dict[Limit, None] = {}
     for bound in found.get(place.ref.index, ()):
         column = schema.column(bound.column)
-        if column is None or column.generated or not all(map(_is_constant, bound.values)):
+        if column is None or column.generated:
             continue
         dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "NOT LIKE", "IS NOT NULL")
+        if not all(_is_constant(value) or (dates and isinstance(value, DateSum)) for value in bound.values):
+            continue
         if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
             limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
     return tuple(limits)
 
 
-def _is_constant(value: Value) -> bool:
-    return _is_number(value) or _is_string(value)
+def _is_constant(value: BoundValue) -> bool:
+    return isinstance(value, NumberSum) or _is_number(value) or _is_string(value)
 
 
 def _is_date(text: bytes) -> bool:
@@ -534,14 +602,14 @@ def _is_date(text: bytes) -> bool:
         return False
 
 
-def _is_number(value: Value) -> bool:
+def _is_number(value: BoundValue) -> bool:
     """May it be one? Of a parameter, that is seen when it is bound."""
     if isinstance(value, Hole):
         return not value.is_string
     return isinstance(value, Param) or value in (Word.TRUE, Word.FALSE)
 
 
-def _is_string(value: Value) -> bool:
+def _is_string(value: BoundValue) -> bool:
     return isinstance(value, Param) or (isinstance(value, Hole) and value.is_string)
 
 
@@ -566,3 +634,12 @@ def _pulled(pull: Pull, constants: Constants) -> Pulled:
         if all(each):
             condition = each[0] if len(each) == 1 else b" OR ".join(b"(%s)" % one for one in each)
     return Pulled(pull, clusters, condition)
+
+
+def _value_text(value: BoundValue) -> str:
+    if isinstance(value, DateSum):
+        moves = (f" {sign} INTERVAL {values_text((amount,))} {unit}" for sign, amount, unit in value.moves)
+        return f"DATE {values_text((value.day,))}{''.join(moves)}"
+    if isinstance(value, NumberSum):
+        return " ".join(f"{sign} {values_text((term,))}" for sign, term in value.terms).strip()
+    return values_text((value,))
