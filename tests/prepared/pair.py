@@ -58,7 +58,9 @@ class PreparedPair:
     def _same_columns(what: str, ours: tuple[object, ...], theirs: tuple[object, ...]) -> None:
         assert len(ours) == len(theirs), what
         for mine, other in zip(ours, theirs):
-            assert alike(mine, other, "LEFT JOIN" in what), f"{what}\n  {mine}\n  {other}"  # type: ignore[arg-type]
+            assert alike(mine, other, " JOIN" in what and ("LEFT" in what or "RIGHT" in what)), (
+                f"{what}\n  {mine}\n  {other}"
+            )  # type: ignore[arg-type]
 
     def text(self, sql: str) -> Answer:
         """A text statement on both sides."""
