@@ -214,6 +214,8 @@ class Environment:
     definitions: Mapping[str, int] = field(default_factory=dict)
     tokens: Tokens = field(default_factory=Tokens)  # of clusters, for transactions over several
     slow_ns: int = field(init=False)  # statements that take longer are logged
+    # Answers to PREPARE of statements for the workbench, with their numbers of parameters and warnings.
+    descriptions: dict[Hashable, tuple[bytes, int, int]] = field(default_factory=dict)
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0

@@ -50,6 +50,7 @@ from proxy.wire.response import PREPARE, QUERY
 from proxy.wire.resultset import ColumnDefinition, encode_column
 
 _MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
+_MOST_DESCRIPTIONS, _LONGEST_DESCRIPTION = 1000, 16 * 1024
 _NONE: frozenset[int] = frozenset()
 _LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXECUTE sent without waiting for its id
 
@@ -90,7 +91,7 @@ async def prepare(session: Session, sql: bytes) -> None:
     if plan.kind == "refuse":
         plan.route(BoundValues([], b"", literals, session.lexer, session.lexer.charset), sql)
     if isinstance(plan, Workbench):
-        _prepared(session, prepared, *await describe_on_workbench(session, entry, prepared))
+        _prepared(session, prepared, *await _described(session, entry, prepared))
         return
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
@@ -114,6 +115,23 @@ async def prepare(session: Session, sql: bytes) -> None:
     _prepared(session, prepared, response, scanner.params, scanner.warnings)
     if fresh:
         session.give_back(connection)
+
+
+async def _described(session: Session, entry: Entry, prepared: Prepared) -> tuple[bytes, int, int]:
+    """The answer to PREPARE of a statement for the workbench. It is kept, since drivers prepare a statement for each
+    execution, unless it may depend on the session. Raises TurnoutError."""
+    if session.held or entry.plan.effects & Effect.READS_USER_VARIABLE:
+        return await describe_on_workbench(session, entry, prepared)
+    kept = session.environment.descriptions
+    key = (prepared.key, session.user, session.settings)
+    found = kept.get(key)
+    if found is None:
+        found = await describe_on_workbench(session, entry, prepared)
+        if len(kept) >= _MOST_DESCRIPTIONS:
+            kept.clear()
+        if len(found[0]) <= _LONGEST_DESCRIPTION:
+            kept[key] = found
+    return found
 
 
 def _prepared(session: Session, prepared: Prepared, response: bytes, params: int, warnings: int) -> None:

@@ -12,6 +12,7 @@ class PreparedPair:
     """Every text is prepared once on either side."""
 
     def __init__(self, proxy: Turnout, mirror: MariaDB, **options: int) -> None:
+        self.port = proxy.port
         self.client = Client(proxy.port, APP, APP_PASSWORD, DATABASE, **options)
         self.mirror = Client(mirror.port, APP, APP_PASSWORD, DATABASE, **options)
         self._made: dict[str, tuple[Statement, Statement]] = {}

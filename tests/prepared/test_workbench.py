@@ -146,6 +146,25 @@ def test_errors(pair: PreparedPair) -> None:
     pair.text("SHOW COUNT(*) WARNINGS")
 
 
+def test_a_statement_is_described_once(pair: PreparedPair, shop_servers: Shop) -> None:
+    """By settings, which columns may depend on."""
+    sql = f"SELECT t.id, p.id, p.title, t.n / ? FROM {JOIN} WHERE t.i = ?"
+    pair.prepared(sql)
+    tables = "SHOW GLOBAL STATUS LIKE 'Com_create_temporary_table'"
+    before = shop_servers.main.execute(tables)
+    with Client(pair.port, APP, APP_PASSWORD, DATABASE) as client:
+        again = client.prepare(sql)
+        assert isinstance(again, Statement)
+        assert shop_servers.main.execute(tables) == before
+        found = client.execute(again, 2, 3).checked()
+        assert len(found.columns) == len(again.columns) == 4
+        client.run("SET NAMES latin1, div_precision_increment = 9")
+        other = client.prepare(sql)
+        assert isinstance(other, Statement)
+        assert [c.decimals for c in other.columns][3] == [c.decimals for c in again.columns][3] + 5
+        assert other.columns[2].charset == 8
+
+
 def test_nothing_stays(pair: PreparedPair, proxy: tuple[Turnout, MariaDB], shop_servers: Shop) -> None:
     sql = f"SELECT t.id, p.id FROM {JOIN} WHERE t.i = ?"
     with Client(proxy[0].port, APP, APP_PASSWORD, DATABASE) as client:
