@@ -50,7 +50,14 @@ class Limits:
     values: tuple[BoundValue, ...]
 
 
-Fact = Constants | Same | Limits
+@dataclass(frozen=True, slots=True)
+class InDatabase:
+    """`column = DATABASE()`."""
+
+    column: ColumnName
+
+
+Fact = Constants | Same | Limits | InDatabase
 
 
 def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
@@ -62,7 +69,7 @@ def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
             if united is not None:
                 found.append(united)
         else:
-            found.extend(_comparison(term, tree) or _limits(term, tree))
+            found.extend(_comparison(term, tree) or _in_database(term, tree) or _limits(term, tree))
     return found
 
 
@@ -98,6 +105,17 @@ def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:
         return _equality(term.this, term.expression, tree, type(term) is exp.NullSafeEQ)
     if type(term) is exp.In:
         return _membership(term, tree)
+    return []
+
+
+def _in_database(term: exp.Expression, tree: Tree) -> list[InDatabase]:
+    if type(term) is not exp.EQ:
+        return []
+    sides = [_bare(term.this), _bare(term.expression)]
+    for one, other in (sides, reversed(sides)):
+        column = _column(one, tree)
+        if column is not None and type(other) is exp.CurrentSchema and not other.args.get("this"):
+            return [InDatabase(column)]
     return []
 
 

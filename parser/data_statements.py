@@ -11,7 +11,7 @@ from parser.effects import of_tokens
 from parser.rows import closing
 from parser.select_items import read_items
 from parser.source import Recurse, Source, built, table_list, trust, word_at
-from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
+from parser.statement import Access, Block, Effect, Kind, Span, Statement, TableRef
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
 from parser.vocabulary import vocabulary
@@ -27,7 +27,10 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     merged = source.merged is None or any(table.name.lower() in source.merged for table in statement.tables)
     if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
-    tables = tuple(replace(table, span=_placed(table.span, source)) for table in statement.tables)
+    tables = tuple(
+        replace(table, span=_placed(table.span, source), whole=_placed(_with_database(table, tokens), source))
+        for table in statement.tables
+    )
     return replace(
         statement,
         tables=tables,
@@ -36,7 +39,32 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
         value=value,
         outline=outline,
         names=_column_words(tokens) if tables else frozenset(),
+        qualifiers=tuple(
+            (source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in _qualifiers(tokens)
+        ),
     )
+
+
+def _with_database(table: TableRef, tokens: Sequence[Token]) -> tuple[int, int] | None:
+    """`TableRef.whole`, in the text that the tokens are of."""
+    if table.span is None or table.database is None:
+        return table.span
+    at = next((i for i, token in enumerate(tokens) if token.start == table.span[0]), 0)
+    if at < 2 or not tokens[at - 1].is_mark(".") or tokens[at - 2].text != table.database:
+        return None
+    return tokens[at - 2].start, table.span[1]
+
+
+def _qualifiers(tokens: Sequence[Token]) -> list[int]:
+    """Where a column is named with the database information_schema: the places of that name among the tokens."""
+    return [
+        at
+        for at, token in enumerate(tokens[: len(tokens) - 4])
+        if token.is_name()
+        and token.text.lower() == "information_schema"
+        and tokens[at + 1].is_mark(".")
+        and tokens[at + 3].is_mark(".")
+    ]
 
 
 def _placed(span: tuple[int, int] | None, source: Source) -> tuple[int, int] | None:
@@ -158,16 +186,40 @@ def insert_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) 
         row_spans=tuple((offset(start), offset(end)) for start, end in insert.row_spans),
         columns_end=offset(insert.columns_end),
         set_spans=tuple((offset(start), offset(end)) for start, end in insert.set_spans),
+        query=(offset(insert.query[0]), offset(insert.query[1])),
+        end=offset(insert.end),
     )
     return replace(statement, insert=moved)
 
 
 def update_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    made = built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    return _change_placed(made, source)
 
 
 def delete_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    made = built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    return _change_placed(made, source)
+
+
+def _change_placed(statement: Statement, source: Source) -> Statement:
+    change, offset = statement.change, source.offset
+    if change is None or offset is same_offset:
+        return statement
+
+    def placed(span: Span) -> Span:
+        return offset(span[0]), offset(span[1])
+
+    moved = replace(
+        change,
+        tables=placed(change.tables),
+        where=placed(change.where),
+        order=placed(change.order),
+        limit=placed(change.limit),
+        sets=placed(change.sets),
+        assigned=tuple(replace(each, value=placed(each.value)) for each in change.assigned),
+    )
+    return replace(statement, change=moved)
 
 
 def load_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

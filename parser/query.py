@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from parser.conditions import ColumnName, Constants, Fact, Limits, Same, facts
+from parser.conditions import ColumnName, Constants, Fact, InDatabase, Limits, Same, facts
 from parser.functions import AGGREGATES
 from parser.scopes import Building, Item, Join, Scope, find
 from parser.statement import Access, Block, Bound, ColumnEquality, Opaque, Param, Pin, TableRef, Word
@@ -287,7 +287,7 @@ class Reader:
 
     def _use(self, fact: Fact, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """Record what a condition says; `restricted` are the tables for which an outer join's ON may be used."""
-        if isinstance(fact, Limits):
+        if isinstance(fact, (Limits, InDatabase)):
             self._limit(fact, scope, building, restricted)
             return
         if isinstance(fact, Constants):
@@ -332,7 +332,7 @@ class Reader:
             ColumnEquality((one.table, fact.left.column), (other.table, fact.right.column), only)
         )
 
-    def _limit(self, fact: Limits, scope: Scope, building: Building, restricted: set[int] | None) -> None:
+    def _limit(self, fact: Limits | InDatabase, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """What `_use` does, for a condition that no NULL passes."""
         place = find(fact.column, scope)
         table: int | None = None
@@ -344,6 +344,9 @@ class Reader:
             if item.table is None or not own or (restricted is not None and item.table not in restricted):
                 return
             table = item.table
+        if isinstance(fact, InDatabase):
+            building.in_database.append((table, fact.column.column))
+            return
         building.bounds.append(Bound(table, fact.column.column, fact.operator, fact.values))
 
     def _unresolved_equality(

@@ -571,13 +571,14 @@ def test_explain_goes_where_the_statement_goes() -> None:
     assert isinstance(found, Forward)
     assert found.cluster == "media"
     found = explain(select("orders"))
-    assert isinstance(found, Forward)
-    assert found.cluster == "shard0"
+    assert isinstance(found, Scatter)
+    assert found.route(shop.values(), b"").reply is Reply.EXPLAIN
     found = explain(select("orders", pins=(Pin(0, "customer_id", ONE),)))
     assert [s.cluster for s in found.route(shop.values(5), b"").sends] == [shard(5)]
-    assert [s.cluster for s in found.route(shop.values(Unknown.UNKNOWN), b"").sends] == ["shard0"]
+    everywhere = found.route(shop.values(Unknown.UNKNOWN), b"")
+    assert ([s.cluster for s in everywhere.sends], everywhere.reply) == (["shard0", "shard1"], Reply.EXPLAIN)
     delete = Statement(Kind.DELETE, (table("orders", access=Access.WRITE),), (Block(0, None),), Effect.WRITES)
-    assert isinstance(explain(delete), Forward)
+    assert explain(delete).route(shop.values(), b"").reply is Reply.EXPLAIN
     assert isinstance(explain(delete, "analyze"), Refuse)
     assert explain(Statement(Kind.DELETE, (table("users"),), effects=Effect.WRITES), "analyze").writes
     assert not explain(Statement(Kind.DELETE, (table("users"),), effects=Effect.WRITES)).writes
