@@ -36,7 +36,8 @@ class Selects:
             *((self.united, 5), (self.with_cte, 4), (self.recursive, 1), (self.derived, 4), (self.distinct, 3)),
             *((self.counted, 2), (self.locking, 2), (self.joined_by_name, 3), (self.without_tables, 1)),
             *((self.whole, 2), (self.aggregated, 5), (self.together, 6), (self.merged, 10), (self.merged_groups, 10)),
-            *((self.nested_joins, 2), (self.hinted, 1), (self.computed_groups, 3)),
+            *((self.nested_joins, 2), (self.hinted, 1), (self.computed_groups, 3), (self.nested, 4), (self.wrong, 2)),
+            *((self.with_subqueries, 3), (self.of_json, 1)),
         )
         (maker,) = self.rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         return replace(maker(), kind=maker.__name__)
@@ -302,6 +303,96 @@ class Selects:
         items = f"{expression} AS k, {self.aggregate(sources)}, COUNT(*)"
         sql = f"SELECT {items} FROM {text}{self.where(sources)} GROUP BY {by}"
         return Select(sql + order, ordered)
+
+    def nested(self) -> Select:
+        """Queries in queries: windows over groups, a UNION in FROM, WITH over WITH."""
+        rng = self.rng
+        text, sources = self.from_list(rng.choice((1, 2)))
+        by = self._steady(sources, 1)[:1] or ["1"]
+        number = self.expressions.make(rng.choice(("int", "dec")), sources, 1)
+        where = self.where(sources)
+        groups = f"SELECT {by[0]} AS a, COUNT(*) AS n, SUM({number}) AS s FROM {text}{where} GROUP BY {by[0]}"
+        kinds = [rng.choice(("int", "dec", "int")), "int"]
+        union = f"{self._branch(kinds)} UNION {rng.choice(('', 'ALL '))}{self._branch(kinds)}"
+        again = f"x.u{rng.randrange(2)}"
+        return rng.choice(
+            (
+                Select(
+                    f"SELECT {by[0]}, COUNT(*), RANK() OVER (ORDER BY COUNT(*) DESC), SUM(COUNT(*)) OVER () FROM {text}"
+                    f"{where} GROUP BY {by[0]}",
+                    False,
+                ),
+                Select(f"SELECT MAX(n), SUM(n), COUNT(s), MIN(a) FROM ({groups}) AS g", True),
+                Select(f"SELECT n, COUNT(*), SUM(s) FROM ({groups}) AS g WHERE n < 20 GROUP BY n ORDER BY n", True),
+                Select(f"SELECT {again}, COUNT(*) FROM ({union}) AS x GROUP BY {again}", False),
+                Select(f"SELECT * FROM ({union}) AS x JOIN kinds ON kinds.i = x.u1", False),
+                Select(f"WITH p AS ({groups}), q AS (SELECT n, MAX(a) AS m FROM p GROUP BY n) SELECT * FROM q", False),
+                Select(f"WITH p AS ({groups}) SELECT * FROM p WHERE n = (SELECT MAX(n) FROM p) OR n < 2", False),
+                Select(f"SELECT COUNT(*) FROM (SELECT DISTINCT {by[0]} AS a FROM {text}{where}) AS d", True),
+            )
+        )
+
+    def with_subqueries(self) -> Select:
+        """Subqueries in the select list, ORDER BY, HAVING and ON."""
+        rng = self.rng
+        text, sources = self._sharded() if rng.random() < 0.5 else self.from_list(1)
+        inner = self._inner(sources, 0)
+        value = self.expressions.name(inner.names, "int", "dec")
+        if value is None:
+            return self.plain()
+        one = f"(SELECT {rng.choice(('MAX', 'SUM', 'COUNT', 'MIN'))}({value.sql}) FROM {inner.source}{inner.where})"
+        unique = self._all(sources)
+        by = self._steady(sources, 1)
+        choices = [
+            Select(f"SELECT {unique}, {one} AS v FROM {text}{self._simple_where(sources)} ORDER BY {unique}", True),
+            Select(f"SELECT {unique}, IFNULL({one}, 0) + 1 FROM {text} WHERE {one} IS NOT NULL", False),
+            Select(f"SELECT {unique} FROM {text} ORDER BY {one}, {unique} LIMIT 9", True),
+            Select(f"SELECT {unique}, EXISTS (SELECT 1 FROM {inner.source}{inner.where}) FROM {text}", False),
+        ]
+        if by:
+            apart = self._inner([], 0)
+            number = self.expressions.name(apart.names, "int")
+            if number is not None:
+                having = f"COUNT(*) > (SELECT MIN({number.sql}) FROM {apart.source}{apart.where})"
+                choices.append(Select(f"SELECT {by[0]}, COUNT(*) FROM {text} GROUP BY {by[0]} HAVING {having}", False))
+        return rng.choice(choices)
+
+    def of_json(self) -> Select:
+        columns = self.rng.choice(("", "n FOR ORDINALITY, ")) + "v VARCHAR(10) PATH '$'"
+        table = f"JSON_TABLE(l.prefs, '$.b[*]' COLUMNS ({columns})) AS j"
+        return Select(f"SELECT l.login, j.* FROM logins l, {table}", False)
+
+    def wrong(self) -> Select:
+        """What servers refuse."""
+        rng = self.rng
+        text, source = self.table()
+        name = source.names[0].sql
+        other = rng.choice(TABLES).name
+        return Select(
+            rng.choice(
+                (
+                    f"SELECT nothing FROM {text}",
+                    f"SELECT {name} FROM {text} WHERE nothing = 1",
+                    f"SELECT {name} FROM {text} ORDER BY nothing",
+                    f"SELECT {name} FROM {text} ORDER BY 9",
+                    f"SELECT {name} FROM {text} GROUP BY nothing",
+                    f"SELECT x.{name.split('.')[1]} FROM {text}",
+                    f"SELECT {name} FROM {text} WHERE COUNT(*) > 1",
+                    f"SELECT {name}, COUNT(*) FROM {text} GROUP BY 2",
+                    f"SELECT id FROM customers c JOIN orders o ON o.customer_id = c.id JOIN {other} x ON 1 = 1",
+                    f"SELECT {name} FROM {text} WHERE 1 = (SELECT 1 UNION SELECT 2)",
+                    f"SELECT {name} FROM {text} WHERE (1, 2) = (SELECT 1)",
+                    f"SELECT {name} FROM {text} UNION SELECT 1, 2",
+                    f"SELECT {name} FROM {text}, {text}",
+                    f"SELECT DATE_FORMAT() FROM {text}",
+                    f"SELECT {name} FROM {text} WHERE {name} IN (SELECT {name} FROM {other} LIMIT 1)",
+                    f"SELECT * FROM {text} JOIN {other} y USING (nothing)",
+                    f"SELECT {name} FROM {text} LIMIT -1",
+                    f"SELECT SUM(COUNT(*)) FROM {text}",
+                )
+            ),
+            False,
+        )
 
     def nested_joins(self) -> Select:
         """Joins in parentheses, and commas."""
