@@ -172,6 +172,11 @@ FOLD_TYPE = Refusal(
     "{expression} over several shards is of type {type}, which does not tell its values exactly.",
     "Convert them, for example SUM(CAST(x AS DECIMAL(30,6))) or MAX(CAST(x AS DOUBLE)).",
 )
+FOLD_QUOTIENT = Refusal(
+    "aggregate-quotient",
+    "{expression} over several shards adds up quotients, of which a server has more digits than it shows.",
+    "Say how many count, for example SUM(ROUND(a / b, 6)).",
+)
 FOLD_OVERFLOW = Refusal(
     "aggregate-overflow",
     "{expression} over several shards has more than 65 digits.",
