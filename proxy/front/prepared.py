@@ -21,7 +21,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
-from proxy.front.guard import DirectoryChanged, Guard, confirm, routed
+from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
@@ -341,7 +341,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     if made is None:
         session.send_prelude(connection)
         session.guard = Guard.of(entry.directories) if entry.directories else None
-        session.run(_execute_on(session, prepared, bound.types, payload, connection, cluster))
+        session.run(_prepare_and_execute(session, prepared, bound.types, payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
@@ -385,6 +385,20 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     if entry.makes_ids:
         await _insert(session, prepared, payload, values, bound)
         return
+    for left in reversed(range(TRIES)):
+        try:
+            await _execute_routed(session, prepared, payload, values, bound, primary)
+            return
+        except DirectoryChanged:
+            session.not_filled()
+            if not left:
+                raise
+
+
+async def _execute_routed(
+    session: Session, prepared: Prepared, payload: bytes, values: BoundValues, bound: Execute, primary: bool
+) -> None:
+    entry, plan = prepared.entry, prepared.entry.plan
     session.generated = plan.generates_id(values)
     check_afterthoughts(session, plan.effects)
     sends = (await routed(session, entry.directories, lambda: plan.route(values, prepared.sql))).sends
@@ -396,6 +410,16 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         await end_branches(session)
     connection = await _joined(session, prepared, sends[0], primary)
     await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+
+
+async def _prepare_and_execute(
+    session: Session, prepared: Prepared, types: bytes, payload: bytes, connection: ServerConnection, cluster: str
+) -> None:
+    """What the fast path has routed, on a connection that does not have the statement yet."""
+    try:
+        await _execute_on(session, prepared, types, payload, connection, cluster)
+    except DirectoryChanged:
+        await execute(session, prepared, payload)
 
 
 async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
@@ -412,10 +436,25 @@ async def _joined(session: Session, prepared: Prepared, send: Send, primary: boo
 
 async def _insert(session: Session, prepared: Prepared, payload: bytes, values: BoundValues, bound: Execute) -> None:
     """An INSERT whose AUTO_INCREMENT column is Turnout's business. Raises TurnoutError."""
-    entry, plan = prepared.entry, prepared.entry.plan
-    assert isinstance(plan, InsertRows)
+    plan = prepared.entry.plan
     check_afterthoughts(session, plan.effects)
     long_data = dict(prepared.long_data)
+    try:
+        await _insert_with_ids(session, prepared, payload, values, bound, long_data)
+    finally:
+        prepared.long_data.clear()
+
+
+async def _insert_with_ids(
+    session: Session,
+    prepared: Prepared,
+    payload: bytes,
+    values: BoundValues,
+    bound: Execute,
+    long_data: Mapping[int, bytes | bytearray],
+) -> None:
+    entry, plan = prepared.entry, prepared.entry.plan
+    assert isinstance(plan, InsertRows)
     for left in reversed(range(TRIES_FOR_IDS)):
         try:
             ids = await reserve(session, plan, values)
@@ -438,7 +477,6 @@ async def _insert(session: Session, prepared: Prepared, payload: bytes, values: 
                 raise
         finally:
             session.made = None
-            prepared.long_data.clear()
 
 
 def _with_ids(
@@ -506,6 +544,7 @@ async def _execute_on(
         _remember(session, connection, prepared, made)
         await session.dress(connection, prepared.database)
         await prelude(session, entry, connection, cluster)
+        await confirm(session, connection)  # nothing is awaited from here until the statement is sent
         for number, data in prepared.long_data.items():
             head = bytes((com.COM_STMT_SEND_LONG_DATA,)) + made.id.to_bytes(4, "little") + number.to_bytes(2, "little")
             connection.write(encode(head + bytes(data), 0))
@@ -513,7 +552,6 @@ async def _execute_on(
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
-        await confirm(session, connection)
         session.sending(connection)
         connection.send(
             encode(rebuild_execute(parse_execute(payload, prepared.params, types), made.id), 0), relay, QUERY

@@ -73,8 +73,10 @@ def world(run: Run, shop_servers: Shop) -> Iterator[World]:
         server.execute(*SCHEMA.splitlines(), database=DATABASE)
     started: list[Turnout] = []
 
-    def start(head: str = "", transactions: str = "best_effort", weights: str = "{shard0: 1, shard1: 1}") -> Turnout:
-        servers = shop_servers.rules("main", "shard0", "shard1")
+    def start(
+        head: str = "", transactions: str = "best_effort", weights: str = "{shard0: 1, shard1: 1}", limit: int = 100
+    ) -> Turnout:
+        servers = shop_servers.rules("main", "shard0", "shard1").replace("'}", f"', max_connections: {limit}}}")
         text = RULES.format(head=head, servers=servers, transactions=transactions, weights=weights)
         started.append(run.turnout(text))
         return started[-1]

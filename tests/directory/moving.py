@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from proxy.back.directory import LEASE_S
+from proxy.back.directory import CREATE, LEASE_S
 from tests.directory.conftest import NAMES, OWNERS, RULES, SCHEMA
 from tests.front.conftest import end
 from tests.front.raw import Client
@@ -27,6 +27,11 @@ from tests.servers.shop import APP, APP_PASSWORD, DATABASE, SERVICE
 
 WAIT_S = LEASE_S * 1.1 + 0.3  # the documents say 5 s
 MAY_FAIL = frozenset({1205, 1213})  # held, changed, or a lock
+HOLD = (
+    "INSERT INTO turnout.directories (name, epoch, held) VALUES ('shop.owners', 1, 1)"
+    " ON DUPLICATE KEY UPDATE epoch = epoch + 1, held = held + 1"
+)
+LET_GO = "UPDATE turnout.directories SET epoch = epoch + 1, held = held - 1 WHERE name = 'shop.owners'"
 KEYS = 24
 CLUSTERS = ("shard0", "shard1")
 
@@ -213,10 +218,10 @@ class Check:
             return
         some = [int(row[0]) for row in there]
         keys = ", ".join(map(str, rng.sample(some, min(3, len(some)))))
-        epoch = "UPDATE turnout.directories SET epoch = epoch + 1, held = held {} 1 WHERE name = 'shop.owners'"
         home.execute(
+            *CREATE,
             "START TRANSACTION",
-            epoch.format("+"),
+            HOLD,
             f"UPDATE owners SET cluster = '' WHERE owner IN ({keys})",
             "COMMIT",
             database=DATABASE,
@@ -229,7 +234,7 @@ class Check:
         home.execute(
             "START TRANSACTION",
             f"UPDATE owners SET cluster = '{CLUSTERS[1 - source]}' WHERE owner IN ({keys})",
-            epoch.format("-"),
+            LET_GO,
             "COMMIT",
             database=DATABASE,
         )
@@ -250,6 +255,7 @@ class Check:
                         marks = ", ".join(["%s"] * len(rows[0]))
                         to.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
                 to.execute("COMMIT")
+                time.sleep(0.1)  # they are on both now
                 for table in ("files", "notes"):
                     from_.execute(f"DELETE FROM {table} WHERE owner IN ({keys})")
                 from_.execute("COMMIT")
