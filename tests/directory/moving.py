@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from proxy.back.directory import CREATE, LEASE_S
-from tests.directory.conftest import NAMES, OWNERS, RULES, SCHEMA
+from tests.directory.conftest import MEMBERSHIP, NAMES, OWNERS, RULES, SCHEMA
 from tests.front.conftest import end
 from tests.front.raw import Client
 from tests.servers import MariaDB, Run, Shop, Turnout
@@ -308,7 +308,7 @@ def stir(
     main, shards = shop.main, [shop.shard(0), shop.shard(1)]
     main.execute("DROP DATABASE IF EXISTS turnout")
     shop.recreate()
-    main.execute(OWNERS, NAMES, f"GRANT INSERT ON {DATABASE}.* TO {SERVICE}", database=DATABASE)
+    main.execute(OWNERS, NAMES, MEMBERSHIP, f"GRANT INSERT ON {DATABASE}.* TO {SERVICE}", database=DATABASE)
     for number, shard in enumerate(shards):
         shard.execute(*SCHEMA.splitlines(), database=DATABASE)
         owners = range(number, KEYS, 2)

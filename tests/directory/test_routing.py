@@ -208,6 +208,22 @@ def test_ids_of_a_sequence(world: World, connect: Connect) -> None:
     assert len(world.directory()) == 40
 
 
+def test_the_shard_key_is_an_id_of_a_sequence(world: World, connect: Connect) -> None:
+    client = connect(world.start())
+    made = [client.query(f"INSERT INTO members (k) VALUES ('{n}'), ('{n}b')").checked().insert_id for n in range(15)]
+    statement = client.prepare("INSERT INTO members (k) VALUES (?)")
+    assert isinstance(statement, Statement)
+    made += [client.execute(statement, f"p{n}").checked().insert_id for n in range(10)]
+    assert len(set(made)) == 25
+    found = world.directory("membership")
+    for shard in (0, 1):
+        there = {str(number) for (number,) in world.rows(shard, "SELECT id FROM members")}
+        assert there == {number for number, cluster in found.items() if cluster == f"shard{shard}"}
+        assert there
+    for number in made:
+        assert numbers(client.query(f"SELECT id FROM members WHERE id = {number}")) == [number]
+
+
 @pytest.mark.parametrize("transactions", ["atomic", "best_effort"])
 def test_transactions_over_both_shards(world: World, connect: Connect, transactions: str) -> None:
     world.enter((1, "shard0"), (2, "shard1"))
