@@ -53,7 +53,7 @@ class Directories:
             reader = self._readers.get(sharding.name)
             if reader is None or not reader.serves(sharding, home, found):
                 reader = Reader(self, sharding, home)
-            reader.sharding, reader.table = sharding, found
+            reader.follow(sharding, found)
             readers[sharding.name] = reader
         self._readers = readers
         return replace(catalog, directories={name: reader.directory for name, reader in readers.items()})
@@ -107,6 +107,7 @@ class Reader:
     def __init__(self, directories: Directories, sharding: Sharding, home: str) -> None:
         self.sharding = sharding
         self.table: DirectoryTable | None = None
+        self._last: DirectoryTable | None = None  # by which the entries were read
         self.name = sharding.table.lower()
         self.directory = Directory(sharding.name, sharding.table, home, frozenset(sharding.clusters), self)
         self._directories = directories
@@ -123,7 +124,12 @@ class Reader:
             return False
         if known.clusters != frozenset(sharding.clusters):
             return False
-        return self.table is None or table is None or self.table == table
+        return self._last is None or table is None or self._last == table
+
+    def follow(self, sharding: Sharding, table: DirectoryTable | None) -> None:
+        """Under other rules or definitions that it serves."""
+        self.sharding, self.table = sharding, table
+        self._last = table or self._last
 
     # -- Source
 
