@@ -352,6 +352,8 @@ class Environment:
     def _directories(self, statement: Statement, database: str | None) -> tuple[Directory, ...]:
         """Those of the tables of a statement, and of one inside it (EXPLAIN, SET STATEMENT)."""
         found: dict[str, Directory] = {}
+        if statement.hint is not None and statement.hint.cluster is not None:
+            return ()
         inner: Statement | None = statement
         while inner is not None:
             for table in inner.tables:

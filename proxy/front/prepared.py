@@ -17,7 +17,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
-from proxy.front.guard import DirectoryChanged, Guard, confirm, routed
+from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, reading, remember
 from proxy.front.sequences import IdsVoided
@@ -320,7 +320,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     if made is None:
         session.send_prelude(connection)
         session.guard = Guard.of(entry.directories) if entry.directories else None
-        session.run(_execute_on(session, Execution(prepared, bound, {}), payload, connection, cluster))
+        session.run(_prepare_and_execute(session, Execution(prepared, bound, {}), payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
@@ -353,6 +353,21 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     if entry.makes_ids:
         await _insert(session, execution, payload, values)
         return
+    for left in reversed(range(TRIES)):
+        try:
+            await _execute_routed(session, execution, payload, values, primary)
+            return
+        except DirectoryChanged:
+            session.not_filled()
+            if not left:
+                raise
+
+
+async def _execute_routed(
+    session: Session, execution: Execution, payload: bytes, values: BoundValues, primary: bool
+) -> None:
+    prepared = execution.prepared
+    entry, plan = prepared.entry, prepared.entry.plan
     text = prepared.text if plan.effects & Effect.USES_CONNECTION_ID else prepared.sql
     route = await routed(session, entry.directories, partial(plan.route, values, text))
     session.generated = plan.generates_id(values)
@@ -380,6 +395,16 @@ async def _on_targets(
         await end_branches(session)
     connection = await _joined(session, prepared, sends[0], primary)
     await _execute_on(session, execution.share(sends[0], session), payload, connection, sends[0].cluster)
+
+
+async def _prepare_and_execute(
+    session: Session, execution: Execution, payload: bytes, connection: ServerConnection, cluster: str
+) -> None:
+    """What the fast path has routed, on a connection that does not have the statement yet."""
+    try:
+        await _execute_on(session, execution, payload, connection, cluster)
+    except DirectoryChanged:
+        await execute(session, execution.prepared, payload)
 
 
 async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
@@ -426,10 +451,10 @@ async def _execute_on(
     try:
         frames = await execution.frames(session, connection)
         await prelude(session, entry, connection, cluster)
+        await confirm(session, connection)  # nothing is awaited from here until the statement is sent
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
-        await confirm(session, connection)
         session.sending(connection)
         connection.send(frames, relay, QUERY)
         await relay.done
