@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from parser.statement import Opaque, Value
+from parser.statement import BoundValue, DateSum, Hole, NumberSum, Opaque, Value
 from parser.tree import Tree
 
 
@@ -47,7 +47,7 @@ class Limits:
 
     column: ColumnName
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +141,47 @@ def _limits(term: exp.Expression, tree: Tree) -> list[Limits]:
     if operators is not None and _has_only(term, "this", "expression", *["negate"] * negated):
         sides = [_bare(term.this), _bare(term.expression)]
         for operator, (one, other) in zip(operators, (sides, reversed(sides))):
-            column, value = _column(one, tree), tree.value(other)
+            column, value = _column(one, tree), _computed(other, tree)
             if operator and column is not None and value is not None:
                 return [Limits(column, operator, (value,))]
         return []
     if type(term) is exp.Between and _has_only(term, "this", "low", "high"):
-        column, ends = _column(_bare(term.this), tree), [tree.value(term.args[end]) for end in ("low", "high")]
+        column, ends = _column(_bare(term.this), tree), [_computed(term.args[end], tree) for end in ("low", "high")]
         known = tuple(value for value in ends if value is not None)
         return [Limits(column, "BETWEEN", known)] if column is not None and len(known) == 2 else []
     if type(term) is exp.Not and type(term.this) is exp.Is and isinstance(term.this.expression, exp.Null):
         column = _column(_bare(term.this.this), tree)
         return [Limits(column, "IS NOT NULL", ())] if column is not None else []
     return []
+
+
+_UNITS = frozenset(["DAY", "WEEK", "MONTH", "QUARTER", "YEAR"])
+
+
+def _computed(node: exp.Expression, tree: Tree) -> BoundValue | None:
+    """A constant, or one that takes sums to compute; None for any other expression."""
+    node = _bare(node)
+    value = tree.value(node)
+    if value is not None:
+        return value
+    if type(node) is exp.Cast and _has_only(node, "this", "to") and node.args["to"].this is exp.DataType.Type.DATE:
+        day = tree.value(node.this)
+        return DateSum(day) if isinstance(day, Hole) and day.is_string else None
+    if type(node) not in (exp.Add, exp.Sub):
+        return None
+    sign = "+" if type(node) is exp.Add else "-"
+    base = _computed(node.this, tree)
+    if isinstance(base, DateSum) and type(node.expression) is exp.Interval:
+        amount, unit = tree.amount(node.expression.this), str(node.expression.args.get("unit") or "").upper()
+        if amount is None or unit not in _UNITS:
+            return None
+        return DateSum(base.day, (*base.moves, (sign, amount, unit)))
+    other = tree.value(node.expression)
+    if not isinstance(other, Hole) or other.is_string:
+        return None
+    if isinstance(base, Hole) and not base.is_string:
+        base = NumberSum((("", base),))
+    return NumberSum((*base.terms, (sign, other))) if isinstance(base, NumberSum) else None
 
 
 def _equality(left: exp.Expression, right: exp.Expression, tree: Tree, null_safe: bool) -> list[Constants | Same]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import repeat
 
 from parser.changes import read_delete, read_expressions, read_insert, read_name, read_query, read_update
 from parser.clauses import read_outline
@@ -82,7 +81,8 @@ _BEFORE_STAR = vocabulary("""
 def _column_words(tokens: Sequence[Token]) -> frozenset[str]:
     """See `Statement.names`. Where columns are meant without being named, `*` stands for them."""
     found = {t.text.lower() for t in tokens if t.of is Of.WORD or t.of is Of.QUOTED}
-    if "natural" in found or "table" in found or any(map(_is_star, range(len(tokens)), repeat(tokens))):
+    stars = (i for i in range(len(tokens)) if _is_star(i, tokens) and not _only_exists(i, tokens))
+    if "natural" in found or "table" in found or next(stars, None) is not None:
         found.add("*")
     return frozenset(found)
 
@@ -99,6 +99,19 @@ def _is_star(i: int, tokens: Sequence[Token]) -> bool:
         return False
     multiplies = before.of is not Of.MARK or before.text == ")"
     return not multiplies or before.word in _BEFORE_STAR or after.word in _AFTER_STAR or after.text in (",", ")", ";")
+
+
+_COUNTS_COLUMNS = vocabulary("UNION INTERSECT EXCEPT ORDER GROUP")
+
+
+def _only_exists(i: int, tokens: Sequence[Token]) -> bool:
+    """Is this `*` that of EXISTS (SELECT * FROM ..), which no column has to be there for?"""
+    if i < 3 or tokens[i - 1].word != "SELECT" or not tokens[i - 2].is_mark("(") or tokens[i - 3].word != "EXISTS":
+        return False
+    if word_at(tokens, i + 1) != "FROM":
+        return False
+    end = closing(tokens, i - 2)
+    return not any(t.word in _COUNTS_COLUMNS for t in tokens[i:end])
 
 
 def _is_merged(block: Block) -> bool:

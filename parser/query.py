@@ -126,6 +126,8 @@ class Reader:
             self._only(source, "this")
             items = self._source(source.this, inner, ctes)
             self._joins(items, node.args.get("joins") or [], inner, ctes)
+            if scope is not None and all(item.table is not None for item in inner.items):
+                building.around = scope.block
         elif node.args.get("joins"):
             raise NotUnderstood("JOIN without FROM")
         building.flags.update(
@@ -353,12 +355,9 @@ class Reader:
         for column, place in ((fact.left, left), (fact.right, right)):
             if place is None and column.table is not None:
                 return
-            if place is not None and (place[0].table is None or not place[1]):
+            if place is not None and place[0].table is None:
                 return
-        sides: list[str | None] = [
-            None if place is None else self.tables[place[0].table].alias  # type: ignore[index]
-            for place in (left, right)
-        ]
+        sides = [None if place is None else place[0].table for place in (left, right)]
         building.unresolved_equalities.append((sides[0], fact.left.column, sides[1], fact.right.column))
 
     def _may_be_a_table_here(self, scope: Scope) -> bool:

@@ -123,6 +123,24 @@ class Opaque:
 Value = Hole | Param | Word | Opaque
 
 
+@dataclass(frozen=True, slots=True)
+class DateSum:
+    """DATE '1994-01-01' + INTERVAL '3' MONTH: a day, and what is added or subtracted: (sign, amount, unit)."""
+
+    day: Hole
+    moves: tuple[tuple[str, Hole, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSum:
+    """0.06 - 0.01: numbers with their signs."""
+
+    terms: tuple[tuple[str, Hole], ...]
+
+
+BoundValue = Value | DateSum | NumberSum
+
+
 class Access(enum.Enum):
     READ = "read"
     WRITE = "write"  # target of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, DDL
@@ -170,7 +188,7 @@ class Bound:
     table: int | None
     column: str
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +213,13 @@ class Block:
     # (column, values) of pins whose unqualified column could belong to one of several tables: the planner resolves
     # them with the catalog, as it does for `unresolved_equalities`. Only from WHERE and the ON of inner joins, so that
     # each may be used whichever table it turns out to be about.
-    unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
+    unresolved_equalities: tuple[tuple[int | None, str, int | None, str], ...] = ()  # (table, column, table, column)
     bounds: tuple[Bound, ...] = field(default=(), compare=False)
     in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
     # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
+    around: int | None = field(default=None, compare=False)
+    # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
+    # tables, whose columns nobody knows
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
     from proxy.front.made_ids import MadeIds
-    from proxy.front.prepared import Prepared
+    from proxy.front.prepared_statement import Prepared
 
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")

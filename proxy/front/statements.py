@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from typing import TYPE_CHECKING
 
 from parser.shape import Lexer
 from parser.statement import Effect, Kind
@@ -21,12 +22,15 @@ from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Local, Plan, Route, Send
+from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
+
+if TYPE_CHECKING:
+    from proxy.front.prepared_statement import Execution
 
 _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
@@ -109,7 +113,7 @@ async def run_text(
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
     if len(route.sends) != 1:
-        await _on_several(session, entry, route, values, sql)
+        await on_several(session, entry, route, values, sql)
         return
     send = route.sends[0]
     await forward(
@@ -148,8 +152,15 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
             session.made = None
 
 
-async def _on_several(session: Session, entry: Entry, route: Route, values: TextValues, sql: bytes) -> None:
-    """A statement that does not run on one server alone. Raises TurnoutError."""
+async def on_several(
+    session: Session,
+    entry: Entry,
+    route: Route,
+    values: ValueOf,
+    sql: bytes,
+    execution: Execution | None = None,
+) -> None:
+    """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
     from proxy.front.fanout import run_everywhere
     from proxy.front.shows import show
     from proxy.front.system_reads import run_gathered
@@ -166,7 +177,7 @@ async def _on_several(session: Session, entry: Entry, route: Route, values: Text
         work = route.otherwise.route(values, sql).work
     if work is None:
         try:
-            await run_everywhere(session, entry, route, sql)
+            await run_everywhere(session, entry, route, sql, execution)
             return
         except StatementRefused as refusal:  # nothing of an answer is out
             if route.otherwise is None or refusal.reason not in LIFTED:
@@ -174,7 +185,7 @@ async def _on_several(session: Session, entry: Entry, route: Route, values: Text
         entry.unmerged = True
         work = route.otherwise.route(values, sql).work
     assert work is not None
-    await finish_on_workbench(session, entry, work)
+    await finish_on_workbench(session, entry, work, execution)
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:

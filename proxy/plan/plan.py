@@ -7,11 +7,13 @@ tests show.
 
 from __future__ import annotations
 
+import datetime
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from parser.params import Bindings
 from parser.statement import Effect, Statement, Value
 from proxy.errors import StatementRefused
 from proxy.plan.merge import Merge
@@ -29,7 +31,7 @@ class Unknown(enum.Enum):
     UNKNOWN = "unknown"
 
 
-KeyValue = int | str | None | Unknown  # None is SQL NULL
+KeyValue = int | str | datetime.date | None | Unknown  # None is SQL NULL; dates and times only where they were bound
 ValueOf = Callable[[Value], KeyValue]  # gives the value of a Hole or Param in the statement at hand
 
 
@@ -45,10 +47,14 @@ class Reply(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One target's share of a statement. `text` is None when the client's own bytes are forwarded."""
+    """One target's share of a statement. `text` is None when the client's own bytes are forwarded.
+
+    `params`: of a prepared statement's share, what is bound to each `?` of `text`.
+    """
 
     cluster: str
     text: bytes | None = None
+    params: Bindings = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,11 +242,6 @@ WORKBENCH_AROUND = Refusal(
     "{verb} cannot be put around a SELECT that is finished on the workbench.",
     "Send the SELECT itself; TURNOUT EXPLAIN says what happens to it.",
 )
-WORKBENCH_PREPARED = Refusal(
-    "workbench-prepared",
-    "Prepared statements are not finished on the workbench yet.",
-    "Send it as text (most drivers have a setting for client-side parameters).",
-)
 
 # -- looking around
 
@@ -361,11 +356,6 @@ COLUMN_COUNT = Refusal(
     "",
     1136,
     "21S01",
-)
-SPLIT_PREPARED = Refusal(
-    "split-prepared-insert",
-    "The rows of this prepared INSERT into {table} are on several shards ({clusters}).",
-    "Execute it once per row, or send it as a text statement.",
 )
 SPLIT_NEEDS_ONE = Refusal(
     "split-insert",

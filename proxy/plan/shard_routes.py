@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
 from proxy.errors import StatementRefused
@@ -114,7 +115,8 @@ class Scatter(Plan):
                 raise
             return self.otherwise.route(value_of, text)
         own = edit(shape, literals, edits) if edits else None
-        sends = tuple(Send(cluster, own) for cluster in targets)
+        params = bindings(param_places(shape, self.statement.lexer), edits) if edits and b"?" in shape else ()
+        sends = tuple(Send(cluster, own, params) for cluster in targets)
         return Route(sends, self.reply, merge, otherwise=self.otherwise)
 
     def describe(self) -> list[tuple[str, str]]:

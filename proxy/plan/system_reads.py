@@ -367,17 +367,18 @@ class _Restrictions:
             for pin in block.pins:
                 self._pins.setdefault((pin.table, pin.column), []).append(pin.values)
             for column, values in block.unresolved:
-                owner = self._owner(block.index, None, column)
+                owner = self._owner(block.index, column)
                 if owner is not None:
                     self._pins.setdefault((owner, column), []).append(values)
             for table, column in block.in_database:
-                owner = table if table is not None else self._owner(block.index, None, column)
+                owner = table if table is not None else self._owner(block.index, column)
                 if owner is not None:
                     self._here.add((owner, column))
             for equality in block.equalities:
                 self._connect(block.index, equality)
-            for left_alias, left, right_alias, right in block.unresolved_equalities:
-                one, other = self._owner(block.index, left_alias, left), self._owner(block.index, right_alias, right)
+            for left_table, left, right_table, right in block.unresolved_equalities:
+                one = left_table if left_table is not None else self._owner(block.index, left)
+                other = right_table if right_table is not None else self._owner(block.index, right)
                 if one is not None and other is not None:
                     self._connect(block.index, ColumnEquality((one, left), (other, right)))
 
@@ -388,13 +389,10 @@ class _Restrictions:
             if certain and self._statement.tables[target[0]].block == block:
                 self._edges.setdefault(source, set()).add(target)
 
-    def _owner(self, block: int, alias: str | None, column: str) -> int | None:
-        """The mention in a block that a column belongs to. If more than one thing there had it unqualified, the
+    def _owner(self, block: int, column: str) -> int | None:
+        """The mention in a block that an unqualified column belongs to. If more than one thing there had it, the
         statement would be an error."""
         tables = self._statement.tables
-        if alias is not None:
-            named = [t.index for t in tables if t.block == block and t.alias.lower() == alias.lower()]
-            return named[0] if len(named) == 1 else None
         having = [
             number for number, table in self._tables.items() if tables[number].block == block and column in table.keys
         ]

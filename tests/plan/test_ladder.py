@@ -235,12 +235,12 @@ def test_without_a_schema_a_sharded_table_is_refused() -> None:
 
 
 def test_unqualified_columns_are_found_in_the_catalog() -> None:
-    equal = ((None, "id", "o", "customer_id"),)
+    equal = ((None, "id", 1, "customer_id"),)
     refs = (table("customers"), TableRef(1, None, "orders", "o", 0, Access.READ))
     # `id` is in both tables, so only a server could say which is meant (it refuses).
     block = Block(0, None, unresolved=(("total", ONE), ("customer_id", ONE)), unresolved_equalities=equal)
     assert isinstance(planned(Statement(Kind.SELECT, refs, (block,))), Refuse)
-    equal = (("customers", "id", None, "customer_id"),)
+    equal = ((0, "id", None, "customer_id"),)
     for outer in (False, True):
         block = Block(0, None, unresolved=(("customer_id", ONE),), unresolved_equalities=equal, outer_joins=outer)
         assert isinstance(planned(Statement(Kind.SELECT, refs, (block,))), ByKey)
