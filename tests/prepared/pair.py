@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.front.raw import Answer, Client, Param, Statement
 from tests.servers import MariaDB, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
-from tests.workbench.shop import _alike
+from tests.workbench.shop import alike
 
 
 class PreparedPair:
@@ -58,7 +58,7 @@ class PreparedPair:
     def _same_columns(what: str, ours: tuple[object, ...], theirs: tuple[object, ...]) -> None:
         assert len(ours) == len(theirs), what
         for mine, other in zip(ours, theirs):
-            assert _alike(mine, other, "LEFT JOIN" in what), f"{what}\n  {mine}\n  {other}"  # type: ignore[arg-type]
+            assert alike(mine, other, "LEFT JOIN" in what), f"{what}\n  {mine}\n  {other}"  # type: ignore[arg-type]
 
     def text(self, sql: str) -> Answer:
         """A text statement on both sides."""
