@@ -11,7 +11,7 @@ from parser.effects import of_tokens
 from parser.rows import closing
 from parser.select_items import read_items
 from parser.source import Recurse, Source, built, table_list, trust, word_at
-from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
+from parser.statement import Access, Block, Effect, Kind, Span, Statement, TableRef
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
 from parser.vocabulary import vocabulary
@@ -186,16 +186,40 @@ def insert_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) 
         row_spans=tuple((offset(start), offset(end)) for start, end in insert.row_spans),
         columns_end=offset(insert.columns_end),
         set_spans=tuple((offset(start), offset(end)) for start, end in insert.set_spans),
+        query=(offset(insert.query[0]), offset(insert.query[1])),
+        end=offset(insert.end),
     )
     return replace(statement, insert=moved)
 
 
 def update_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    made = built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    return _change_placed(made, source)
 
 
 def delete_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    made = built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    return _change_placed(made, source)
+
+
+def _change_placed(statement: Statement, source: Source) -> Statement:
+    change, offset = statement.change, source.offset
+    if change is None or offset is same_offset:
+        return statement
+
+    def placed(span: Span) -> Span:
+        return offset(span[0]), offset(span[1])
+
+    moved = replace(
+        change,
+        tables=placed(change.tables),
+        where=placed(change.where),
+        order=placed(change.order),
+        limit=placed(change.limit),
+        sets=placed(change.sets),
+        assigned=tuple(replace(each, value=placed(each.value)) for each in change.assigned),
+    )
+    return replace(statement, change=moved)
 
 
 def load_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

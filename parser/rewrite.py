@@ -123,7 +123,8 @@ class Number:
     value: int
 
 
-Piece = bytes | tuple[int, int] | Number  # new text, or a span [start, end) of the shape with its literals
+Text = bytes | tuple[int, int]  # new text, or a span [start, end) of the shape with its literals
+Piece = Text | Number
 
 
 def edit(shape: bytes, literals: Sequence[bytes], edits: Iterable[tuple[tuple[int, int], Sequence[Piece]]]) -> bytes:
@@ -153,3 +154,8 @@ def _spliced(shape: bytes, literals: Sequence[bytes], spans: Sequence[tuple[int,
     if any(end < start for start, end in spans):
         raise ValueError("spans must ascend and not overlap")
     return splice(shape, literals, spans)
+
+
+def assemble(shape: bytes, literals: Sequence[bytes], pieces: Iterable[Text]) -> bytes:
+    """New text and spans of the shape with their literals, in any order."""
+    return b"".join(p if isinstance(p, bytes) else splice(shape, literals, (p,))[0] for p in pieces)

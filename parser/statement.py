@@ -254,6 +254,38 @@ class Insert:
     columns_end: int = 0
     listed: bool = False
     set_spans: tuple[tuple[int, int], ...] = ()  # [start, end) of the values of SET in the shape's bytes
+    query: tuple[int, int] = (0, 0)  # [start, end) of the query in the shape's bytes, where `from_select`
+    end: int = 0  # and where the statement's last word ends
+
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """One `qualifiers.column = value` of an UPDATE. `words`: every word of the value that may be a name, lower case."""
+
+    qualifiers: tuple[str, ...]
+    column: str  # lower case
+    value: Span
+    words: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Where the clauses of an UPDATE or DELETE stand in the shape's bytes; (n, n) for one that is not there."""
+
+    tables: Span  # what is joined: between UPDATE and SET, behind FROM or USING
+    where: Span  # without the word
+    order: Span  # with ORDER BY
+    limit: Span  # with LIMIT
+    sets: Span = (0, 0)  # without the word
+    assigned: tuple[Assigned, ...] = ()
+    targets: tuple[int, ...] = ()  # the tables that are written to
+    ignore: bool = False
+    plain: bool = True  # UPDATE t SET .. or DELETE FROM t ..: one table, no WITH clause, no RETURNING
+    shape: bytes = field(default=b"", repr=False)  # the statement's; empty for one inside of another
+    by_place: bool = False  # ORDER BY has a number, which in a SELECT would mean a column
 
 
 class Scope(enum.Enum):
@@ -317,6 +349,7 @@ class Statement:
     qualifiers: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
     # of a SELECT: where `information_schema.` stands in front of the table of a column
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
+    change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up

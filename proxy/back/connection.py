@@ -142,6 +142,7 @@ class ServerConnection(asyncio.Protocol):
         "settings",
         "sink",
         "statements",
+        "taken_ns",
         "taker",
         "thread_id",
         "transport",
@@ -168,6 +169,7 @@ class ServerConnection(asyncio.Protocol):
         self.holder: Holder | None = None
         self.role: object = None  # its server's (proxy.back.server.Role)
         self.taker: object = None  # who took it from the pool and has not given it back
+        self.taken_ns = 0  # no transaction under way on it is older (perf_counter_ns)
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None]
         self.scanner = ResponseScanner()

@@ -20,6 +20,7 @@ from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.explained import Explained
+from proxy.front.guard import confirm
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
@@ -51,7 +52,7 @@ async def run_everywhere(
     if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
         await _write(session, entry, route, sql, execution)
     else:
-        await _read(session, entry, route, sql, execution)
+        await read(session, entry, route, sql, execution)
 
 
 async def _commands(
@@ -96,13 +97,21 @@ async def _connections(
 # -- reads ----------------------------------------------------------------------------------------------------
 
 
-async def _read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None) -> None:
+async def read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None = None) -> None:
+    """The rows of a route's targets, to the client or whoever takes them in its place. Raises TurnoutError."""
     explains = route.reply is Reply.EXPLAIN
     if not explains:
         check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, execution, always_transaction=False)
     for send, _ in pairs:
         note_writer(session, entry, send.cluster)
+    try:
+        await confirm(session, *(connection for _, connection in pairs))
+    except BaseException:
+        for _, connection in pairs:
+            if connection.holder is not session:
+                session.give_back(connection)
+        raise
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
     reading = (
@@ -118,7 +127,7 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes, execut
             connection.send(command, stream, QUERY)
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
         reading.flush()
         session.fail(error, broken=True)
@@ -207,8 +216,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
     try:
         commands = await _commands(session, pairs, sql, execution)
-        if session.made is not None:
-            await session.made.run.confirm()
+        await confirm(session, *(connection for _, connection in pairs))
     except TurnoutError:
         await _undo(session, pairs, own)
         raise

@@ -69,7 +69,8 @@ class Gathering:
         """NULL is neither equal nor different, less nor greater."""
         if value is None:
             return False
-        number = Decimal(self._rows.number(condition.column, value).decode("ascii"))
+        digits = self._rows.number(condition.column, value).decode("ascii")
+        number = float(digits) if isinstance(condition.number, float) else Decimal(digits)
         return _HOLDS[condition.operator](number, condition.number)
 
     def _finish(self, whole: list[bytes]) -> None:
@@ -93,7 +94,7 @@ class Gathering:
             raise refusals.MERGE_MEMORY.error(limit=str(MOST_BYTES))
 
 
-_HOLDS: dict[str, Callable[[Decimal, Decimal], bool]] = {
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "<": operator.lt,

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
+from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
+from proxy.front.guard import DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, reading, remember
 from proxy.front.sequences import IdsVoided
@@ -48,10 +51,12 @@ from proxy.wire.resultset import ColumnDefinition, encode_column
 
 _MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
 _NONE: frozenset[int] = frozenset()
+_LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXECUTE sent without waiting for its id
 
 
 async def prepare(session: Session, sql: bytes) -> None:
     """COM_STMT_PREPARE. Raises TurnoutError."""
+    session.last_prepared = 0
     if len(session.prepared) >= _MAX_PREPARED:
         raise StatementRefused(
             f"Can't create more than max_prepared_stmt_count statements (current value: {_MAX_PREPARED})",
@@ -115,6 +120,7 @@ def _prepared(session: Session, prepared: Prepared, response: bytes, params: int
     """A server's answer to PREPARE is the client's, with an id of the session's."""
     prepared.params = params
     session.prepared[prepared.id] = prepared
+    session.last_prepared = prepared.id
     session.client.write(response[:5] + prepared.id.to_bytes(4, "little") + response[9:])
     session.diagnostics = None
     session.warning_count = warnings
@@ -160,6 +166,7 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
             reason="prepare-unsupported",
         )
     session.prepared[prepared.id] = prepared
+    session.last_prepared = prepared.id
     head = b"\0" + prepared.id.to_bytes(4, "little") + len(columns).to_bytes(2, "little") + bytes(5)
     packets = [head, *(encode_column(c) for c in columns)]
     if columns:
@@ -169,7 +176,7 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
 
 def find(session: Session, payload: bytes, what: str) -> Prepared:
     """The statement that a COM_STMT_* payload names. Raises StatementRefused (1243) when there is none."""
-    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    number = _number(session, payload)
     prepared = session.prepared.get(number)
     if prepared is None:
         raise StatementRefused(
@@ -178,14 +185,19 @@ def find(session: Session, payload: bytes, what: str) -> Prepared:
     return prepared
 
 
+def _number(session: Session, payload: bytes) -> int:
+    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    return session.last_prepared if number == _LAST else number
+
+
 def close(session: Session, payload: bytes) -> None:
     """COM_STMT_CLOSE: no answer. The servers keep theirs for others with the same text."""
-    session.prepared.pop(int.from_bytes(payload[1:5], "little"), None)
+    session.prepared.pop(_number(session, payload), None)
 
 
 def long_data(session: Session, payload: bytes) -> None:
     """COM_STMT_SEND_LONG_DATA: no answer; an error shows at the next EXECUTE."""
-    prepared = session.prepared.get(int.from_bytes(payload[1:5], "little"))
+    prepared = session.prepared.get(_number(session, payload))
     if prepared is None or len(payload) < 7:
         return
     number = int.from_bytes(payload[5:7], "little")
@@ -244,7 +256,11 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             if session.generated is None:  # the server will have to be asked
                 session.run(execute(session, prepared, payload))
                 return
-        sends = entry.plan.route(values, prepared.sql).sends
+        try:
+            sends = entry.plan.route(values, prepared.sql).sends
+        except KeysUnknown:
+            session.run(execute(session, prepared, payload))
+            return
         if len(sends) != 1:
             session.run(execute(session, prepared, payload))
             return
@@ -258,7 +274,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             literals = (*prepared.literals, *read_by, *values_sent)
             served = caching.serve(session, entry, cluster, literals, values)
             if served is Served.ANSWERED:
-                if entry.cached is not None and entry.cached.cache_class.ttl_s is None:
+                if entry.cached is not None and entry.cached.cache_class.ttl_s is None and not entry.directories:
                     cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
                     once = Known(entry, cluster, literals, bound.types)
                     prepared.known = session.environment.remember_execution(
@@ -268,6 +284,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 session.busy = False
                 return
             if served is Served.WAIT:
+                session.guard = Guard.of(entry.directories) if entry.directories else None
                 session.run(caching.wait(session, lambda: execute(session, prepared, payload)))
                 return
         elif entry.marks is not None:
@@ -284,6 +301,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     made = connection.statements.get(prepared.key)
     if made is None:
         session.send_prelude(connection)
+        session.guard = Guard.of(entry.directories) if entry.directories else None
         session.run(_execute_on(session, Execution(prepared, bound, {}), payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
@@ -318,7 +336,7 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         await _insert(session, execution, payload, values)
         return
     text = prepared.text if plan.effects & Effect.USES_CONNECTION_ID else prepared.sql
-    route = plan.route(values, text)
+    route = await routed(session, entry.directories, partial(plan.route, values, text))
     session.generated = plan.generates_id(values)
     if route.gather is not None:
         send = await gathered(session, plan, route.gather)
@@ -366,10 +384,11 @@ async def _insert(session: Session, execution: Execution, payload: bytes, values
     for left in reversed(range(TRIES_FOR_IDS)):
         try:
             ids = await reserve(session, plan, values)
-            route = plan.route_with(values, prepared.text, ids, bound=True)
+            make = partial(plan.route_with, values, prepared.text, ids, bound=True)
+            route = await routed(session, prepared.entry.directories, make)
             await _on_targets(session, execution, payload, values, route, True)
             return
-        except IdsVoided:
+        except (IdsVoided, DirectoryChanged):
             if not left:
                 raise
         finally:
@@ -392,8 +411,7 @@ async def _execute_on(
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
-        if session.made is not None:
-            await session.made.run.confirm()
+        await confirm(session, connection)
         session.sending(connection)
         connection.send(frames, relay, QUERY)
         await relay.done

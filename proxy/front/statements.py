@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from parser.shape import Lexer
@@ -18,9 +19,11 @@ from proxy.back.server import Role
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
+from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
@@ -91,6 +94,7 @@ async def run_text(
 ) -> None:
     """One text statement. `primary`: not on a replica (again). Raises TurnoutError for the client."""
     plan = entry.plan
+    session.guard = None
     if isinstance(plan, Local):
         from proxy.front.local import carry_out
 
@@ -104,9 +108,23 @@ async def run_text(
     if entry.makes_ids:
         await _insert(session, entry, values, sql, primary)
         return
-    route = plan.route(values, sql)
+    for left in reversed(range(TRIES)):
+        try:
+            await _run_routed(session, entry, values, sql, shape, literals, primary)
+            return
+        except DirectoryChanged:
+            session.not_filled()
+            if not left:
+                raise
+
+
+async def _run_routed(
+    session: Session, entry: Entry, values: TextValues, sql: bytes, shape: bytes, literals: list[bytes], primary: bool
+) -> None:
+    plan = entry.plan
+    route = await routed(session, entry.directories, lambda: plan.route(values, sql))
     if entry.marks is not None:
-        note_write(session, entry, values, tuple(send.cluster for send in route.sends))
+        note_write(session, entry, values, route.clusters)
     session.generated = plan.generates_id(values)
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:
@@ -131,7 +149,7 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
     for left in reversed(range(TRIES_FOR_IDS)):
         try:
             ids = await reserve(session, plan, values)
-            route = plan.route_with(values, sql, ids)
+            route = await routed(session, entry.directories, partial(plan.route_with, values, sql, ids))
             if entry.marks is not None:
                 note_write(session, entry, values, tuple(send.cluster for send in route.sends))
             if len(route.sends) > 1:
@@ -145,7 +163,7 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
                 text = with_connection_id(session.connection_id, *session.lexer.shape(text))
             await forward(session, entry, route.sends[0], bytes((com.COM_QUERY,)) + text, primary)
             return
-        except IdsVoided:
+        except (IdsVoided, DirectoryChanged):
             if not left:
                 raise
         finally:
@@ -162,6 +180,7 @@ async def on_several(
 ) -> None:
     """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
     from proxy.front.fanout import run_everywhere
+    from proxy.front.key_list import write_by_key
     from proxy.front.shows import show
     from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
@@ -171,6 +190,11 @@ async def on_several(
         return
     if route.showing is not None:
         await show(session, entry, route.showing, sql)
+        return
+    if route.listed is not None:
+        if execution is not None:
+            raise refusals.KEY_LIST_PREPARED.error()
+        await write_by_key(session, entry, route.listed)
         return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
@@ -223,8 +247,7 @@ async def forward(
         if plan.pins:
             pin(session, connection, plan.pins)
         relay = given or Relay(session)
-        if session.made is not None:
-            await session.made.run.confirm()
+        await confirm(session, connection)
         session.sending(connection)
         connection.send(encode(payload, 0), relay, mode)
         await relay.done

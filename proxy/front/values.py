@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from parser.rewrite import unescape
 from parser.shape import Lexer
 from parser.statement import Hole, Param, Value, Word
-from proxy.plan.plan import KeyValue, Unknown
+from proxy.plan.plan import KeyValue, Unknown, WholeDouble
 from proxy.wire import column
 from proxy.wire.charsets import codec
 
@@ -20,6 +20,7 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,39}")
 _STRINGS = frozenset({column.VARCHAR, column.VAR_STRING, column.STRING, column.ENUM, column.SET})
 _DECIMALS = frozenset({column.DECIMAL, column.NEWDECIMAL})
 _BYTES = frozenset({column.TINY_BLOB, column.BLOB, column.MEDIUM_BLOB, column.LONG_BLOB, column.JSON})
+_EXACT_IN_DOUBLES = 1 << 53  # no other whole number, and none of a column, is the same double
 _MAX_DIGITS = 40  # no integer column holds more; Python refuses to convert thousands of them
 
 
@@ -71,6 +72,8 @@ class BoundValues:
             if isinstance(bound, bytes):
                 kind = self._types[2 * value.index]
                 return _decoded(bound, self._charset) if kind in _STRINGS else _other(bound, kind)
+            if isinstance(bound, float) and bound.is_integer() and abs(bound) < _EXACT_IN_DOUBLES:
+                return WholeDouble(bound)
             return Unknown.UNKNOWN
         return self._text(value)
 

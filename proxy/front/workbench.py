@@ -24,6 +24,7 @@ from proxy.back.settings import Settings, intern
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
+from proxy.front.guard import confirm
 from proxy.front.merge import comparable, kill
 from proxy.front.prepared_statement import Execution, Prepared, close_on, prepare_on, read_as
 from proxy.front.reading import Pairs, Reading
@@ -46,7 +47,7 @@ _MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
-_LOADING = intern(
+LOADING = intern(
     {
         "character_set_client": b"'utf8mb4'",
         "character_set_connection": b"'utf8mb4'",
@@ -105,7 +106,7 @@ async def _answer(session: Session, reading: _Finished) -> None:
     try:
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
         reading.flush()
         session.fail(error, broken=True)
@@ -193,7 +194,7 @@ class _Workbench:
         """One connection for each cluster, one after the other in the order of their names, then the workbench's."""
         session = self._session
         prepared = self._execution.prepared if self._execution is not None else described
-        settings = _pulling(session, prepared)
+        settings = pulling(session, prepared)
         alone = settings.with_changes({"autocommit": b"'ON'"}) if described is not None else settings
         if prepared is not None:
             self._charset = prepared.lexer.charset
@@ -208,10 +209,11 @@ class _Workbench:
                     self._snapshots.add(cluster)
                     for text in _SNAPSHOT:
                         await checked(connection, text)
+        await confirm(session, *self._sources.values())
         session.one_shot = []
         servers = session.environment.cluster(self._work.cluster)
         servers.primary.check_up()
-        self._bench = await session.take(servers.primary, settings=_LOADING)
+        self._bench = await session.take(servers.primary, settings=LOADING)
 
     async def _source(self, cluster: str, settings: Settings, alone: Settings) -> tuple[ServerConnection, bool]:
         """A connection to read from, and whether it is not the session's; then it gets the settings `alone`."""
@@ -236,7 +238,7 @@ class _Workbench:
             raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
         source = self._sources[each.clusters[0]]
         name = _name(database, pull.name)
-        shown = await _definition(source, _spelled(self._charset, name, pull.label))
+        shown = await definition_of(source, spelled(self._charset, name, pull.label))
         try:
             text = read_definition(shown).chosen(pull.words)
         except Unreadable as problem:
@@ -292,9 +294,10 @@ class _Workbench:
         if condition is None:
             return
         text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
-        text = _spelled(self._charset, text, table.pulled.pull.label)
+        text = spelled(self._charset, text, table.pulled.pull.label)
         if condition:
             text += b" WHERE " + condition
+        text += self._work.lock(table.pulled.pull)
         stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
         splitter = Splitter(payloads=True)
@@ -439,7 +442,7 @@ class _Workbench:
         names = [name for table in self._tables for name in (table.name, *table.copies)]
         try:
             if names:
-                names = [_spelled(self._session.lexer.charset, name, "") for name in names]
+                names = [spelled(self._session.lexer.charset, name, "") for name in names]
                 await checked(bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
         except ServerFailed as error:
             bench.abort(error)
@@ -552,7 +555,7 @@ def _renamed(response: bytes, params: int, names: _Names) -> bytes:
     return b"".join(packets)
 
 
-def _pulling(session: Session, prepared: Prepared | None) -> Settings:
+def pulling(session: Session, prepared: Prepared | None = None) -> Settings:
     """The settings under which rows are read: values as they are stored, conditions as the client means them."""
     text, lexer, settings = session.sql_mode, session.lexer, session.settings
     if prepared is not None:
@@ -574,7 +577,7 @@ def _name(database: str, table: str) -> bytes:
     return quoted(database, table).encode()
 
 
-def _spelled(charset: str, name: bytes, table: str) -> bytes:
+def spelled(charset: str, name: bytes, table: str) -> bytes:
     """A name (UTF-8) in the character set of statements. Raises StatementRefused."""
     if name.isascii():
         return name
@@ -585,7 +588,7 @@ def _spelled(charset: str, name: bytes, table: str) -> bytes:
         raise refusals.WORKBENCH_TABLE.error(table=table, why=why) from None
 
 
-async def _definition(connection: ServerConnection, name: bytes) -> bytes:
+async def definition_of(connection: ServerConnection, name: bytes) -> bytes:
     """SHOW CREATE TABLE. Raises ServerFailed."""
     response = await connection.command(b"\x03SHOW CREATE TABLE " + name)
     if connection.scanner.errno:

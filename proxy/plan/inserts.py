@@ -12,6 +12,7 @@ from parser.params import Bindings, param_places, within
 from parser.rewrite import Number, insert_parts
 from parser.statement import Effect, Hole, Kind, Param, Statement, Value, Word
 from proxy.back.catalog import TableSchema
+from proxy.back.directory import KeysUnknown
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
@@ -23,7 +24,7 @@ from proxy.plan.places import Place, home_of, table_clusters
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, ValueOf
 from proxy.plan.rows import beside, fixed_cluster, key_pins, key_placement, plan_rows
 from proxy.plan.scatter import apart, one_server_reason
-from proxy.plan.shard_routes import KeyPin, constant, route_to, values_text
+from proxy.plan.shard_routes import KeyPin, constant, route_to, sharding_text, values_text
 from proxy.plan.sharding import Placement
 from proxy.plan.write_all import plan_write_all
 from proxy.rules.model import Transactions
@@ -70,12 +71,13 @@ class InsertRows(Plan):
         if not any(ids):
             ids = ()
         if ids and self.ids is not None and self.ids.column == self.column:
-            by_row = [
-                self._cluster(value, value_of) if made is None else self._placed(made)
+            given = [
+                constant(value, value_of) if made is None else made
                 for value, made in zip(self.values, ids, strict=True)
             ]
         else:
-            by_row = [self._cluster(value, value_of) for value in self.values]
+            given = [constant(value, value_of) for value in self.values]
+        by_row = self._by_row(given)
         clusters = list(dict.fromkeys(by_row))
         elsewhere = set(clusters)
         if self.required is not None:
@@ -105,8 +107,19 @@ class InsertRows(Plan):
         ids = [next(numbers) if number is None else None for number in self.given(value_of, False)]
         return self.route_with(value_of, text, ids)
 
-    def _cluster(self, value: Value, value_of: ValueOf) -> str:
-        return self._placed(constant(value, value_of))
+    def _by_row(self, keys: Sequence[KeyValue]) -> list[str]:
+        """Raises KeysUnknown, StatementRefused."""
+        try:
+            return [self._placed(key) for key in keys]
+        except KeysUnknown as error:  # all of them at once, then
+            unknown = error
+        for key in keys:
+            try:
+                self._placed(key)
+            except KeysUnknown as error:
+                unknown = error.with_keys_of(unknown)
+        unknown.new = True
+        raise unknown
 
     def _placed(self, key: KeyValue) -> str:
         text = form_text(self.placement.form, key, stored=True)
@@ -188,7 +201,7 @@ class InsertRows(Plan):
         lines = [("plan", self.kind)]
         for key in (*self.others, KeyPin(self.table, self.column, self.values, self.placement)):
             lines.append(("key", f"{key.table}.{key.column} = {values_text(key.values)}"))
-        lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
+        lines.append(("sharding", sharding_text(sharding)))
         if self.required is not None:
             lines.append(("only if on", self.required))
         if self.ids is not None:

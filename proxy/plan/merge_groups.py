@@ -33,7 +33,7 @@ from proxy.plan.merge_select import (
     placed,
     written,
 )
-from proxy.plan.plan import ValueOf
+from proxy.plan.plan import ValueOf, WholeDouble
 
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _HOW = {"count": How.COUNT, "sum": How.SUM, "avg": How.AVERAGE, "min": How.LEAST, "max": How.GREATEST}
@@ -240,10 +240,12 @@ class _GroupMaking(Making):
         self.edits.append(((start, end), ()))
         return found
 
-    def compared_with(self, number: Hole | Param, literals: Sequence[bytes]) -> Decimal | None:
+    def compared_with(self, number: Hole | Param, literals: Sequence[bytes]) -> Decimal | float | None:
         """A plain number, or a whole one that is bound; None for all else."""
         if isinstance(number, Param):
             bound = self.value_of(number) if self.value_of is not None else None
+            if isinstance(bound, WholeDouble):
+                return float(bound)
             return Decimal(bound) if isinstance(bound, int) else None
         text = literals[number.index].decode("ascii", "replace")
         if not _PLAIN_NUMBER.fullmatch(text):

@@ -20,6 +20,7 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.key_list import KeyList
     from proxy.plan.shows import Showing
     from proxy.plan.system_reads import Gather
     from proxy.plan.workbench import Work
@@ -29,6 +30,10 @@ class Unknown(enum.Enum):
     """A value that cannot be known without a server (a decimal, an expression, undecodable text)."""
 
     UNKNOWN = "unknown"
+
+
+class WholeDouble(int):
+    """A whole number that was bound as DOUBLE (node's driver binds all numbers so) and is exact as such."""
 
 
 KeyValue = int | str | datetime.date | None | Unknown  # None is SQL NULL; dates and times only where they were bound
@@ -69,6 +74,14 @@ class Route:
     gather: Gather | None = None  # without sends: of information_schema, with rows of several clusters
     showing: Showing | None = None  # without sends: SHOW, with rows of several clusters
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
+    listed: KeyList | None = None  # without sends: rows to be found, and written by their primary keys
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Where it may write."""
+        if self.listed is not None:
+            return self.listed.clusters
+        return tuple(send.cluster for send in self.sends)
 
 
 class CachedRead(Protocol):

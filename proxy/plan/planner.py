@@ -16,8 +16,10 @@ from proxy.plan import refusals
 from proxy.plan.around import plan_explain, plan_set_statement
 from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
+from proxy.plan.directory_writes import check_directory_writes
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
+from proxy.plan.key_list import lift_write, with_key_list
 from proxy.plan.local import plan_local
 from proxy.plan.places import check_views
 from proxy.plan.plan import Plan, Refuse
@@ -75,18 +77,36 @@ _MAY_READ = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind
 
 def _by_kind(asked: Case) -> Plan:
     kind = asked.statement.kind
+    check_directory_writes(asked)
     if kind is Kind.EXPLAIN:
         return _explain(asked)
-    if kind in (Kind.SELECT, Kind.UPDATE, Kind.DELETE, Kind.DO):
+    if kind in (Kind.SELECT, Kind.DO):
+        return _select(asked)
+    if kind in (Kind.UPDATE, Kind.DELETE):
         check_views(list(asked.places), asked.rules, asked.catalog)
         try:
-            return with_workbench(asked, plan_rows(asked))
+            made = plan_rows(asked)
         except StatementRefused as refusal:
-            return lift(asked, refusal)
+            return lift_write(asked, refusal, _finder)
+        return with_key_list(asked, made, _finder)
     if kind in (Kind.INSERT, Kind.REPLACE):
         check_views(list(asked.places), asked.rules, asked.catalog)
         return plan_insert(asked)
     return plan_server_work(asked)
+
+
+def _select(asked: Case) -> Plan:
+    check_views(list(asked.places), asked.rules, asked.catalog)
+    try:
+        return with_workbench(asked, plan_rows(asked))
+    except StatementRefused as refusal:
+        return lift(asked, refusal)
+
+
+def _finder(asked: Case) -> Plan:
+    """The plan of a SELECT that Turnout asks for itself, in a transaction, to write what it finds."""
+    plan = with_traits(_select(asked), asked)
+    return dataclasses.replace(plan, replica_ok=False)
 
 
 def _explain(asked: Case) -> Plan:

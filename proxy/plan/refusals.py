@@ -59,6 +59,13 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
+KEY_LIST_PREPARED = Refusal(
+    "key-list-prepared",
+    "This UPDATE or DELETE is done by a list of keys (docs/SQL.md), which prepared statements (binary protocol) cannot "
+    "be yet.",
+    "Send it as text, or add a condition on the shard key.",
+)
+
 # -- merging the rows of several shards
 
 MERGE_FORM = Refusal(
@@ -295,6 +302,46 @@ UPDATE_KEY = Refusal(
     "Leave it out (or, with a condition on {column}, assign a value of the same shard), or insert the row under its "
     "new key and delete the old one.",
 )
+KEY_LIST = Refusal(
+    "key-list",
+    "This {verb} would have to find its rows first and write them by their primary keys, and it {why}.",
+    "Without that: {first}",
+)
+KEY_LIST_PRIMARY = Refusal(
+    "key-list-primary",
+    "{table} has no primary key by which its rows could be found first and then written.",
+    "Give it one. Without that: {first}",
+)
+KEY_LIST_MEMORY = Refusal(
+    "key-list-memory",
+    "More than {limit} bytes of rows and keys would have to be kept in Turnout to write them.",
+    "Write fewer rows at a time, with a LIMIT or narrower conditions.",
+)
+KEY_LIST_CHANGED = Refusal(
+    "key-list-changed",
+    "While the rows of {table} were found and written, others changed them on cluster {cluster}.",
+    "Try the statement again.",
+    1205,
+    "HY000",
+)
+VALUE_TYPE = Refusal(
+    "value-type",
+    "The values of {expression} have to go through Turnout to other clusters, and it is {type}, so that its text does "
+    "not tell them exactly.",
+    "Convert it, for example CAST({expression} AS DOUBLE), or SET time_zone = '+00:00' for times.",
+)
+MOVE_ROWS = Refusal(
+    "update-shard-key",
+    "{column} is the shard key of {table}, and assigning it would move rows between shards: {why}.",
+    "Leave it out (or, with a condition on {column}, assign a value of the same shard), or insert the row under its "
+    "new key and delete the old one.",
+)
+MOVE_ORDER = Refusal(
+    "update-shard-key-order",
+    "This UPDATE gives a row of {table} a unique key that another one of its rows had before: whether one server "
+    "would let it depends on the order in which it goes over the rows.",
+    "Change one row after the other, in an order in which no key is there twice.",
+)
 UPSERT_UNIQUE = Refusal(
     "unique-key-without-shard-key",
     "{verb} decides by unique keys, and {table} has one without its shard key {column} ({unique}): the row that it "
@@ -378,6 +425,11 @@ EVERYWHERE_MIXED = Refusal(
 
 # -- schema
 
+DIRECTORY_WRITE = Refusal(
+    "directory-write",
+    "{table} says where the rows of the sharding {sharding} are, and {verb} would change that while they stay.",
+    "New keys may be inserted; docs/RULES.md has the steps by which a key's rows and its entry move together.",
+)
 SCHEMA_UNKNOWN = Refusal(
     "schema-unknown",
     "The schema of {table} is not known yet: none of its clusters ({clusters}) has told it.",

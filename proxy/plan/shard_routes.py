@@ -10,13 +10,13 @@ from zlib import crc32
 from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
+from proxy.back.directory import KeysUnknown
 from proxy.errors import StatementRefused
-from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
 from proxy.plan.sharding import Placement
-from proxy.rules.model import SLOTS, Method
+from proxy.rules.model import SLOTS, Method, Sharding
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,20 @@ class KeyPin:
     def clusters(self, value_of: ValueOf) -> set[str] | None:
         """Where those rows are. None: they may be anywhere. Empty: there can be none."""
         found = set()
+        unknown: KeysUnknown | None = None
         for value in self.values:
             text = form_text(self.placement.form, constant(value, value_of))
             if text is None:
                 return None
-            cluster = self.placement.cluster(text)
+            try:
+                cluster = self.placement.cluster(text)
+            except KeysUnknown as error:  # all of them at once, then
+                unknown = error.with_keys_of(unknown)
+                continue
             if cluster is not None:
                 found.add(cluster)
+        if unknown is not None:
+            raise unknown
         return found
 
 
@@ -133,7 +140,7 @@ class ByKey(Plan):
     """To the one shard that holds every row that matters: all `keys` lead there (and `required` is it, if given).
 
     Where they lead to several shards, or a value's shard is not known, `fallback` decides. `moves` are values that an
-    UPDATE assigns to shard keys: they have to leave the rows where they are.
+    UPDATE assigns to shard keys: where they may not leave the rows where they are, `fallback` decides too.
     """
 
     kind = "shard"
@@ -164,7 +171,7 @@ class ByKey(Plan):
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:
             value = value_of(self._value)
-            if type(value) is int and self._low <= value <= self._high:
+            if isinstance(value, int) and self._low <= value <= self._high:
                 return self._routes[crc32(b"%d" % value) % SLOTS]
         return self._route(value_of, text)
 
@@ -184,7 +191,7 @@ class ByKey(Plan):
         cluster = found.pop() if found else self.any_cluster
         for move in self.moves:
             if move.clusters(value_of) != {cluster}:
-                raise refusals.UPDATE_KEY.error(table=move.table, column=move.column)
+                return self.fallback.route(value_of, text)
         return route_to(cluster)
 
     def describe(self) -> list[tuple[str, str]]:
@@ -192,7 +199,7 @@ class ByKey(Plan):
         for key in self.keys:
             sharding = key.placement.sharding
             lines.append(("key", f"{key.table}.{key.column} = {values_text(key.values)}"))
-            lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
+            lines.append(("sharding", sharding_text(sharding)))
         if self.required is not None:
             lines.append(("only if on", self.required))
         fallback = dict(self.fallback.describe())
@@ -202,6 +209,12 @@ class ByKey(Plan):
 
 
 _FALLBACK = ("cluster", "clusters", "workbench", "reason")  # what is said of a fallback
+
+
+def sharding_text(sharding: Sharding) -> str:
+    """A sharding for EXPLAIN."""
+    where = f", looked up in {sharding.table}" if sharding.method is Method.DIRECTORY else ""
+    return f"{sharding.name} ({sharding.method.value}{where})"
 
 
 def values_text(values: tuple[Value, ...]) -> str:

@@ -54,6 +54,7 @@ class ColumnText:
     text: bytes
     counts: bool = False  # AUTO_INCREMENT, which needs a key and shows in result columns
     virtual: bool = False
+    generated: bool = False  # virtual, or stored: never given a value in the table itself
 
     @property
     def pulled(self) -> bytes:
@@ -194,7 +195,7 @@ def _column(tokens: list[bytes]) -> ColumnText:
         raise Unreadable(f"has the column {name.decode('utf-8', 'replace')}, of a type that Turnout cannot copy")
     at = _group(tokens, 2)
     kept = [kind + b"".join(tokens[2:at])]
-    counts = virtual = False
+    counts = virtual = generated = False
     check = [b"CHECK", b"(", b"json_valid", b"(", name, b")", b")"]  # MariaDB knows JSON by it
     while at < len(tokens):
         word = tokens[at].upper()
@@ -227,6 +228,7 @@ def _column(tokens: list[bytes]) -> ColumnText:
         elif word == b"COMMENT":
             size = 2
         elif word == b"GENERATED":
+            generated = True
             end = _group(tokens, at + 3)
             if tokens[end : end + 1] == [b"VIRTUAL"]:
                 kept.append(_joined(tokens[at : end + 1]))
@@ -236,7 +238,7 @@ def _column(tokens: list[bytes]) -> ColumnText:
         at += size
     if not virtual and b"NULL" not in kept and b"NOT NULL" not in kept:  # a TIMESTAMP would take it for NOT NULL
         kept.insert(len(kept) - kept[-1].startswith(b"CHECK"), b"NULL")
-    return ColumnText(name, kind, b" ".join(kept), counts, virtual)
+    return ColumnText(name, kind, b" ".join(kept), counts, virtual, generated)
 
 
 def _joined(tokens: list[bytes]) -> bytes:

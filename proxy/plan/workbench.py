@@ -25,10 +25,11 @@ from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
 from proxy.plan.pins import Conditions, Node, bounds, conditions
 from proxy.plan.places import Place, table_clusters
-from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf
+from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf, WholeDouble
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
 from proxy.plan.sharding import Placement
+from proxy.rules.model import Method
 from proxy.rules.model import Workbench as WorkbenchRules
 from proxy.wire.charsets import codec
 
@@ -135,6 +136,8 @@ class Constants:
         return _Of.DAY, b"DATE " + self._written(value.day) + b"".join(moves)
 
     def _bound(self, value: KeyValue) -> tuple[_Of, bytes] | None:
+        if isinstance(value, WholeDouble):
+            return _Of.NUMBER, b"%de0" % value
         if isinstance(value, int):
             return _Of.NUMBER, b"%d" % value
         if isinstance(value, datetime.datetime):
@@ -218,7 +221,9 @@ class KeysOf:
     def is_on(self, cluster: str, values: Iterable[bytes]) -> bool:
         """Can rows with one of these values be there?"""
         placement = self.placement
-        return placement is None or any(placement.cluster(value) == cluster for value in values)
+        if placement is None or placement.sharding.method is Method.DIRECTORY:  # which is not asked in between
+            return True
+        return any(placement.cluster(value) == cluster for value in values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +298,13 @@ class Work:
     pulls: tuple[Pulled, ...]
     shape: bytes
     literals: tuple[bytes, ...]
+    writes: frozenset[tuple[str | None, str]] | None = None  # tables whose rows a statement of ours finds to write them
+
+    def lock(self, pull: Pull) -> bytes:
+        """What is asked for behind a pull's condition: what is written, and what that depends on, must stay."""
+        if self.writes is None:
+            return b""
+        return b" FOR UPDATE" if (pull.database, pull.name) in self.writes else b" LOCK IN SHARE MODE"
 
     def final(self, pulled: Iterable[Pull]) -> bytes:
         """The statement over the temporary tables of these pulls."""

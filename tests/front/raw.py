@@ -381,7 +381,9 @@ def _one_packet(payload: bytes) -> Steps[bytes]:
 def lenenc(n: int) -> bytes:
     if n < 0xFB:
         return bytes((n,))
-    return b"\xfc" + n.to_bytes(2, "little") if n < 1 << 16 else b"\xfd" + n.to_bytes(3, "little")
+    if n < 1 << 16:
+        return b"\xfc" + n.to_bytes(2, "little")
+    return b"\xfd" + n.to_bytes(3, "little") if n < 1 << 24 else b"\xfe" + n.to_bytes(8, "little")
 
 
 def framed(payload: bytes, sequence: int = 0) -> bytes:

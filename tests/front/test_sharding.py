@@ -346,7 +346,7 @@ REFUSALS = {
     "INSERT INTO customers (id, name) VALUES (1 + 1, 'computed')": "id",
     "INSERT INTO orders SELECT * FROM orders": "VALUES",
     "UPDATE customers SET id = 5 WHERE name = 'x'": "shard key",
-    "UPDATE orders SET total = 1 LIMIT 3": "customer_id",
+    "UPDATE orders SET total = 1 ORDER BY 1 LIMIT 3": "customer_id",
     "DELETE FROM customers ORDER BY id LIMIT 1": "customers",
     "UPDATE countries SET name = UUID()": "countries",
     "ALTER TABLE customers ADD COLUMN extra INT": "turnout: cluster=shard0",

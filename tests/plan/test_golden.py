@@ -23,7 +23,7 @@ FOLDER = Path(__file__).with_name("golden")
 FILES = sorted(FOLDER.glob("*.txt"))
 RULES = {
     (transactions, workbench): shop.rules(transactions, workbench)
-    for transactions in ("single", "best_effort")
+    for transactions in ("single", "best_effort", "atomic")
     for workbench in ("off", "main", "media")
 }
 CATALOG = shop.catalog()
@@ -66,6 +66,10 @@ def described(
         return lines
     if route.showing is not None:
         return lines
+    if route.listed is not None:
+        listed = route.listed
+        then = [f"then: {part.head.decode()}..{part.tail.decode()}" for part in listed.parts]
+        return [*lines, f"here: {listed.find.decode()}", *then]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
@@ -103,6 +107,7 @@ def test_there_are_golden_files_with_every_kind_of_plan() -> None:
         "scatter",
         "write-all",
         "workbench",
+        "key-list",
         "refuse",
         "show",
         "system",

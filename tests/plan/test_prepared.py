@@ -55,7 +55,8 @@ def test_limits_are_bound() -> None:
     again = route(sql, whole(1), whole(2), text("50"), whole(0))
     assert again.sends[0].text == one
     assert again.sends[0].params[-1] == Number(50)
-    for wrong in (text("5x"), text("-5"), whole(-1), whole(None), (column.DOUBLE, 5.0)):
+    assert route(sql, whole(1), whole(2), (column.DOUBLE, 50.0), whole(0)).sends == again.sends
+    for wrong in (text("5x"), text("-5"), whole(-1), whole(None), (column.DOUBLE, 5.5)):
         with pytest.raises(StatementRefused) as refused:
             route(sql, whole(1), whole(2), whole(5), wrong)
         assert refused.value.reason == "merge-limit"
@@ -80,7 +81,11 @@ def test_having_compares_with_what_is_bound() -> None:
     assert made.merge is not None
     assert made.merge.groups is not None
     assert [(each.operator, each.number) for each in made.merge.groups.having] == [(">", 3)]
-    for other in (text("3"), (column.DOUBLE, 3.0), whole(None)):
+    made = route(sql, (column.DOUBLE, 3.0))
+    assert made.merge is not None
+    assert made.merge.groups is not None
+    assert [type(each.number) for each in made.merge.groups.having] == [float]
+    for other in (text("3"), (column.DOUBLE, 3.5), whole(None)):
         with pytest.raises(StatementRefused):
             route(sql, other)
 
@@ -135,7 +140,10 @@ def test_ids_become_parameters() -> None:
         ((column.NEWDECIMAL, b"1"), 1),
         ((column.NEWDECIMAL, b"1.5"), 2),
         ((column.NEWDECIMAL, b"1.0"), 2),
-        ((column.DOUBLE, 1.0), 2),
+        ((column.DOUBLE, 1.0), 1),
+        ((column.FLOAT, 1.5), 2),
+        ((column.DOUBLE, float("nan")), 2),
+        ((column.DOUBLE, 2.0**53), 2),
         (text("1a"), 2),
         ((column.DATE, b"2024-01-01"), 2),
         ((column.BLOB, b"1"), 1),
@@ -156,6 +164,7 @@ def test_the_shard_of_a_bound_number(bound: Bound, clusters: int) -> None:
         ((column.DATE, b"2024-01-01"), 2),
         ((column.TIME, b"10:00:00"), 2),
         (whole(5), 2),
+        ((column.DOUBLE, 5.0), 2),
     ],
 )
 def test_the_shard_of_a_bound_string(bound: Bound, clusters: int) -> None:
@@ -174,7 +183,8 @@ def test_the_shard_of_a_bound_string(bound: Bound, clusters: int) -> None:
         ("c.name LIKE ?", (text("a%"),), "`name` LIKE 'a%'"),
         # not certain: every row
         ("c.name IN (?, 5)", (text("x"),), ""),
-        ("c.id = ?", ((column.DOUBLE, 5.0),), ""),
+        ("c.id = ?", ((column.DOUBLE, 5.0),), "`id` IN (5e0)"),
+        ("c.id = ?", ((column.DOUBLE, 5.5),), ""),
         ("c.id <=> ?", (whole(None),), ""),
         ("c.name = ?", ((column.DATE, b"2024-01-01"),), ""),
         ("c.name > ?", ((column.DATETIME, b"2024-01-01 10:00:00"),), ""),

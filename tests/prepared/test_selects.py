@@ -36,6 +36,8 @@ ORDERED: tuple[tuple[str, tuple[Param, ...]], ...] = (
     ("SELECT i, COUNT(*), SUM(n), AVG(n), MIN(day), MAX(at), AVG(u) FROM things GROUP BY i ORDER BY i", ()),
     ("SELECT i, COUNT(*) AS c FROM things WHERE k <> ? GROUP BY i HAVING COUNT(*) > ? ORDER BY c DESC, i", (3, 5)),
     ("SELECT i, MIN(n) FROM things GROUP BY i HAVING MIN(n) <> ? AND COUNT(i) >= ? ORDER BY i", (10, 1)),
+    ("SELECT i, SUM(n), COUNT(*) FROM things GROUP BY i HAVING COUNT(*) > ? AND SUM(n) > ? ORDER BY i", (5.0, 2.0)),
+    ("SELECT id FROM things WHERE k IN (?, ?) ORDER BY id LIMIT ?", (3.0, 4.0, 5.0)),
     ("SELECT y, MIN(t), MAX(t), MIN(u), MAX(g), MIN(y), MAX(DATE(at)) FROM things GROUP BY y ORDER BY y", ()),
     ("SELECT i, SUM(n * ?) AS total FROM things GROUP BY i ORDER BY total DESC, i LIMIT ? OFFSET ?", (3, 5, 2)),
     ("SELECT COUNT(*), SUM(i), AVG(i), MIN(n), MAX(at), ? FROM things WHERE i > ?", ("x", 4)),
