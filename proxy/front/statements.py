@@ -158,6 +158,11 @@ async def _on_several(session: Session, entry: Entry, route: Route, values: Text
 
         await write_by_key(session, entry, route.listed)
         return
+    if route.selected is not None:
+        from proxy.front.insert_select import insert_selected
+
+        await insert_selected(session, entry, route.selected)
+        return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
         work = route.otherwise.route(values, sql).work

@@ -18,6 +18,7 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.insert_select import Selected
     from proxy.plan.key_list import KeyList
     from proxy.plan.workbench import Work
 
@@ -60,12 +61,15 @@ class Route:
     work: Work | None = None  # without sends: to be finished on the workbench
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
     listed: KeyList | None = None  # without sends: rows to be found, and written by their primary keys
+    selected: Selected | None = None  # without sends: rows to be selected, and inserted elsewhere
 
     @property
     def clusters(self) -> tuple[str, ...]:
         """Where it may write."""
         if self.listed is not None:
             return self.listed.clusters
+        if self.selected is not None:
+            return self.selected.clusters
         return tuple(send.cluster for send in self.sends)
 
 

@@ -284,6 +284,18 @@ KEY_LIST_CHANGED = Refusal(
     1205,
     "HY000",
 )
+INSERT_SELECT_LOCKS = Refusal(
+    "insert-select-in-transaction",
+    "Inside of a transaction an INSERT .. SELECT reads and locks what is there now, which Turnout cannot ask for in a "
+    "query with subqueries or UNION whose rows go to other clusters.",
+    "Use READ COMMITTED, a statement outside of a transaction, or a plain SELECT.",
+)
+INSERT_SELECT_SIZE = Refusal(
+    "insert-select-size",
+    "The rows of this query come to more than {limit} bytes, which Turnout would have to keep until it "
+    "can insert them.",
+    "Insert fewer at a time.",
+)
 VALUE_TYPE = Refusal(
     "value-type",
     "The values of {expression} have to go through Turnout to other clusters, and it is {type}, so that its text does "
