@@ -123,6 +123,24 @@ class Opaque:
 Value = Hole | Param | Word | Opaque
 
 
+@dataclass(frozen=True, slots=True)
+class DateSum:
+    """DATE '1994-01-01' + INTERVAL '3' MONTH: a day, and what is added or subtracted: (sign, amount, unit)."""
+
+    day: Hole
+    moves: tuple[tuple[str, Hole, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSum:
+    """0.06 - 0.01: numbers with their signs."""
+
+    terms: tuple[tuple[str, Hole], ...]
+
+
+BoundValue = Value | DateSum | NumberSum
+
+
 class Access(enum.Enum):
     READ = "read"
     WRITE = "write"  # target of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, DDL
@@ -132,7 +150,8 @@ class Access(enum.Enum):
 class TableRef:
     """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes.
 
-    `span` is where its name stands (without the database) in a SELECT's shape, `aliased` whether an alias follows.
+    `span` is where its name stands (without the database) in a SELECT's shape, `whole` the same with the database,
+    `aliased` whether an alias follows.
     """
 
     index: int
@@ -143,6 +162,7 @@ class TableRef:
     access: Access
     span: tuple[int, int] | None = field(default=None, compare=False)
     aliased: bool = field(default=False, compare=False)
+    whole: tuple[int, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +182,13 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """Every row of table `table` that can matter to its block passes `column operator value`: <, <=, >, >=, <>, LIKE,
-    BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the column's table
-    is for the planner to find among those of the block."""
+    NOT LIKE, BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the
+    column's table is for the planner to find among those of the block."""
 
     table: int | None
     column: str
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +213,13 @@ class Block:
     # (column, values) of pins whose unqualified column could belong to one of several tables: the planner resolves
     # them with the catalog, as it does for `unresolved_equalities`. Only from WHERE and the ON of inner joins, so that
     # each may be used whichever table it turns out to be about.
-    unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
+    unresolved_equalities: tuple[tuple[int | None, str, int | None, str], ...] = ()  # (table, column, table, column)
     bounds: tuple[Bound, ...] = field(default=(), compare=False)
+    in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
+    # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
+    around: int | None = field(default=None, compare=False)
+    # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
+    # tables, whose columns nobody knows
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side
@@ -320,7 +345,10 @@ class Statement:
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
     names: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns
+    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns;
+    # of a SHOW, the words of its WHERE
+    qualifiers: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
+    # of a SELECT: where `information_schema.` stands in front of the table of a column
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from proxy.back.directory import Directory
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -56,6 +58,7 @@ class Catalog:
 
     tables: Mapping[tuple[str, str, str], TableSchema] = field(default_factory=dict)
     generation: int = 0  # a different number for every different content; part of the plan cache's key
+    directories: Mapping[str, Directory] = field(default_factory=dict)  # by sharding; empty: none can be asked
 
     def find(self, cluster: str, database: str | None, name: str) -> TableSchema | None:
         return self.tables.get((cluster, (database or "").lower(), name.lower()))

@@ -18,6 +18,7 @@ from proxy.front.answers import diagnostics_response, diagnostics_rows
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.found_rows import Gathered, find, time_zone
+from proxy.front.guard import confirm
 from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
@@ -79,7 +80,8 @@ class Writer:
         return connection
 
     async def run(self, connection: ServerConnection, text: bytes) -> None:
-        """One statement whose effects are the client's. Raises ServerFailed."""
+        """One statement whose effects are the client's. Raises TurnoutError."""
+        await confirm(self.session, connection)
         await connection.command(bytes((com.COM_QUERY,)) + text)
         scanner = connection.scanner
         if scanner.errno:

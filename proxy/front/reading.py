@@ -18,6 +18,7 @@ from proxy.wire.packets import encode_eof, encode_err
 from proxy.wire.status import NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
 
 Pairs = Sequence[tuple[Send, ServerConnection]]
+_BUFFER = 16384  # as much as a server collects before it sends (net_buffer_length)
 
 
 class Receiver(Protocol):
@@ -42,17 +43,28 @@ class Reading:
         self.rows = 0
         self.size = 0
         self.started = False
+        self._unsent: list[bytes] = []  # what little there is goes out with what follows it
+        self._unsent_bytes = 0
 
     async def run(self) -> None:
         """Send the answer. Raises TurnoutError; `started` says whether the client can still be told."""
         raise NotImplementedError
 
     def write(self, out: bytes) -> None:
+        self.size += len(out)
         if self.session.receiver is not None:
             self.session.receiver.feed(out)
-        else:
-            self.session.client.write(out)
-        self.size += len(out)
+            return
+        self._unsent.append(out)
+        self._unsent_bytes += len(out)
+        if self._unsent_bytes >= _BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._unsent:
+            self.session.client.write(b"".join(self._unsent))
+            self._unsent.clear()
+            self._unsent_bytes = 0
 
     def write_packets(self, packets: list[bytes]) -> None:
         """Packets with headers whose sequence ids are not yet the client's."""
@@ -73,7 +85,7 @@ class Reading:
         failure = server_error(packet)
         if not self.started or self.session.receiver is not None:
             raise failure
-        self.session.client.write(encode(packet, self.sequence))
+        self._last(packet)
         self._after(0, failure)
 
     def refuse(self, refusal: StatementRefused) -> None:
@@ -81,7 +93,7 @@ class Reading:
         if self.session.receiver is not None:
             raise refusal
         packet = encode_err(refusal.errno, refusal.sqlstate, refusal.message)
-        self.session.client.write(encode(packet, self.sequence))
+        self._last(packet)
         self.session.environment.measures.refused(refusal.reason)
         self._after(0, refusal)
 
@@ -102,11 +114,15 @@ class Reading:
         if session.pending is not None:  # INSERT .. RETURNING and the like
             acknowledge(session, session.in_transaction)
         status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
-        session.client.write(encode(encode_eof(min(warnings, 65535), status), self.sequence))
+        self._last(encode_eof(min(warnings, 65535), status))
         self._after(warnings, None)
         session.found_rows = found_rows
         if warnings:
             await collect_warnings(session, self.pairs)
+
+    def _last(self, payload: bytes) -> None:
+        self._unsent.append(encode(payload, self.sequence))
+        self.flush()
 
     def _after(self, warnings: int, failure: TurnoutError | None) -> None:
         session = self.session

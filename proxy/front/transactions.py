@@ -9,6 +9,7 @@ first those that were only read, then those that were written to, one after the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 
 from parser.statement import Kind, Statement
@@ -175,7 +176,10 @@ async def _try_roll_back(connection_of: Session, cluster: str) -> None:
 
 def _give_back(session: Session, cluster: str) -> None:
     connection = session.held.get(cluster)
-    if connection is None or cluster in session.pinned or connection.scanner.status & IN_TRANS:
+    if connection is None or connection.scanner.status & IN_TRANS:
+        return
+    connection.taken_ns = time.perf_counter_ns()
+    if cluster in session.pinned:
         return
     del session.held[cluster]
     session.give_back(connection)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from parser.analyse import parse
-from parser.rewrite import Piece, assemble, quoted
+from parser.rewrite import Text, assemble, quoted
 from parser.shape import Lexer
 from parser.statement import Insert, Kind
 from proxy.back.catalog import Column, TableSchema
@@ -86,8 +86,8 @@ class InsertSelect(Plan):
     kind = "insert-select"
     into: Into
     finder: Plan
-    head: tuple[Piece, ...]
-    tail: tuple[Piece, ...]
+    head: tuple[Text, ...]
+    tail: tuple[Text, ...]
     lock: bytes | None
     instead: str = ""  # the reason for which nothing cheaper is right
 
@@ -147,7 +147,7 @@ def lift_insert(asked: Case, refusal: StatementRefused, plan_select: Callable[[C
     if selects.kind is not Kind.SELECT:
         raise refusal
     simple = len(selects.blocks) == 1 and not selects.subqueries and query[:6].upper() == b"SELECT"
-    head: tuple[Piece, ...] = ((0, insert.query[0]),)
+    head: tuple[Text, ...] = ((0, insert.query[0]),)
     if into.ids is not None and into.ids.at is None and into.ids.sequence is not None:
         if not insert.listed:
             raise refusals.AUTO_INCREMENT.error(table=into.label, column=into.ids.column)

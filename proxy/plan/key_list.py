@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from parser.analyse import parse
-from parser.rewrite import Piece, assemble, quoted
+from parser.rewrite import Text, assemble, quoted
 from parser.shape import Lexer
 from parser.statement import Assigned, Change, Kind
 from proxy.back.catalog import Column, TableSchema
@@ -142,8 +142,8 @@ class PlannedPart:
     """A `Part` of any statement of the shape."""
 
     target: Target
-    head: tuple[Piece, ...]
-    tail: tuple[Piece, ...] = ()
+    head: tuple[Text, ...]
+    tail: tuple[Text, ...] = ()
     alias: bytes = b""
     values: tuple[Given, ...] = ()
 
@@ -153,7 +153,7 @@ class ByKeyList(Plan):
     kind = "key-list"
     parts: tuple[PlannedPart, ...]
     finder: Plan
-    find: tuple[Piece, ...]
+    find: tuple[Text, ...]
     moving: Moving | None = None
     instead: str = ""  # the reason for which nothing cheaper is right
 
@@ -166,7 +166,7 @@ class ByKeyList(Plan):
         assert lexer is not None
         shape, literals = lexer.shape(text)
 
-        def text_of(pieces: tuple[Piece, ...]) -> bytes:
+        def text_of(pieces: tuple[Text, ...]) -> bytes:
             return assemble(shape, literals, pieces)
 
         parts = tuple(
@@ -227,7 +227,7 @@ class _Planning:
         self.change = change
         self.lexer = lexer
         self.refusal = refusal
-        self.items: list[tuple[Piece, ...]] = []  # of the SELECT
+        self.items: list[tuple[Text, ...]] = []  # of the SELECT
         self.columns: dict[tuple[int, str], int] = {}  # (table, column) -> cell
         self.known: list[Known] = []  # as long as all items are columns
 
@@ -263,9 +263,9 @@ class _Planning:
 
     # -- finding
 
-    def find(self) -> tuple[Piece, ...]:
+    def find(self) -> tuple[Text, ...]:
         change = self.change
-        find: list[Piece] = [b"SELECT "]
+        find: list[Text] = [b"SELECT "]
         for number, item in enumerate(self.items):
             find += [b", "] * bool(number) + list(item)
         find += [b" FROM ", change.tables]
@@ -276,7 +276,7 @@ class _Planning:
                 find += [b" ", clause]
         return tuple(find)
 
-    def finder(self, find: tuple[Piece, ...], plan_select: PlanSelect) -> Plan:
+    def finder(self, find: tuple[Text, ...], plan_select: PlanSelect) -> Plan:
         shape, asked = self.change.shape, self.asked
         text = b"".join(piece if isinstance(piece, bytes) else shape[piece[0] : piece[1]] for piece in find)
         statement = parse(text, [], lexer=self.lexer)
@@ -325,10 +325,10 @@ class _Planning:
         change = self.change
         alias = self.name(self.asked.places[change.targets[0]].ref.alias) + b"."
         if self.asked.statement.kind is Kind.UPDATE:
-            head: tuple[Piece, ...] = (b"UPDATE " + self.ignore, change.tables, b" SET ", change.sets, b" WHERE ")
+            head: tuple[Text, ...] = (b"UPDATE " + self.ignore, change.tables, b" SET ", change.sets, b" WHERE ")
         else:
             head = (b"DELETE " + self.ignore + b"FROM ", change.tables, b" WHERE ")
-        tail: tuple[Piece, ...] = (b" ", change.order) if change.order[0] < change.order[1] else ()
+        tail: tuple[Text, ...] = (b" ", change.order) if change.order[0] < change.order[1] else ()
         return PlannedPart(target, head, tail, alias)
 
     def with_values(self, table: int, target: Target) -> PlannedPart:

@@ -16,6 +16,7 @@ from proxy.plan import refusals
 from proxy.plan.around import plan_explain, plan_set_statement
 from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
+from proxy.plan.directory_writes import check_directory_writes
 from proxy.plan.insert_select import lift_insert, with_insert_select
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
@@ -25,6 +26,7 @@ from proxy.plan.places import check_views
 from proxy.plan.plan import Plan, Refuse
 from proxy.plan.rows import plan_rows
 from proxy.plan.server_work import plan_server_work
+from proxy.plan.system_reads import check_inside, plan_system_read, reads_system
 from proxy.plan.workbench import lift, with_workbench
 from proxy.rules.model import Rules
 
@@ -44,6 +46,9 @@ def _plan(asked: Case) -> Plan:
     _check_binary_log(asked)
     if statement.kind is Kind.SET and statement.inner is not None:
         return _set_statement(asked)
+    system = statement.kind in _MAY_READ and reads_system(asked)
+    if system and statement.kind is not Kind.SELECT:
+        check_inside(asked)
     local = plan_local(asked)
     if local is not None:
         return dataclasses.replace(local, marks=touched_locally(asked)) if asked.rules.cached_tables else local
@@ -51,6 +56,8 @@ def _plan(asked: Case) -> Plan:
     plan: Plan
     if hint is not None and hint.cluster is not None:
         plan = asked.forward(hint.cluster, "a hint names the cluster")
+    elif system and statement.kind is Kind.SELECT:
+        plan = plan_system_read(asked)
     else:
         plan = _by_kind(asked)
     plan = with_traits(plan, asked)
@@ -66,8 +73,12 @@ def _plan(asked: Case) -> Plan:
     return plan
 
 
+_MAY_READ = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE, Kind.DO, Kind.SET, Kind.DDL})
+
+
 def _by_kind(asked: Case) -> Plan:
     kind = asked.statement.kind
+    check_directory_writes(asked)
     if kind is Kind.EXPLAIN:
         return _explain(asked)
     if kind in (Kind.SELECT, Kind.DO):

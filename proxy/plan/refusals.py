@@ -59,6 +59,13 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
+KEY_LIST_PREPARED = Refusal(
+    "key-list-prepared",
+    "This statement is done by a list of keys, or carries rows from cluster to cluster (docs/SQL.md), which prepared "
+    "statements (binary protocol) cannot yet.",
+    "Send it as text, or add a condition on the shard key.",
+)
+
 # -- merging the rows of several shards
 
 MERGE_FORM = Refusal(
@@ -242,10 +249,43 @@ WORKBENCH_AROUND = Refusal(
     "{verb} cannot be put around a SELECT that is finished on the workbench.",
     "Send the SELECT itself; TURNOUT EXPLAIN says what happens to it.",
 )
-WORKBENCH_PREPARED = Refusal(
-    "workbench-prepared",
-    "Prepared statements are not finished on the workbench yet.",
-    "Send it as text (most drivers have a setting for client-side parameters).",
+
+# -- looking around
+
+SYSTEM_INSIDE = Refusal(
+    "system-inside",
+    "{verb} reads {system}, which several clusters have to tell.",
+    "SELECT from it first, in a statement of its own.",
+)
+SYSTEM_BESIDE = Refusal(
+    "system-with-moved-table",
+    "{system}, which several clusters have to tell, cannot be read in one statement with {table}.",
+    "Use a statement for each.",
+)
+SYSTEM_PLACE = Refusal(
+    "system-place",
+    "{system} is mentioned where Turnout cannot put the rows of several clusters in its place.",
+    "SELECT from it in FROM.",
+)
+SYSTEM_ROWS = Refusal(
+    "system-rows",
+    "{system} has more rows on other clusters than Turnout brings together ({limit} bytes).",
+    "Add conditions TABLE_SCHEMA = '..' and TABLE_NAME = '..'.",
+)
+SYSTEM_COLUMN = Refusal(
+    "system-column",
+    "{system} has no column {column} on cluster {cluster}, whose server is another than that of {home}.",
+    "Name the columns that both have.",
+)
+SHOW_CONDITION = Refusal(
+    "show-condition",
+    "This SHOW is answered by clusters {clusters}, and its WHERE {why}.",
+    "Leave that out, or use LIKE.",
+)
+SHOW_TOTALS = Refusal(
+    "show-totals",
+    "The WHERE of this SHOW is about {column}, which is added up over the shards of {table}.",
+    "SELECT from information_schema.TABLES, with the same condition.",
 )
 
 # -- writing in several places
@@ -376,11 +416,6 @@ COLUMN_COUNT = Refusal(
     1136,
     "21S01",
 )
-SPLIT_PREPARED = Refusal(
-    "split-prepared-insert",
-    "The rows of this prepared INSERT into {table} are on several shards ({clusters}).",
-    "Execute it once per row, or send it as a text statement.",
-)
 SPLIT_NEEDS_ONE = Refusal(
     "split-insert",
     "The rows of this INSERT into {table} are on several shards ({clusters}), and it {why}.",
@@ -402,6 +437,11 @@ EVERYWHERE_MIXED = Refusal(
 
 # -- schema
 
+DIRECTORY_WRITE = Refusal(
+    "directory-write",
+    "{table} says where the rows of the sharding {sharding} are, and {verb} would change that while they stay.",
+    "New keys may be inserted; docs/RULES.md has the steps by which a key's rows and its entry move together.",
+)
 SCHEMA_UNKNOWN = Refusal(
     "schema-unknown",
     "The schema of {table} is not known yet: none of its clusters ({clusters}) has told it.",

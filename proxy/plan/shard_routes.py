@@ -7,14 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
+from proxy.back.directory import KeysUnknown
 from proxy.errors import StatementRefused
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
 from proxy.plan.sharding import Placement
-from proxy.rules.model import SLOTS, Method
+from proxy.rules.model import SLOTS, Method, Sharding
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,20 @@ class KeyPin:
     def clusters(self, value_of: ValueOf) -> set[str] | None:
         """Where those rows are. None: they may be anywhere. Empty: there can be none."""
         found = set()
+        unknown: KeysUnknown | None = None
         for value in self.values:
             text = form_text(self.placement.form, constant(value, value_of))
             if text is None:
                 return None
-            cluster = self.placement.cluster(text)
+            try:
+                cluster = self.placement.cluster(text)
+            except KeysUnknown as error:  # all of them at once, then
+                unknown = error.with_keys_of(unknown)
+                continue
             if cluster is not None:
                 found.add(cluster)
+        if unknown is not None:
+            raise unknown
         return found
 
 
@@ -77,6 +86,7 @@ _REPLIES = {
     Reply.CONCATENATE: "rows one shard after the other",
     Reply.MERGE: "rows merged",
     Reply.SUM: "affected rows added up",
+    Reply.EXPLAIN: "rows one shard after the other, with a column `cluster`",
     Reply.FIRST: "the first shard's",
 }
 
@@ -112,7 +122,8 @@ class Scatter(Plan):
                 raise
             return self.otherwise.route(value_of, text)
         own = edit(shape, literals, edits) if edits else None
-        sends = tuple(Send(cluster, own) for cluster in targets)
+        params = bindings(param_places(shape, self.statement.lexer), edits) if edits and b"?" in shape else ()
+        sends = tuple(Send(cluster, own, params) for cluster in targets)
         return Route(sends, self.reply, merge, otherwise=self.otherwise)
 
     def describe(self) -> list[tuple[str, str]]:
@@ -160,7 +171,7 @@ class ByKey(Plan):
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:
             value = value_of(self._value)
-            if type(value) is int and self._low <= value <= self._high:
+            if isinstance(value, int) and self._low <= value <= self._high:
                 return self._routes[crc32(b"%d" % value) % SLOTS]
         return self._route(value_of, text)
 
@@ -188,7 +199,7 @@ class ByKey(Plan):
         for key in self.keys:
             sharding = key.placement.sharding
             lines.append(("key", f"{key.table}.{key.column} = {values_text(key.values)}"))
-            lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
+            lines.append(("sharding", sharding_text(sharding)))
         if self.required is not None:
             lines.append(("only if on", self.required))
         fallback = dict(self.fallback.describe())
@@ -198,6 +209,12 @@ class ByKey(Plan):
 
 
 _FALLBACK = ("cluster", "clusters", "workbench", "reason")  # what is said of a fallback
+
+
+def sharding_text(sharding: Sharding) -> str:
+    """A sharding for EXPLAIN."""
+    where = f", looked up in {sharding.table}" if sharding.method is Method.DIRECTORY else ""
+    return f"{sharding.name} ({sharding.method.value}{where})"
 
 
 def values_text(values: tuple[Value, ...]) -> str:

@@ -59,6 +59,13 @@ def described(
             condition = f" where {each.condition.decode()}" if each.condition else ""
             lines.append(f"here: {each.pull.name} from {', '.join(each.clusters)}{condition}")
         return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
+    if route.gather is not None:
+        for ask in route.gather.asks:
+            for cluster, wanted in (*ask.there, (route.gather.cluster, ask.here)):
+                lines.append(f"here: {ask.mention.table.name} of {cluster} where {wanted.decode()}")
+        return lines
+    if route.showing is not None:
+        return lines
     if route.listed is not None:
         listed = route.listed
         then = [f"then: {part.head.decode()}..{part.tail.decode()}" for part in listed.parts]
@@ -107,6 +114,8 @@ def test_there_are_golden_files_with_every_kind_of_plan() -> None:
         "key-list",
         "insert-select",
         "refuse",
+        "show",
+        "system",
     ):
         assert f"    plan: {kind}\n" in text, kind
     for reply in Reply:

@@ -13,6 +13,7 @@ from tests.writes.statements import Writes
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+EVERY = int(os.environ.get("TURNOUT_COMPARE_EVERY", "10"))  # steps
 STEPS = int(os.environ.get("TURNOUT_STEPS", "150"))
 
 
@@ -33,7 +34,7 @@ def test_writes_at_random(pair: Pair, place: Place) -> None:
                 outcomes[str(answer.errno)] += 1
             else:
                 outcomes["written" if answer.affected_rows else "nothing"] += 1
-            if step % 10 == 0:
+            if step % EVERY == 0:
                 pair.compare()
             if step % 60 == 0:
                 pair.run(writes.end())
