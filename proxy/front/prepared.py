@@ -39,7 +39,10 @@ from proxy.front.statements import record as record_statement
 from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.front.workbench import describe_on_workbench
+from proxy.plan import refusals
+from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
+from proxy.plan.key_list import ByKeyList
 from proxy.plan.plan import Do, Local, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
@@ -93,6 +96,8 @@ async def prepare(session: Session, sql: bytes) -> None:
     if isinstance(plan, Workbench):
         _prepared(session, prepared, *await _described(session, entry, prepared))
         return
+    if isinstance(plan, ByKeyList | InsertSelect):  # its tables need not all be on one cluster
+        raise refusals.KEY_LIST_PREPARED.error()
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
