@@ -25,6 +25,10 @@ _COUNTERS = {  # of Totals.counters: (metric, help)
     "plan_hits": ("turnout_plan_cache_hits", "Statements whose shape was in the plan cache."),
     "plan_misses": ("turnout_plan_cache_misses", "Statements whose shape had to be parsed and planned."),
     "plan_evictions": ("turnout_plan_cache_evictions", "Plans that made room for others."),
+    "directory_lookups": ("turnout_directory_lookups", "Keys of directory shardings that were looked up on home."),
+    "directory_batches": ("turnout_directory_batches", "Statements by which they were."),
+    "directory_renewals": ("turnout_directory_renewals", "Leases of directories that a look at home renewed."),
+    "directory_new_keys": ("turnout_directory_new_keys", "Keys that INSERTs brought and that were given a cluster."),
     "slow_statements": ("turnout_slow_statements", "Statements that took longer than limits.slow_statement."),
 }
 _LABELLED = {  # of Totals.labelled: (metric, label, help)
@@ -204,14 +208,18 @@ def _workers(overview: Overview) -> Iterator[Metric]:
     memory = GaugeMetricFamily("turnout_worker_memory_bytes", "Resident memory of the worker.", labels=labels)
     clients = GaugeMetricFamily("turnout_clients", "Clients connected.", labels=labels)
     plans = GaugeMetricFamily("turnout_plan_cache_entries", "Plans in the worker's cache.", labels=labels)
+    known = GaugeMetricFamily(
+        "turnout_directory_entries", "Keys of directory shardings that the worker knows.", labels=labels
+    )
     for one in overview.workers:
         key = [str(one.slot)]
+        known.add_metric(key, one.gauges.get("directory_entries", 0))
         ready.add_metric(key, float(one.state == "ready"))
         restarts.add_metric(key, one.restarts)
         memory.add_metric(key, one.memory_bytes)
         clients.add_metric(key, one.gauges.get("clients", 0))
         plans.add_metric(key, one.gauges.get("plans", 0))
-    yield from (ready, restarts, memory, clients, plans)
+    yield from (ready, restarts, memory, clients, plans, known)
     yield GaugeMetricFamily(
         "turnout_prepared_branches",
         "Parts of transactions over several clusters that are prepared now, on all clusters.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from proxy.back.directory import Directory
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -19,6 +21,7 @@ class Column:
     auto_increment: bool = False
     generated: bool = False
     length: int | None = None  # characters, for string types
+    fraction: int = 0  # digits of a second's, for types with a time of day
     zerofill: bool = False
     invisible: bool = False  # not among the columns of INSERT INTO t VALUES (..)
     server_default: bool = False  # its default is an expression: the time, a UUID, a sequence's next value ..
@@ -57,6 +60,7 @@ class Catalog:
 
     tables: Mapping[tuple[str, str, str], TableSchema] = field(default_factory=dict)
     generation: int = 0  # a different number for every different content; part of the plan cache's key
+    directories: Mapping[str, Directory] = field(default_factory=dict)  # by sharding; empty: none can be asked
 
     def find(self, cluster: str, database: str | None, name: str) -> TableSchema | None:
         return self.tables.get((cluster, (database or "").lower(), name.lower()))

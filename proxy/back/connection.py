@@ -142,6 +142,7 @@ class ServerConnection(asyncio.Protocol):
         "settings",
         "sink",
         "statements",
+        "taken_ns",
         "taker",
         "thread_id",
         "transport",
@@ -168,6 +169,7 @@ class ServerConnection(asyncio.Protocol):
         self.holder: Holder | None = None
         self.role: object = None  # its server's (proxy.back.server.Role)
         self.taker: object = None  # who took it from the pool and has not given it back
+        self.taken_ns = 0  # no transaction under way on it is older (perf_counter_ns)
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None]
         self.scanner = ResponseScanner()
@@ -286,11 +288,15 @@ class ServerConnection(asyncio.Protocol):
 
         An ERR response is returned like any other (`scanner.errno` tells).
         """
+        return await self.exchange(encode(payload, 0), mode)
+
+    async def exchange(self, frames: bytes, mode: int = QUERY) -> bytes:
+        """The same for a framed command, before which may stand others that have no answer."""
         if self.aborted is not None:
             raise self.aborted
         self.commands += 1
         sink = Collected()
-        self.send(encode(payload, 0), sink, mode)
+        self.send(frames, sink, mode)
         return await sink.future
 
     async def query(self, sql: str) -> list[list[bytes | None]]:

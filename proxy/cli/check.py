@@ -81,6 +81,8 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
     for home, missing in answer.sequences.items():
         message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
         yield Finding(f"clusters.{home}", message, True)
+    for found in answer.directories:
+        yield Finding(f"shardings.{found.sharding}.table", found.message, found.warning)
     for cluster, why in answer.not_atomic.items():
         yield Finding(f"clusters.{cluster}", f"It cannot take part in atomic transactions: {why}", False)
     for cluster, why in answer.not_durable.items():

@@ -10,6 +10,7 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.admin.explain import COLUMNS
 from proxy.back.catalog import EMPTY, Catalog
+from proxy.back.directory import KeysUnknown
 from proxy.cli import console
 from proxy.cli.servers import look
 from proxy.errors import StatementRefused
@@ -52,6 +53,9 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     try:
         values = TextValues(literals, lex)
         route = made.example(values, text) if isinstance(made, InsertRows) else made.route(values, text)
+    except KeysUnknown as error:
+        keys = ", ".join(sorted(key.decode("utf-8", "replace") for key in error.keys))
+        return [*lines, ("sends to", f"the cluster that {error.directory.table} has for {keys}")], False
     except StatementRefused as error:
         return [*lines, ("refused", error.message)], True
     if route.work is not None:
@@ -60,6 +64,21 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
             lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
         final = route.work.final(each.pull for each in route.work.pulls)
         lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
+    if route.gather is not None:
+        for ask in route.gather.asks:
+            for cluster, wanted in ask.there:
+                lines.append(
+                    ("brings", f"{ask.mention.table.name} from {cluster} where {wanted.decode(errors='replace')}")
+                )
+        lines.append(("then on", route.gather.cluster))
+    if route.listed is not None:
+        listed = route.listed
+        lines.append(("finds by", listed.find.decode(errors="replace")))
+        lines += [("writes by", (part.head + b".." + part.tail).decode(errors="replace")) for part in listed.parts]
+    if route.selected is not None:
+        selected = route.selected
+        lines.append(("selects by", (selected.find + (selected.lock or b"")).decode(errors="replace")))
+        lines.append(("inserts by", (selected.head + b".." + selected.tail).decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

@@ -10,6 +10,7 @@ from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
 from proxy.back.decisions import Tokens, open_service, service_account
 from proxy.back.server import State
+from proxy.cli.directories import DirectoryFinding, look_at_directories
 from proxy.errors import TurnoutError
 from proxy.front.recovery import look as look_for_branches
 from proxy.front.schemas import SchemaReader
@@ -36,6 +37,7 @@ class Answer:
     # With `transactions: atomic`: clusters that cannot take part, or not as safely as they should -> why.
     not_atomic: Mapping[str, str] = field(default_factory=dict)
     not_durable: Mapping[str, str] = field(default_factory=dict)
+    directories: tuple[DirectoryFinding, ...] = ()
 
 
 async def look(rules: Rules) -> Answer:
@@ -63,7 +65,8 @@ async def look(rules: Rules) -> Answer:
         not_followable = await _logs(rules, clusters, asked)
         not_atomic, not_durable = await _transactions(rules, clusters, asked)
         sequences = await _sequences(rules, clusters, asked, catalog)
-        return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable)
+        directories = await look_at_directories(rules, clusters, asked, catalog)
+        return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable, directories)
     finally:
         await clusters.close()
         for task in list(tasks):

@@ -382,7 +382,7 @@ async def wait(session: Session, ask: Callable[[], Awaitable[bool | None]]) -> b
         value = await (_landed(fill) if fill.follows is not None else _remembered(fill))
     finally:
         session.waiting = False
-    if value is not None:
+    if value is not None and (session.guard is None or session.guard.holds()):
         session.not_filled()
         session.answer_cached(value)
         return False

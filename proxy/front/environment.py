@@ -17,6 +17,7 @@ from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
+from proxy.back.directory import Directory
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
 from proxy.front.sequences import Sequences
@@ -24,13 +25,17 @@ from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
 from proxy.plan.ddl import Ddl, TableWork
+from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
+from proxy.plan.key_list import ByKeyList
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.shows import Show
+from proxy.plan.system_reads import SystemRead
 from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
-from proxy.rules.model import Rules
+from proxy.rules.model import Method, Rules
 
 # A statement with one of these needs more than "send it and relay the answer".
 _SPECIAL = (
@@ -68,7 +73,7 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench | Ddl | TableWork):
+    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -113,6 +118,7 @@ class Entry:
         "cache_words",
         "cached",
         "cluster",
+        "directories",
         "fixed",
         "head",
         "inserts_one",
@@ -154,6 +160,7 @@ class Entry:
         )
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
+        self.directories: tuple[Directory, ...] = ()  # of the shardings of its tables; set by Environment.miss
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
         self.marks: Marks | None = None
@@ -209,6 +216,8 @@ class Environment:
     definitions: Mapping[str, int] = field(default_factory=dict)
     tokens: Tokens = field(default_factory=Tokens)  # of clusters, for transactions over several
     slow_ns: int = field(init=False)  # statements that take longer are logged
+    # Answers to PREPARE of statements for the workbench, with their numbers of parameters and warnings.
+    descriptions: dict[Hashable, tuple[bytes, int, int]] = field(default_factory=dict)
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0
@@ -253,6 +262,8 @@ class Environment:
             clusters_of(plan),
         )
         entry = Entry(plan, stats, shape, self.mariadb)
+        if self.catalog.directories:
+            entry.directories = self._directories(statement, cache.database)
         if self.caching is not None:
             self._cache_traits(entry, shape, cache, prepared)
         if len(shape) <= MAX_CACHED_SHAPE and statement.kind is not Kind.TURNOUT:  # its words are not all in the shape
@@ -339,6 +350,20 @@ class Environment:
                 break
         self._entries -= victims
         self.measures.plan_evictions += victims
+
+    def _directories(self, statement: Statement, database: str | None) -> tuple[Directory, ...]:
+        """Those of the tables of a statement, and of one inside it (EXPLAIN, SET STATEMENT)."""
+        found: dict[str, Directory] = {}
+        if statement.hint is not None and statement.hint.cluster is not None:
+            return ()
+        inner: Statement | None = statement
+        while inner is not None:
+            for table in inner.tables:
+                entry = self.rules.table(table.database or database, table.name)
+                if entry is not None and entry.sharding is not None and entry.sharding.method is Method.DIRECTORY:
+                    found[entry.sharding.name] = self.catalog.directories[entry.sharding.name]
+            inner = inner.inner
+        return tuple(found.values())
 
     @staticmethod
     def _tables(statement: Statement, database: str | None) -> list[str]:

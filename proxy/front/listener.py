@@ -22,7 +22,9 @@ from proxy.front.accounts import AccountBook
 from proxy.front.answers import table_response
 from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
+from proxy.front.guard import directory_lines
 from proxy.front.session import Session, checked
+from proxy.front.values import TextValues
 from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
@@ -363,6 +365,9 @@ class Listener:
             reason = self.environment.not_served(plan)
             if reason:
                 rows = [*rows, ["cache now", f"not served: {reason}"]]
+            values = TextValues(session.lexer.shape(sql)[1], session.lexer)
+            for line in await directory_lines(plan, values):
+                rows = [*rows, ["directory", line]]
             session.client.write(table_response(columns, rows, session.status))
             return
         if self.peers is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from parser.rewrite import quoted
 from parser.statement import Effect
 from proxy.back.connection import ServerConnection
+from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import note_write
 from proxy.front.environment import Entry
@@ -108,6 +109,8 @@ def insert_now(session: Session, entry: Entry, sql: bytes, literals: list[bytes]
         else:
             return False
         (send,) = plan.route_with(values, sql, ids).sends
+    except KeysUnknown:
+        return False  # an id that was taken is lost
     except StatementRefused as error:
         session.fail(error)
         return True

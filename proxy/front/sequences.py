@@ -36,12 +36,12 @@ CREATE = (
     " PRIMARY KEY, next_id BIGINT UNSIGNED NOT NULL, handed_out BIGINT UNSIGNED NOT NULL,"
     " void_below BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
 )
-_MISSING = frozenset({1146, 1049})
-_DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
+MISSING = frozenset({1146, 1049})
+DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
 _ANSWER_S = 10.0
 _ASKED_AT_ONCE = 1000  # ids of one statement that are looked for on the shards
 # What a server's global variables may say otherwise.
-_SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = 5"
+_SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = {lock_wait_s}"
 _PLAIN = re.compile(r"[a-z0-9_$.]+")
 _GREATEST = 2**64 - 1
 
@@ -87,7 +87,7 @@ class Sequences:
         self.clusters = clusters
         self.rules = rules
         self.spawn = spawn
-        self._homes: dict[str, _Home] = {}
+        self._homes: dict[str, Home] = {}
         self._known: dict[tuple[str, str], IdSequence] = {}
 
     def of(self, of: SequenceOf) -> IdSequence:
@@ -98,10 +98,10 @@ class Sequences:
         found.of = of
         return found
 
-    def home(self, cluster: str) -> _Home:
+    def home(self, cluster: str) -> Home:
         found = self._homes.get(cluster)
         if found is None:
-            found = self._homes[cluster] = _Home(self, cluster)
+            found = self._homes[cluster] = Home(self, cluster)
         return found
 
     async def prepare(self, homes: Collection[str]) -> None:
@@ -118,12 +118,12 @@ class Sequences:
             raise StatementRefused(f"No cluster '{cluster}' in the rules", reason="unknown-cluster")
         return servers.primary
 
-    async def connect(self, cluster: str) -> ServerConnection:
+    async def connect(self, cluster: str, lock_wait_s: int = 5) -> ServerConnection:
         """A new connection of the service account. Raises TurnoutError."""
         connection = await open_service(self.primary(cluster), service_account(self.rules, cluster), cap.FOUND_ROWS)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                await connection.query(_SESSION)
+                await connection.query(_SESSION.format(lock_wait_s=lock_wait_s))
         except BaseException:
             connection.abort(ServerFailed("The connection could not be prepared"))
             raise
@@ -135,7 +135,7 @@ class Sequences:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class Outcome:
     """`sent`: just before the statement was; `matched`: rows that an UPDATE found."""
 
     sent: float
@@ -144,17 +144,19 @@ class _Outcome:
     insert_id: int
 
 
-class _Home:
-    """The service account's connection to one cluster, and the table of sequences there."""
+class Home:
+    """A connection of the service account to one cluster, for statements that may be repeated. `about`: for errors."""
 
-    def __init__(self, sequences: Sequences, cluster: str) -> None:
+    def __init__(self, sequences: Sequences, cluster: str, about: str = "a sequence", lock_wait_s: int = 5) -> None:
+        self._about = about
+        self._lock_wait_s = lock_wait_s
         self.cluster = cluster
         self._sequences = sequences
         self._connection: ServerConnection | None = None
         self._server: Server | None = None
         self._lock = asyncio.Lock()
 
-    async def run(self, sql: str) -> _Outcome:
+    async def run(self, sql: str) -> Outcome:
         """One statement, once more on a new connection if the one at hand was lost. Raises ServerFailed."""
         async with self._lock:
             for attempt in (0, 1):
@@ -164,14 +166,15 @@ class _Home:
                     async with asyncio.timeout(_ANSWER_S):
                         rows = await connection.query(sql)
                 except TimeoutError:
-                    connection.abort(ServerFailed(f"cluster {self.cluster} did not answer about a sequence", 1159))
-                    raise ServerFailed(f"cluster {self.cluster} did not answer about a sequence", 1159) from None
+                    silent = f"cluster {self.cluster} did not answer about {self._about}"
+                    connection.abort(ServerFailed(silent, 1159))
+                    raise ServerFailed(silent, 1159) from None
                 except ServerFailed:
                     if connection.aborted is None or attempt:
                         raise
                     continue
                 scanner = connection.scanner
-                return _Outcome(sent, rows, scanner.affected_rows, scanner.insert_id)
+                return Outcome(sent, rows, scanner.affected_rows, scanner.insert_id)
         raise AssertionError("unreachable")
 
     async def make_table(self) -> None:
@@ -179,7 +182,7 @@ class _Home:
         try:
             await self.run(f"SELECT COUNT(*) FROM {TABLE}")
         except ServerFailed as error:
-            if error.errno not in _MISSING:
+            if error.errno not in MISSING:
                 raise
             for sql in CREATE:
                 await self.run(sql)
@@ -189,9 +192,9 @@ class _Home:
         try:
             await self.run(f"UPDATE {TABLE} SET next_id = next_id WHERE 1 = 0")
         except ServerFailed as error:
-            if error.errno in _MISSING:
+            if error.errno in MISSING:
                 return f"There is no table {TABLE} yet: Turnout makes it when it starts, if it may. {advice()}"
-            if error.errno in _DENIED:
+            if error.errno in DENIED:
                 return f"Turnout's account may not use the table {TABLE}. {advice()}"
         return ""
 
@@ -201,7 +204,7 @@ class _Home:
             connection.close()
             connection = None
         if connection is None:
-            connection = self._connection = await self._sequences.connect(self.cluster)
+            connection = self._connection = await self._sequences.connect(self.cluster, self._lock_wait_s)
             self._server = server
         server.check_up()
         return connection
@@ -417,12 +420,12 @@ class IdSequence:
             ) from error
         return max(int((rows[0][0] if rows else None) or 0) + more for rows, more in ((greatest, 1), (counter, 0)))
 
-    async def _run(self, sql: str) -> _Outcome:
+    async def _run(self, sql: str) -> Outcome:
         home = self.sequences.home(self.of.home)
         try:
             return await home.run(sql)
         except ServerFailed as error:
-            if error.errno not in _MISSING:
+            if error.errno not in MISSING:
                 raise
         await home.make_table()
         return await home.run(sql)
@@ -432,7 +435,7 @@ class IdSequence:
         try:
             return await work
         except ServerFailed as error:
-            if error.errno not in _DENIED:
+            if error.errno not in DENIED:
                 raise
             why = error.message
         raise self.of.unavailable(why, advice())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from parser.shape import Lexer, lexer
 from proxy.back.connection import Discarded, ServerConnection
+from proxy.back.directory import KeysUnknown
 from proxy.back.gtid import GtidPosition
 from proxy.back.gtid import parse as parse_gtid
 from proxy.back.pool import Pool, PoolKey
@@ -26,6 +27,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
+from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
 from proxy.plan.plan import Marks, Send
 from proxy.rules.model import Transactions
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
     from proxy.front.made_ids import MadeIds
-    from proxy.front.prepared import Prepared
+    from proxy.front.prepared_statement import Prepared
+    from proxy.front.reading import Receiver
 
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")
@@ -116,6 +119,7 @@ class Session:
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.next_statement_id = 1
+        self.last_prepared = 0  # the id of the statement that was prepared last; 0: it failed
         self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
         self.last_insert_id = 0
         self.found_rows: int | None = 0
@@ -147,7 +151,9 @@ class Session:
         # Clusters on which a part of a committed transaction is still to be committed, since their servers are away.
         self.owed: dict[str, asyncio.Task[None]] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
+        self.receiver: Receiver | None = None  # takes the rows of a SELECT of ours in the client's place
         self.made: MadeIds | None = None  # ids that Turnout makes for the INSERT under way
+        self.guard: Guard | None = None  # what the statement under way was routed by, where that may change
         self._on_replica = False
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
@@ -229,6 +235,7 @@ class Session:
         """COM_QUERY. `packet` is the payload as it was framed, when it came in one piece."""
         self.began = _now()
         self._sent = 0
+        self.guard = None
         sql = payload[1:]
         shape, literals = self.lexer.shape(sql)
         entry = self.plans.get(shape)
@@ -255,6 +262,9 @@ class Session:
         else:
             try:
                 sends = entry.plan.route(TextValues(literals, self.lexer), sql).sends
+            except KeysUnknown:
+                self._spawn_statement(entry, sql, shape, literals)
+                return
             except StatementRefused as error:
                 self.fail(error)
                 return
@@ -266,12 +276,13 @@ class Session:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
             if served is Served.ANSWERED:
-                if entry.cached.cache_class.ttl_s is None:
+                if entry.cached.cache_class.ttl_s is None and not entry.directories:
                     self.environment.remember(self.plans, packet, Known(entry, cluster, fixed))
                 self.busy = False
                 self.client.next_command()
                 return
             if served is Served.WAIT:
+                self.guard = Guard.of(entry.directories) if entry.directories else None
                 self.run(caching.wait(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals)))
                 return
         elif entry.marks is not None:
@@ -293,7 +304,7 @@ class Session:
         self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]
     ) -> bool:
         """A read that waited for an answer from elsewhere goes to its server: the fast way, if it still can."""
-        connection = self.acquire_now(entry, cluster)
+        connection = self.acquire_now(entry, cluster) if not entry.directories else None
         if connection is not None:
             if self._on_replica:
                 self._retry = packet
@@ -301,6 +312,8 @@ class Session:
             return True
         from proxy.front.statements import run_text
 
+        if self.guard is not None and not self.guard.holds():
+            self.not_filled()  # it may come from another cluster now
         await run_text(self, entry, sql, shape, literals)
         return False
 
@@ -314,6 +327,7 @@ class Session:
                 or connection.database != self.database
                 or (entry.writes and not self._may_write(cluster))
                 or (len(self.held) > 1 and not connection.scanner.status & IN_TRANS and self._joins_later())
+                or not all(suits(connection, directory) for directory in entry.directories)
             ):
                 return None
             self._on_replica = False
@@ -335,6 +349,7 @@ class Session:
             if connection is None:
                 return None
             connection.taker = self
+            connection.taken_ns = self.began
             if connection.settings is not self.settings or connection.database != self.database:
                 change = self._pipelinable(connection)
                 if change is None:
@@ -362,6 +377,7 @@ class Session:
         """A prepared statement is executed: what `query` notes of a text statement."""
         self.began = _now()
         self._sent = 0
+        self.guard = None
         self.running = entry
         self.busy = True
 
@@ -678,6 +694,7 @@ class Session:
             return
         if self.transaction.explicit and len(self.held) == 1:
             self.transaction.clear()  # the server ended it (DDL's implicit commit, ...)
+        connection.taken_ns = _now()
         if cluster not in self.pinned:
             del self.held[cluster]
             pool.release(connection)
@@ -789,6 +806,7 @@ class Session:
         finally:
             self.waiting = False
         connection.taker = self
+        connection.taken_ns = _now()
         try:
             await self.dress(connection, database, settings)
         except BaseException:

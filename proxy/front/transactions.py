@@ -9,6 +9,7 @@ first those that were only read, then those that were written to, one after the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 
 from parser.statement import Kind, Statement
@@ -64,11 +65,11 @@ async def begin(session: Session, sql: bytes) -> None:
     else:
         for cluster in session.pinned:
             if cluster in session.held:
-                await _begin_pinned(session, session.held[cluster], cluster)
+                await begin_pinned(session, session.held[cluster], cluster)
     session.ok()
 
 
-async def _begin_pinned(session: Session, connection: ServerConnection, cluster: str) -> None:
+async def begin_pinned(session: Session, connection: ServerConnection, cluster: str) -> None:
     """Begin the session's transaction on a connection that it keeps because of other state."""
     from proxy.front.atomic import branch_for, start_branch
 
@@ -109,7 +110,7 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         session.transaction.explicit = True
         session.transaction.begin = begin_text
         for cluster, connection in session.held.items():  # pinned
-            await _begin_pinned(session, connection, cluster)
+            await begin_pinned(session, connection, cluster)
     session.ok()
     if release:
         session.client.lose(None)
@@ -175,7 +176,10 @@ async def _try_roll_back(connection_of: Session, cluster: str) -> None:
 
 def _give_back(session: Session, cluster: str) -> None:
     connection = session.held.get(cluster)
-    if connection is None or cluster in session.pinned or connection.scanner.status & IN_TRANS:
+    if connection is None or connection.scanner.status & IN_TRANS:
+        return
+    connection.taken_ns = time.perf_counter_ns()
+    if cluster in session.pinned:
         return
     del session.held[cluster]
     session.give_back(connection)

@@ -18,6 +18,7 @@ from proxy.errors import TurnoutError
 from proxy.front.accounts import GRANT_TABLES
 from proxy.front.caching import Caching
 from proxy.front.client import Client
+from proxy.front.directories import Directories
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
 from proxy.front.recovery import EVERY_S, Recovery
@@ -55,6 +56,7 @@ class Worker:
         self._peers: Peers | None = None
         self._clusters: Clusters | None = None
         self._sequences: Sequences | None = None
+        self._directories: Directories | None = None
         self._catalog: Catalog = EMPTY
         self._definitions: dict[str, int] = {}  # see `Environment.definitions`
         self._generation = 0
@@ -83,6 +85,7 @@ class Worker:
         clusters.apply(self.rules)
         self._clusters = clusters
         self._sequences = Sequences(clusters, self.rules, self._spawn)
+        self._directories = Directories(self._sequences, self._spawn, self.measures)
         await clusters.probed(_FIRST_PROBE_S)
         listener = Listener(self.rules, self._environment(), self.slot, self.measures)
         listener.peers = self._peers
@@ -138,6 +141,8 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         if self._sequences is not None:
             self._sequences.close()
+        if self._directories is not None:
+            self._directories.close()
         if self._recovery is not None:
             self._recovery.close()
         if self._clusters is not None:
@@ -225,6 +230,7 @@ class Worker:
 
     def _environment(self) -> Environment:
         assert self._clusters is not None
+        assert self._directories is not None
         self._generation += 1
         caching = self._cache()
         return Environment(
@@ -233,7 +239,7 @@ class Worker:
             fingerprints=self._fingerprints(caching),
             definitions=self._definitions,
             rules=self.rules,
-            catalog=self._catalog,
+            catalog=self._directories.apply(self.rules, self._catalog),
             servers=dict(self._clusters.by_name),
             measures=self.measures,
             generation=self._generation,
@@ -300,6 +306,8 @@ class Worker:
         assert self._clusters is not None
         assert self.listener is not None
         self._clusters.trim(time.monotonic())
+        if self._directories is not None:
+            self._directories.count()
         caching = self._caching
         if caching is not None:
             caching.count(self.measures)
@@ -340,6 +348,9 @@ class Worker:
                 self._catalog = catalog
                 self.listener.move_to(self._environment())
                 self._prepare_sequences()
+                assert self._directories is not None
+                if self.rules.directories:
+                    self._spawn(self._directories.prepare(), "prepare directories")
             else:
                 self.listener.environment.definitions = seen
 

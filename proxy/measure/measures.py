@@ -122,6 +122,7 @@ class Measures:
         self.plans = 0  # entries of the plan cache
         self.cache_bytes = 0  # of cached values in this worker's memory
         self.cache_entries = 0
+        self.directory_entries = 0  # keys of directory shardings whose clusters are known
         self.prepared_branches = 0  # of transactions over several clusters, on all of them, as recovery saw last
         # counters: they only go up, `take` hands on by how much
         self._taken: dict[str, int] = {}
@@ -140,6 +141,10 @@ class Measures:
         self.memcached_dropped = 0
         self.memcached_malformed = 0
         self.memcached_too_long = 0
+        self.directory_lookups = 0  # keys that were looked up on home ..
+        self.directory_batches = 0  # .. by so many statements
+        self.directory_renewals = 0  # leases that a look at home renewed, with keys or without
+        self.directory_new_keys = 0
         self._pins = Labelled()
         self._errors = Labelled(ERRNO_LABELS)
         self._refused = Labelled()
@@ -244,6 +249,7 @@ class Measures:
                 "shapes": len(kept),
                 "cache_bytes": self.cache_bytes,
                 "cache_entries": self.cache_entries,
+                "directory_entries": self.directory_entries,
                 "prepared_branches": self.prepared_branches,
             },
             [stats.take() for stats in self._caches.values()],
@@ -266,5 +272,9 @@ _COUNTERS = (
     "memcached_dropped",
     "memcached_malformed",
     "memcached_too_long",
+    "directory_lookups",
+    "directory_batches",
+    "directory_renewals",
+    "directory_new_keys",
 )
 _OURS = 3  # references to an element of a list that is being walked: the list, the loop's variable, the argument

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from parser.statement import Effect, Hole, Kind, Param, Word
+from proxy.back.catalog import Column
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case, writes
-from proxy.plan.keys import Unmodelled, key_form
+from proxy.plan.directory_table import directory_table
+from proxy.plan.keys import KeyForm, Unmodelled, key_form
 from proxy.plan.pins import Conditions, conditions
 from proxy.plan.places import Place, home_of, table_clusters
 from proxy.plan.plan import Plan, Refuse, Reply
 from proxy.plan.scatter import merged_select, scatter_problem
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter
-from proxy.plan.sharding import Placement, placement
+from proxy.plan.sharding import Placement, directory_problem, placement
 from proxy.plan.write_all import plan_write_all
-from proxy.rules.model import Table, Transactions
+from proxy.rules.model import Method, Sharding, Table, Transactions
 
 
 def plan_rows(asked: Case) -> Plan:
@@ -67,10 +69,23 @@ def key_placement(asked: Case, table: Place) -> Placement:
     form = key_form(column)
     if isinstance(form, Unmodelled):
         raise refusals.KEY_UNUSABLE.error(table=table.label, why=f"{table.key} {form.why}")
-    placed = placement(table.entry.sharding, form)
+    sharding = table.entry.sharding
+    placed = placement(sharding, form, asked.catalog.directories.get(sharding.name))
     if isinstance(placed, Unmodelled):
         raise refusals.KEY_UNUSABLE.error(table=table.label, why=f"{table.key} {placed.why}")
+    if sharding.method is Method.DIRECTORY:
+        _check_directory(asked, table, sharding, column, form)
     return placed
+
+
+def _check_directory(asked: Case, table: Place, sharding: Sharding, column: Column, form: KeyForm) -> None:
+    """Raises StatementRefused."""
+    if directory_table(sharding, asked.rules, asked.catalog) is None:
+        home = asked.rules.home(sharding.table.partition(".")[0])
+        raise refusals.SCHEMA_UNKNOWN.error(table=sharding.table, clusters=home)
+    why = directory_problem(sharding, column, form, asked.rules, asked.catalog)
+    if why is not None:
+        raise refusals.KEY_UNUSABLE.error(table=table.label, why=f"{table.key} {why.why}")
 
 
 def key_pins(

@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
+from proxy.back.directory import Directory, KeysUnknown
 from proxy.errors import StatementRefused
-from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
 from proxy.plan.sharding import Placement
-from proxy.rules.model import SLOTS, Method
+from proxy.rules.model import SLOTS, Method, Sharding
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,20 @@ class KeyPin:
     def clusters(self, value_of: ValueOf) -> set[str] | None:
         """Where those rows are. None: they may be anywhere. Empty: there can be none."""
         found = set()
+        unknown: KeysUnknown | None = None
         for value in self.values:
             text = form_text(self.placement.form, constant(value, value_of))
             if text is None:
                 return None
-            cluster = self.placement.cluster(text)
+            try:
+                cluster = self.placement.cluster(text)
+            except KeysUnknown as error:  # all of them at once, then
+                unknown = error.with_keys_of(unknown)
+                continue
             if cluster is not None:
                 found.add(cluster)
+        if unknown is not None:
+            raise unknown
         return found
 
 
@@ -78,6 +86,7 @@ _REPLIES = {
     Reply.CONCATENATE: "rows one shard after the other",
     Reply.MERGE: "rows merged",
     Reply.SUM: "affected rows added up",
+    Reply.EXPLAIN: "rows one shard after the other, with a column `cluster`",
     Reply.FIRST: "the first shard's",
 }
 
@@ -113,7 +122,8 @@ class Scatter(Plan):
                 raise
             return self.otherwise.route(value_of, text)
         own = edit(shape, literals, edits) if edits else None
-        sends = tuple(Send(cluster, own) for cluster in targets)
+        params = bindings(param_places(shape, self.statement.lexer), edits) if edits and b"?" in shape else ()
+        sends = tuple(Send(cluster, own, params) for cluster in targets)
         return Route(sends, self.reply, merge, otherwise=self.otherwise)
 
     def describe(self) -> list[tuple[str, str]]:
@@ -130,7 +140,7 @@ class ByKey(Plan):
     """To the one shard that holds every row that matters: all `keys` lead there (and `required` is it, if given).
 
     Where they lead to several shards, or a value's shard is not known, `fallback` decides. `moves` are values that an
-    UPDATE assigns to shard keys: they have to leave the rows where they are.
+    UPDATE assigns to shard keys: where they may not leave the rows where they are, `fallback` decides too.
     """
 
     kind = "shard"
@@ -140,29 +150,36 @@ class ByKey(Plan):
     any_cluster: str  # where no row can matter
     moves: tuple[KeyPin, ...] = ()
 
-    # The quick way: one hashed integer key with one value, no conditions.
+    # The quick way: one integer key with one value, hashed or of a directory, no conditions.
     _value: Value | None = field(init=False, default=None, repr=False, compare=False)
     _low: int = field(init=False, default=0, repr=False, compare=False)
     _high: int = field(init=False, default=0, repr=False, compare=False)
     _routes: tuple[Route, ...] = field(init=False, default=(), repr=False, compare=False)
+    _directory: Directory | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.keys) != 1 or self.required is not None or self.moves:
             return
         key = self.keys[0]
         sharding, form = key.placement.sharding, key.placement.form
-        if len(key.values) == 1 and sharding.method is Method.HASH and form.family is Family.INTEGER:
-            if isinstance(key.values[0], (Hole, Param)):
-                object.__setattr__(self, "_value", key.values[0])
-                object.__setattr__(self, "_low", form.low)
-                object.__setattr__(self, "_high", form.high)
+        if len(key.values) == 1 and form.family is Family.INTEGER and isinstance(key.values[0], (Hole, Param)):
+            if sharding.method is Method.HASH:
                 object.__setattr__(self, "_routes", _routes_by_slot(sharding.slots))
+            elif key.placement.directory is not None:
+                object.__setattr__(self, "_directory", key.placement.directory)
+            else:
+                return
+            object.__setattr__(self, "_value", key.values[0])
+            object.__setattr__(self, "_low", form.low)
+            object.__setattr__(self, "_high", form.high)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:
             value = value_of(self._value)
-            if type(value) is int and self._low <= value <= self._high:
-                return self._routes[crc32(b"%d" % value) % SLOTS]
+            if isinstance(value, int) and self._low <= value <= self._high:
+                if self._directory is None:
+                    return self._routes[crc32(b"%d" % value) % SLOTS]
+                return route_to(self._directory.find(b"%d" % value) or self.any_cluster)
         return self._route(value_of, text)
 
     def _route(self, value_of: ValueOf, text: bytes) -> Route:
@@ -181,7 +198,7 @@ class ByKey(Plan):
         cluster = found.pop() if found else self.any_cluster
         for move in self.moves:
             if move.clusters(value_of) != {cluster}:
-                raise refusals.UPDATE_KEY.error(table=move.table, column=move.column)
+                return self.fallback.route(value_of, text)
         return route_to(cluster)
 
     def describe(self) -> list[tuple[str, str]]:
@@ -189,7 +206,7 @@ class ByKey(Plan):
         for key in self.keys:
             sharding = key.placement.sharding
             lines.append(("key", f"{key.table}.{key.column} = {values_text(key.values)}"))
-            lines.append(("sharding", f"{sharding.name} ({sharding.method.value})"))
+            lines.append(("sharding", sharding_text(sharding)))
         if self.required is not None:
             lines.append(("only if on", self.required))
         fallback = dict(self.fallback.describe())
@@ -199,6 +216,12 @@ class ByKey(Plan):
 
 
 _FALLBACK = ("cluster", "clusters", "workbench", "reason")  # what is said of a fallback
+
+
+def sharding_text(sharding: Sharding) -> str:
+    """A sharding for EXPLAIN."""
+    where = f", looked up in {sharding.table}" if sharding.method is Method.DIRECTORY else ""
+    return f"{sharding.name} ({sharding.method.value}{where})"
 
 
 def values_text(values: tuple[Value, ...]) -> str:

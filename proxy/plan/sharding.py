@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from proxy.back.catalog import Catalog, Column, TableSchema
+from proxy.back.directory import Directory, KeysUnknown
+from proxy.plan.directory_table import DirectoryTable, directory_form, directory_table
 from proxy.plan.keys import Family, KeyForm, Unmodelled, form_text, key_form
 from proxy.rules.model import SLOTS, Method, Rules, Sharding, Table
 
@@ -22,10 +24,16 @@ class Placement:
     texts: tuple[bytes, ...] = ()  # .. or as texts
     range_clusters: tuple[str, ...] = ()
     listed: Mapping[bytes, str] | None = None  # of LIST
+    directory: Directory | None = None  # of DIRECTORY, where it can be asked
 
     def cluster(self, text: bytes) -> str | None:
-        """The cluster of the rows with this key; None where the sharding gives such rows no place (LIST)."""
+        """The cluster of the rows with this key; None where there can be no such rows (LIST, DIRECTORY). Raises
+        KeysUnknown."""
         method = self.sharding.method
+        if method is Method.DIRECTORY:
+            if self.directory is None:
+                raise KeysUnknown(Directory(self.sharding.name, self.sharding.table, "", frozenset()), (text,))
+            return self.directory.find(text)
         if method is Method.HASH:
             return self.sharding.slots[crc32(text) % SLOTS]
         if method is Method.LIST:
@@ -36,8 +44,10 @@ class Placement:
         return self.range_clusters[bisect.bisect_right(self.texts, text)]
 
 
-def placement(sharding: Sharding, form: KeyForm) -> Placement | Unmodelled:
+def placement(sharding: Sharding, form: KeyForm, directory: Directory | None = None) -> Placement | Unmodelled:
     """`sharding` for keys of this form, or why its bounds or values do not suit them."""
+    if sharding.method is Method.DIRECTORY:
+        return Placement(sharding, form, directory=directory)
     if sharding.method is Method.RANGE:
         texts: list[bytes] = []
         for bound, _ in sharding.ranges[:-1]:
@@ -62,6 +72,9 @@ def placement(sharding: Sharding, form: KeyForm) -> Placement | Unmodelled:
     return Placement(sharding, form)
 
 
+_DATES = (Family.DATE, Family.DATETIME)
+
+
 def _ascending(numbers: Sequence[int], texts: Sequence[bytes]) -> bool:
     return list(numbers) == sorted(set(numbers)) and (bool(numbers) or list(texts) == sorted(set(texts)))
 
@@ -70,9 +83,35 @@ def _bound_text(form: KeyForm, value: int | str | None) -> bytes | None:
     """A bound or listed value as key text; it need not fit into the column (`below: 5000` on a TINYINT)."""
     if form.family is Family.INTEGER:
         return b"%d" % value if isinstance(value, int) else None
-    if isinstance(value, str) and len(value) > form.length and form.family is not Family.DATE:
+    if isinstance(value, str) and len(value) > form.length and form.family not in _DATES:
         return None
     return form_text(form, value, stored=True)
+
+
+def directory_problem(
+    sharding: Sharding, column: Column, form: KeyForm, rules: Rules, catalog: Catalog
+) -> Unmodelled | None:
+    """Why the directory of a sharding cannot have the values of this column as its keys (a clause that follows the
+    column's name); None also where its columns are not known."""
+    table = directory_table(sharding, rules, catalog)
+    if table is None:
+        return None
+    own = directory_form(column)
+    if isinstance(own, Unmodelled):
+        return own
+    if isinstance(table, Unmodelled):
+        return Unmodelled(f"has its directory {sharding.table}, which {table.why}")
+    if not _holds(table, form):
+        return Unmodelled(f"has another type or collation than {table.key} in its directory {sharding.table}")
+    return None
+
+
+def _holds(table: DirectoryTable, form: KeyForm) -> bool:
+    """Can every value of a column of this form be a key of the directory, with the same text?"""
+    key = table.form
+    if not key.compares_with(form) or key.strips is not form.strips:
+        return False
+    return key.low <= form.low and key.high >= form.high and key.length >= form.length
 
 
 def key_schema(entry: Table, catalog: Catalog) -> TableSchema | None:
@@ -129,7 +168,7 @@ def check_sharding_keys(rules: Rules, catalog: Catalog) -> list[KeyProblem]:
                 schema = catalog.find(cluster, entry.database, entry.name)
                 if schema is None:
                     continue
-                found = _check_table(entry, cluster, schema)
+                found = _check_table(entry, cluster, schema, rules, catalog)
                 if isinstance(found, KeyProblem):
                     problems.append(found)
                 else:
@@ -150,11 +189,13 @@ def table_problems(rules: Rules, catalog: Catalog, label: str) -> list[KeyProble
     cluster, schema = next(((c, s) for c, s in known if s is not None), ("", None))
     if schema is None:
         return []
-    found = _check_table(entry, cluster, schema)
+    found = _check_table(entry, cluster, schema, rules, catalog)
     return [found] if isinstance(found, KeyProblem) else _doubts(entry, schema)
 
 
-def _check_table(entry: Table, cluster: str, schema: TableSchema) -> KeyForm | KeyProblem:
+def _check_table(
+    entry: Table, cluster: str, schema: TableSchema, rules: Rules, catalog: Catalog
+) -> KeyForm | KeyProblem:
     def problem(message: str, suggestion: str) -> KeyProblem:
         return KeyProblem(entry.database, entry.name, message, suggestion)
 
@@ -168,13 +209,18 @@ def _check_table(entry: Table, cluster: str, schema: TableSchema) -> KeyForm | K
     if isinstance(form, Unmodelled):
         return problem(
             f"{entry.key} on cluster {cluster} {form.why}.",
-            "Use an integer, a DATE, or a CHAR or VARCHAR with a _bin, _general_ci, _unicode_ci, _0900_ai_ci or "
-            "_uca1400_ai_ci collation.",
+            "Use an integer, a DATE, a DATETIME, or a CHAR or VARCHAR with a _bin, _general_ci, _unicode_ci, "
+            "_0900_ai_ci or _uca1400_ai_ci collation.",
         )
     assert entry.sharding is not None
     placed = placement(entry.sharding, form)
     if isinstance(placed, Unmodelled):
         return problem(f"{entry.key} on cluster {cluster} {placed.why}.", "Write values of the column's own type.")
+    if entry.sharding.method is Method.DIRECTORY:
+        why = directory_problem(entry.sharding, column, form, rules, catalog)
+        if why is not None:
+            suggestion = "A directory is an InnoDB table on home with a column `cluster` and one unique key."
+            return problem(f"{entry.key} on cluster {cluster} {why.why}.", suggestion)
     return form
 
 

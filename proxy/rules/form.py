@@ -132,6 +132,7 @@ Workers = Annotated[
 Name = Annotated[str, Field(min_length=1)]
 RowCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Weight = Annotated[int, Field(ge=0, le=1_000_000)]
 EmptyAsMapping = BeforeValidator(lambda value: {} if value is None else value)  # `tables:` with nothing under it
 
 
@@ -202,7 +203,7 @@ class ClusterForm(Form):
     max_connections: Count = Field(100, description="Connections to each of its servers, per worker.")
 
 
-_METHOD = "How a key finds its cluster: hash, range or list (directory is not supported yet)."
+_METHOD = "How a key finds its cluster: hash, range, list or directory."
 
 
 class HashForm(Form):
@@ -238,11 +239,17 @@ class ListForm(Form):
 
 
 class DirectoryForm(Form):
-    """Not supported yet: a table on home that says each key's cluster."""
+    """A table on home says each key's cluster."""
 
     method: Literal["directory"] = Field(description=_METHOD)
     table: Annotated[str, _worded(_qualified), WithJsonSchema({"type": "string", "pattern": r"^[^.]+\.[^.]+$"})] = (
-        Field(description="The table, with its database.")
+        Field(description="The table, with its database: it has a column `cluster`, and one unique key, the shard key.")
+    )
+    clusters: list[Name] | None = Field(
+        None, min_length=1, description="The clusters that can have rows. Absent: every cluster of this file."
+    )
+    weights: dict[str, Weight] | None = Field(
+        None, min_length=1, description="Shares of new keys, by cluster. Default: 1 each; 0: gets no new keys."
     )
 
 

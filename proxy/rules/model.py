@@ -86,6 +86,7 @@ class Method(enum.Enum):
     HASH = "hash"
     RANGE = "range"
     LIST = "list"
+    DIRECTORY = "directory"
 
 
 SLOTS = 4096
@@ -96,7 +97,8 @@ class Sharding:
     """A way to spread keys over clusters.
 
     HASH uses `slots` (4096 cluster names, by slot). RANGE uses `ranges`, ascending: (exclusive upper bound, cluster),
-    the last bound None; bounds are int or str. LIST uses `values` and `default`.
+    the last bound None; bounds are int or str. LIST uses `values` and `default`. DIRECTORY uses `table`
+    (database.table, on the database's home) and `weights`, by which new keys are placed.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Sharding:
     ranges: tuple[tuple[int | str | None, str], ...] = ()
     values: Mapping[int | str, str] = field(default_factory=dict)
     default: str | None = None
+    table: str = ""
+    weights: Mapping[str, int] = field(default_factory=dict)
 
 
 class ReadFrom(enum.Enum):
@@ -237,6 +241,12 @@ class Rules:
             if any(one.ttl_s is None for one in table.cache):
                 found.update(dict.fromkeys(table.sharding.clusters if table.sharding else (table.cluster,)))
         return tuple(found)
+
+    @property
+    def directories(self) -> dict[str, Sharding]:
+        """The directory shardings, by the lower-case name of their table (database.table)."""
+        kinds = (one for one in self.shardings.values() if one.method is Method.DIRECTORY)
+        return {one.table.lower(): one for one in kinds}
 
     def database(self, name: str | None) -> Database | None:
         """The entry of a database, or None. Names that differ only in case: one database on some servers, an error on

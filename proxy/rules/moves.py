@@ -52,6 +52,8 @@ def _moves(old: Sharding, new: Sharding) -> Iterator[str]:
         yield from _slot_moves(old, new)
     elif new.method is Method.RANGE:
         yield from _range_moves(old, new)
+    elif new.method is Method.DIRECTORY:
+        yield from _directory_moves(old, new)
     else:
         yield from _value_moves(old, new)
 
@@ -128,6 +130,20 @@ def _value_moves(old: Sharding, new: Sharding) -> Iterator[str]:
     if old.default != new.default:
         others = (_or_refusal(old.default), _or_refusal(new.default))
         yield f"sends keys that it does not name to {others[1]} and no longer to {others[0]}"
+
+
+def _directory_moves(old: Sharding, new: Sharding) -> Iterator[str]:
+    if old.table.lower() != new.table.lower():
+        yield f"takes its keys from {new.table} and no longer from {old.table}, so any key may move"
+    gone = [cluster for cluster in old.clusters if cluster not in new.clusters]
+    if gone:
+        yield f"loses {listed(gone)}: statements for keys that the directory has there are refused"
+    added = [cluster for cluster in new.clusters if cluster not in old.clusters and new.weights[cluster]]
+    if added:
+        yield (
+            f"places new keys on {listed(added)} too, which a Turnout with the old rules does not ask: give it the "
+            "weight 0 until all have the new ones"
+        )
 
 
 def _or_refusal(default: str | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from proxy.rules import slots
 from proxy.rules.form import DirectoryForm, FileForm, HashForm, ListForm, RangesForm
 from proxy.rules.model import SLOTS, Method, Sharding
+from proxy.rules.problem import listed
 from proxy.rules.report import Report
 from proxy.rules.tree import Path
 
@@ -25,7 +26,7 @@ def read_shardings(report: Report, form: FileForm) -> dict[str, Sharding]:
             case ListForm():
                 found[name] = _list(report, path, name, sharding, clusters)
             case DirectoryForm():
-                found[name] = None
+                found[name] = _directory(report, path, name, sharding, form)
     return {name: sharding for name, sharding in found.items() if sharding is not None}
 
 
@@ -152,3 +153,62 @@ def _list(report: Report, path: Path, name: str, form: ListForm, clusters: Colle
             values.setdefault(key, cluster)
     names = dict.fromkeys((*form.values, *((form.default,) if form.default else ())))
     return Sharding(name, Method.LIST, tuple(names), values=values, default=form.default)
+
+
+def _directory(report: Report, path: Path, name: str, form: DirectoryForm, file: FileForm) -> Sharding | None:
+    known = report.keys(("clusters",))
+    clusters = tuple(dict.fromkeys(form.clusters if form.clusters is not None else known))
+    broken = report.has_problem((*path, "table"))
+    for index, cluster in enumerate(form.clusters or ()):
+        where = (*path, "clusters", index)
+        report.refer(where, cluster, known, "cluster")
+        if cluster in (form.clusters or ())[:index]:
+            report.add(where, f"`{cluster}` is in the list twice", "To give it a larger share, write `weights:`.")
+    if len(clusters) < 2 and not report.has_problem((*path, "clusters")) and len(known) > 0:
+        at = "clusters" if form.clusters is not None else "table"
+        message = f"leaves `{clusters[0]}` alone for all keys, so that nothing would be entered in the directory"
+        suggestion = "Name a second cluster (with `weights: {..: 0}` it gets no new keys), or use `cluster:`."
+        report.add((*path, at), message, suggestion)
+    weights = form.weights or {}
+    for cluster in weights:
+        if cluster not in clusters:
+            message = f"`{cluster}` is not a cluster of this sharding"
+            report.add((*path, "weights", cluster), message, f"It has {listed(clusters)}.", at_key=True)
+    shares = {cluster: weights.get(cluster, 1) for cluster in clusters}
+    if not any(shares.values()) and not report.has_problem((*path, "weights")):
+        report.add((*path, "weights"), "leave no cluster for new keys", "Give one of them a weight above 0.")
+    if broken:
+        return None
+    _check_directory_table(report, path, name, form, file)
+    return Sharding(name, Method.DIRECTORY, clusters, table=form.table, weights=shares)
+
+
+def _check_directory_table(report: Report, path: Path, name: str, form: DirectoryForm, file: FileForm) -> None:
+    """It is a plain table on the home of its database, and no other sharding's."""
+    at = (*path, "table")
+    database, _, table = form.table.partition(".")
+    named = next((one for one in file.databases if one.lower() == database.lower()), None)
+    if named is None:
+        message = f"is in the database `{database}`, which this file does not have"
+        report.add(at, message, f"Give `{database}` an entry under `databases`: its `home` has the table.")
+        return
+    for other, sharding in file.shardings.items():
+        if other == name:
+            break
+        if isinstance(sharding, DirectoryForm) and sharding.table.lower() == form.table.lower():
+            report.add(at, f"is the directory of `{other}` already", "Let the tables share one sharding.")
+    tables = file.databases[named].tables
+    entry = next((one for known, one in tables.items() if known.lower() == table.lower()), None)
+    written = next((known for known in tables if known.lower() == table.lower()), "")
+    if entry is None:
+        return
+    where: Path = ("databases", named, "tables", written)
+    for key in ("sharding", "everywhere", "cache"):
+        if getattr(entry, key) is not None:
+            message = f"cannot be said of {form.table}, the directory of the sharding `{name}`"
+            report.add(
+                (*where, key), message, "It is a plain table on home, and workers keep what they need of it.", True
+            )
+    if entry.cluster is not None and entry.cluster != file.databases[named].home:
+        message = f"takes {form.table}, the directory of the sharding `{name}`, away from its home"
+        report.add((*where, "cluster"), message, "Take it out.", True)

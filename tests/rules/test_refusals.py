@@ -453,16 +453,80 @@ shardings:
     "list foreign key": {
         "x": "shardings: {s: {method: list, values: {shard0: [a]}, list: 5}}  #! shardings.s.list: is not a key of a l",
     },
-    "directory": {
-        "x": "shardings: {s: {method: directory, table: a.b}}  #! shardings.s.method: the method `directory` is not su",
+    "directory without its database": {
+        "x": "shardings: {s: {method: directory, table: a.b}}  #! shardings.s.table: is in the database `a`, which",
     },
     "directory, form": {
         "x": """
 shardings:
   s:
-    method: directory  #! shardings.s.method: the method `directory` is not supported yet. Use `hash`, `range` or
+    method: directory
     table: a           #! shardings.s.table: must be `database.table`
+    weights: {shard0: -1}  #! shardings.s.weights.shard0: must be at least 0
 """,
+    },
+    "directory, clusters": {
+        "x": """
+shardings:
+  s:
+    method: directory
+    table: shop.owners
+    clusters: [shard0, shard9, shard0]  #! shardings.s.clusters[1]: `shard9` is not #! shardings.s.clusters[2]: `sha
+    weights:
+      shard1: 5  #! shardings.s.weights.shard1: `shard1` is not a cluster of this sharding. It has `shard0` and `shard9`
+""",
+        "y": shop(),
+    },
+    "directory, one cluster": {
+        "x": """
+shardings:
+  s:
+    method: directory
+    table: shop.owners
+    clusters: [shard0]  #! shardings.s.clusters: leaves `shard0` alone for all keys, so that nothing would be entered
+""",
+        "y": shop(),
+    },
+    "directory, no new keys": {
+        "x": """
+shardings:
+  s:
+    method: directory
+    table: shop.owners
+    clusters: [shard0, shard1]
+    weights: {shard0: 0, shard1: 0}  #! shardings.s.weights: leave no cluster for new keys
+""",
+        "y": shop(),
+    },
+    "directory of two": {
+        "x": """
+shardings:
+  s: {method: directory, table: shop.owners}
+  t: {method: directory, table: Shop.OWNERS}  #! shardings.t.table: is the directory of `s` already. Let the tables
+""",
+        "y": shop(),
+    },
+    "directory, sharded": {
+        "x": "shardings: {s: {method: directory, table: shop.owners}, h: {method: hash, clusters: [shard0, shard1]}}",
+        "y": shop(
+            "Owners: {sharding: h, key: a}  #! databases.shop.tables.Owners.sharding: cannot be said of shop.owners"
+        ),
+    },
+    "directory, everywhere": {
+        "x": "shardings: {s: {method: directory, table: shop.owners}}",
+        "y": shop(
+            "owners: {everywhere: true}  #! databases.shop.tables.owners.everywhere: cannot be said of shop.owners"
+        ),
+    },
+    "directory, cached": {
+        "x": "shardings: {s: {method: directory, table: shop.owners}}",
+        "y": shop("owners: {cache: {by: [a]}}  #! databases.shop.tables.owners.cache: cannot be said of shop.owners"),
+    },
+    "directory, elsewhere": {
+        "x": "shardings: {s: {method: directory, table: shop.owners}}",
+        "y": shop(
+            "owners: {cluster: media}  #! databases.shop.tables.owners.cluster: takes shop.owners, the directory of"
+        ),
     },
     # databases
     "database without home": {

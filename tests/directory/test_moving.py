@@ -1,0 +1,39 @@
+"""Keys that move under load: nobody reads what is not there any more, and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.directory.moving import stir
+from tests.servers import Run, Shop
+
+pytestmark = pytest.mark.servers
+
+
+def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    seen = stir(run, shop_servers, 40, seed)
+    assert seen.wrong == [], f"seed {seed}: {seen}"
+    assert seen.counts["moved keys"] >= 6, seen
+    assert (
+        min(seen.counts[what] for what in ("reads", "writes", "inserts", "read of all", "read in a transaction")) > 20
+    )
+
+
+def test_keys_move_while_their_rows_are_cached(run: Run, shop_servers: Shop) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    seen = stir(run, shop_servers, 30, seed, cached=True)
+    assert seen.wrong == [], f"seed {seed}: {seen}"
+    assert seen.counts["moved keys"] >= 3, seen
+    assert seen.counts["served from memory"] > 0, seen
+
+
+def test_the_check_sees_who_does_not_wait(run: Run, shop_servers: Shop) -> None:
+    """Entries that are changed without the steps of docs/RULES.md: some worker goes on with the old ones."""
+    for seed in range(5):
+        seen = stir(run, shop_servers, 60, seed, wait_s=0, movers=1)
+        if seen.wrong:
+            return
+    pytest.fail(f"nothing was found: {seen}")
