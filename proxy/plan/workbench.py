@@ -47,6 +47,7 @@ LIFTED = frozenset(
         *(refusals.AMBIGUOUS_NAME, refusals.ALIAS_IN_EXPRESSION, refusals.DISTINCT_ORDER, refusals.DISTINCT_UNSTEADY),
         *(refusals.GROUP_ROLLUP, refusals.GROUP_HAVING, refusals.GROUP_FOUND_ROWS, refusals.GROUP_ITEM),
         *(refusals.GROUP_ORDER, refusals.GROUP_CONSTANT, refusals.FOLD_TYPE, refusals.FOLD_OVERFLOW),
+        refusals.FOLD_QUOTIENT,
     )
 )
 
