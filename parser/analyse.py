@@ -61,8 +61,12 @@ def parse(
 
 
 def _with_shape(statement: Statement, shape: bytes) -> Statement:
-    change = statement.change
-    return statement if change is None else replace(statement, change=replace(change, shape=shape))
+    change, insert = statement.change, statement.insert
+    if change is not None:
+        statement = replace(statement, change=replace(change, shape=shape))
+    if insert is not None and insert.from_select:
+        statement = replace(statement, insert=replace(insert, shape=shape))
+    return statement
 
 
 def _unread(words: frozenset[str], error: str) -> Statement:

@@ -258,6 +258,7 @@ class Insert:
     set_spans: tuple[tuple[int, int], ...] = ()  # [start, end) of the values of SET in the shape's bytes
     query: tuple[int, int] = (0, 0)  # [start, end) of the query in the shape's bytes, where `from_select`
     end: int = 0  # and where the statement's last word ends
+    shape: bytes = field(default=b"", repr=False)  # of an INSERT .. SELECT; empty for one inside of another statement
 
 
 Span = tuple[int, int]

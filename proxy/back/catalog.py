@@ -21,6 +21,7 @@ class Column:
     auto_increment: bool = False
     generated: bool = False
     length: int | None = None  # characters, for string types
+    fraction: int = 0  # digits of a second's, for types with a time of day
     zerofill: bool = False
     invisible: bool = False  # not among the columns of INSERT INTO t VALUES (..)
     server_default: bool = False  # its default is an expression: the time, a UUID, a sequence's next value ..

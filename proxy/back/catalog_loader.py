@@ -189,12 +189,19 @@ def _column(row: Sequence[str | None], mariadb: bool, times: Set[str]) -> Column
         auto_increment="auto_increment" in extra,
         generated=generated,
         length=int(length) if length is not None else None,
+        fraction=_fraction(column_type) if data_type in ("datetime", "timestamp", "time") else 0,
         zerofill=" zerofill" in column_type,
         invisible="invisible" in extra,
         server_default=not generated and _is_computed(default, data_type, extra, mariadb),
         on_update="on update" in extra,
         volatile="virtual" in extra and _is_volatile(expression or "", times),
     )
+
+
+def _fraction(column_type: str) -> int:
+    """6 of `datetime(6)`."""
+    found = re.search(r"\(([0-6])\)", column_type)
+    return int(found[1]) if found is not None else 0
 
 
 def _is_volatile(expression: str, times: Set[str]) -> bool:

@@ -75,6 +75,10 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
         listed = route.listed
         lines.append(("finds by", listed.find.decode(errors="replace")))
         lines += [("writes by", (part.head + b".." + part.tail).decode(errors="replace")) for part in listed.parts]
+    if route.selected is not None:
+        selected = route.selected
+        lines.append(("selects by", (selected.find + (selected.lock or b"")).decode(errors="replace")))
+        lines.append(("inserts by", (selected.head + b".." + selected.tail).decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

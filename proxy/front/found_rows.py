@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from proxy.back.connection import ServerConnection
 from proxy.errors import StatementRefused
 from proxy.front.environment import Entry
 from proxy.front.fanout import read
+from proxy.front.reading import Receiver
 from proxy.front.row_streams import Splitter
 from proxy.front.session import Session
 from proxy.front.values import TextValues
@@ -22,6 +24,11 @@ from proxy.wire.resultset import Row
 
 Tables = frozenset[tuple[str | None, str]]  # database, table
 _LIMIT = 32 << 20  # bytes of rows and keys that one statement may have in memory
+
+
+class Rows(Receiver, Protocol):
+    def restart(self) -> None:
+        """The rows come again, from elsewhere; none of those so far has been written. Raises TurnoutError."""
 
 
 class Gathered:
@@ -65,19 +72,28 @@ def cells(payload: bytes, columns: int) -> Row:
 
 
 async def find(
-    session: Session, plan: Plan, text: bytes, receiver: Gathered, written: Tables, exact: bool = False
+    session: Session,
+    plan: Plan,
+    text: bytes,
+    receiver: Rows,
+    written: Tables,
+    exact: bool = False,
+    lock: bytes = b" FOR UPDATE",
 ) -> None:
     """Run a SELECT whose plan is `plan`, and lock what it finds; `written` is what will be changed.
-    `exact`: strings come as they are stored. Raises TurnoutError. What it warns of is in `session.diagnostics`."""
+    `exact`: strings come as they are stored. `lock`: for the end of the SELECT, where that runs on the servers
+    themselves. Raises TurnoutError. What it warns of is in `session.diagnostics`."""
     shape, literals = session.lexer.shape(text)
     entry = Entry(plan, ShapeStats("", plan.kind), shape)
     values = TextValues(literals, session.lexer)
     settings = session.settings
     session.receiver = receiver
+    changes: dict[str, bytes | None] = {"sql_select_limit": None}  # which is for SELECTs alone
     if exact:
-        session.settings = settings.with_changes({"character_set_results": b"NULL"})
+        changes["character_set_results"] = b"NULL"
+    session.settings = settings.with_changes(changes)
     try:
-        await _run(session, entry, plan.route(values, text), values, text, receiver, written)
+        await _run(session, entry, plan.route(values, text), values, text, receiver, written, lock)
     finally:
         session.receiver = None
         session.settings = settings
@@ -89,12 +105,13 @@ async def _run(
     route: Route,
     values: TextValues,
     text: bytes,
-    receiver: Gathered,
+    receiver: Rows,
     written: Tables,
+    lock: bytes,
 ) -> None:
     work = route.work
     if work is None:
-        sends = tuple(Send(each.cluster, (each.text or text) + b" FOR UPDATE") for each in route.sends)
+        sends = tuple(Send(each.cluster, (each.text or text) + lock) for each in route.sends)
         try:
             await read(session, entry, replace(route, sends=sends), text)
             return

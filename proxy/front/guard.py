@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from proxy.back.connection import ServerConnection
 from proxy.back.directory import Directory, KeysUnknown
-from proxy.errors import StatementRefused, TurnoutError
+from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.plan.inserts import InsertRows
 from proxy.plan.keys import form_text
 from proxy.plan.plan import Plan, Route, ValueOf
@@ -120,7 +120,8 @@ async def routed(session: Session, directories: tuple[Directory, ...], make: Cal
     try:
         for rounds in itertools.count():
             if rounds > _ROUNDS and _now() >= deadline:
-                raise DirectoryChanged(directories[0].table)
+                first = directories[0]
+                raise ServerFailed(f"cluster {first.home} is too slow to go by what it says of {first.table}", 1159)
             for directory in directories:
                 if not directory.valid:
                     await renew(directory)

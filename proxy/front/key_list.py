@@ -11,7 +11,7 @@ import re
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from parser.statement import Kind
+from parser.statement import Change, Kind, Statement
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed
 from proxy.front.answers import diagnostics_response, diagnostics_rows
@@ -67,6 +67,7 @@ class Writer:
         self.session = session
         self.entry = entry
         self.tally = Tally()
+        self.last_insert_id = 0  # what the last statement's answer called the insert id
 
     async def connection(self, cluster: str) -> ServerConnection:
         """The one of the session's transaction, which now writes there. Raises TurnoutError."""
@@ -88,11 +89,12 @@ class Writer:
         if scanner.session_state:
             self.session.observe(connection, scanner.session_state)
         self.tally.add(connection)
+        self.last_insert_id = scanner.insert_id
         if scanner.warnings:
             rows = diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS"))
             self.tally.messages.extend(rows[: _MOST_WARNINGS - len(self.tally.messages)])
 
-    def answer(self) -> None:
+    def answer(self, insert_id: int = 0) -> None:
         """Tell the client that all is done."""
         session, tally = self.session, self.tally
         warnings, info = min(tally.warnings, 65535), tally.info
@@ -101,7 +103,7 @@ class Writer:
         session.warning_count = warnings
         session.diagnostics = diagnostics_response(tally.messages, session.status) if warnings else None
         session.row_count = tally.affected
-        session.client.send(encode_ok(tally.affected, 0, session.status, warnings, info))
+        session.client.send(encode_ok(tally.affected, insert_id, session.status, warnings, info))
         record(session, self.entry, 0, 0)
 
 
@@ -115,7 +117,7 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
         written = frozenset((part.target.database, part.target.table) for part in listed.parts)
         exact = any(part.values for part in listed.parts)
         await find(session, listed.finder, listed.find, found, written, exact)
-        _take_warnings(session, writer.tally)
+        take_warnings(session, writer.tally, entry.plan.statement)
         nothing = True
         for part in listed.parts:
             by_cluster = _by_cluster(part.target, found.rows)
@@ -193,14 +195,16 @@ async def together(works: Sequence[Coroutine[object, object, None]]) -> None:
             raise result
 
 
-def _take_warnings(session: Session, tally: Tally) -> None:
-    """What finding the rows warned of, the statement itself would have warned of; on MySQL it fails by it in a strict
-    mode. Raises ServerFailed."""
+def take_warnings(session: Session, tally: Tally, statement: Statement) -> None:
+    """What finding the rows warned of, the statement itself would have warned of, or failed by in a strict mode: which
+    of the two depends on a server's plan, so that it fails here. Raises ServerFailed."""
     if not session.warning_count:
         return
     rows = diagnostics_rows(session.diagnostics)
     mode = session.sql_mode
-    if not session.environment.mariadb and ("STRICT_TRANS_TABLES" in mode or "STRICT_ALL_TABLES" in mode):
+    ignore = (statement.change or statement.insert or Change((0, 0), (0, 0), (0, 0), (0, 0))).ignore
+    lenient = ignore or (statement.kind is Kind.DELETE and session.environment.mariadb)
+    if not lenient and ("STRICT_TRANS_TABLES" in mode or "STRICT_ALL_TABLES" in mode):
         for level, code, message in rows:
             if level == b"Warning":
                 number = int(code or 0)

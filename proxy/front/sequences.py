@@ -41,7 +41,7 @@ DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
 _ANSWER_S = 10.0
 _ASKED_AT_ONCE = 1000  # ids of one statement that are looked for on the shards
 # What a server's global variables may say otherwise.
-_SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = 5"
+_SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = {lock_wait_s}"
 _PLAIN = re.compile(r"[a-z0-9_$.]+")
 _GREATEST = 2**64 - 1
 
@@ -118,12 +118,12 @@ class Sequences:
             raise StatementRefused(f"No cluster '{cluster}' in the rules", reason="unknown-cluster")
         return servers.primary
 
-    async def connect(self, cluster: str) -> ServerConnection:
+    async def connect(self, cluster: str, lock_wait_s: int = 5) -> ServerConnection:
         """A new connection of the service account. Raises TurnoutError."""
         connection = await open_service(self.primary(cluster), service_account(self.rules, cluster), cap.FOUND_ROWS)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                await connection.query(_SESSION)
+                await connection.query(_SESSION.format(lock_wait_s=lock_wait_s))
         except BaseException:
             connection.abort(ServerFailed("The connection could not be prepared"))
             raise
@@ -147,8 +147,9 @@ class Outcome:
 class Home:
     """A connection of the service account to one cluster, for statements that may be repeated. `about`: for errors."""
 
-    def __init__(self, sequences: Sequences, cluster: str, about: str = "a sequence") -> None:
+    def __init__(self, sequences: Sequences, cluster: str, about: str = "a sequence", lock_wait_s: int = 5) -> None:
         self._about = about
+        self._lock_wait_s = lock_wait_s
         self.cluster = cluster
         self._sequences = sequences
         self._connection: ServerConnection | None = None
@@ -203,7 +204,7 @@ class Home:
             connection.close()
             connection = None
         if connection is None:
-            connection = self._connection = await self._sequences.connect(self.cluster)
+            connection = self._connection = await self._sequences.connect(self.cluster, self._lock_wait_s)
             self._server = server
         server.check_up()
         return connection

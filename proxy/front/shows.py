@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from proxy.back.connection import ServerConnection
@@ -19,10 +20,9 @@ from proxy.wire.column import ColumnDefinition, encode_column
 from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_int
 from proxy.wire.packets import encode_eof
-from proxy.wire.resultset import ResultsetReader, encode_row
+from proxy.wire.resultset import ResultsetReader, encode_row, read_resultset
 
-_NONE_THERE = frozenset({1044, 1049})  # no right to the database, no such database: nothing to be shown
-_NO_TRIGGER = 1360
+_NONE_THERE = frozenset({1044, 1049, 1360})  # no right to the database, no such database, no such trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +34,45 @@ class _Part:
 
 async def show(session: Session, entry: Entry, showing: Showing, sql: bytes) -> None:
     """Carry out a SHOW and answer the client. Raises TurnoutError."""
-    parts: list[_Part] = []
-    taken: list[ServerConnection] = []
-    refused: dict[str, ServerFailed] = {}
+    taken: dict[str, ServerConnection] = {}
     try:
-        for cluster in showing.clusters:
+        refused: dict[str, ServerFailed] = {}
+        for cluster in sorted(showing.clusters):  # nobody waits for what one has who waits for this one
             try:
-                connection = await _take(session, showing, cluster)
-                taken.append(connection)
-                session.spread = [connection]
-                parts.append(_Part(cluster, connection, await _asked(connection, sql)))
+                taken[cluster] = await _take(session, showing, cluster)
             except ServerFailed as error:
-                if error.errno not in (_NONE_THERE | {_NO_TRIGGER}):
-                    raise
+                _check_absent(error)
                 refused[cluster] = error
-            if parts and showing.shown is Shown.TRIGGER:
-                break
+        session.spread = list(taken.values())
+        parts: list[_Part] = []
+        asked = [cluster for cluster in showing.clusters if cluster in taken]
+        answers = await asyncio.gather(*(_asked(taken[cluster], sql) for cluster in asked), return_exceptions=True)
+        for cluster, answer in zip(asked, answers):
+            if isinstance(answer, ServerFailed):
+                _check_absent(answer)
+                refused[cluster] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                parts.append(_Part(cluster, taken[cluster], answer))
         if not parts:
-            raise refused[showing.clusters[0]]
+            raise next(refused[cluster] for cluster in showing.clusters)
         await _Shown(session, entry, showing, parts).run()
     finally:
         session.spread = []
-        for connection in taken:
+        for connection in taken.values():
             if connection.sink is not None:
                 connection.abort(ServerFailed("A SHOW was given up"))
             elif connection.holder is session:
                 session._settle_held(connection)
             elif connection.aborted is None and connection.pool is not None:
                 connection.pool.release(connection)
+
+
+def _check_absent(error: ServerFailed) -> None:
+    """Raises it, unless it says that there is nothing to be shown."""
+    if error.errno not in _NONE_THERE:
+        raise error
 
 
 async def _take(session: Session, showing: Showing, cluster: str) -> ServerConnection:
@@ -81,13 +92,7 @@ async def _asked(connection: ServerConnection, sql: bytes) -> ResultsetReader:
     response = await connection.command(bytes((com.COM_QUERY,)) + sql)
     if connection.scanner.errno:
         raise server_error(connection.scanner.error)
-    reader = ResultsetReader()
-    pos = 0
-    while pos < len(response):
-        n = int.from_bytes(response[pos : pos + 3], "little")
-        reader.feed(response[pos + 4 : pos + 4 + n])
-        pos += 4 + n
-    return reader
+    return read_resultset(response)
 
 
 class _Shown(Reading):

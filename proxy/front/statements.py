@@ -180,6 +180,7 @@ async def on_several(
 ) -> None:
     """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
     from proxy.front.fanout import run_everywhere
+    from proxy.front.insert_select import insert_selected
     from proxy.front.key_list import write_by_key
     from proxy.front.shows import show
     from proxy.front.system_reads import run_gathered
@@ -195,6 +196,11 @@ async def on_several(
         if execution is not None:
             raise refusals.KEY_LIST_PREPARED.error()
         await write_by_key(session, entry, route.listed)
+        return
+    if route.selected is not None:
+        if execution is not None:
+            raise refusals.KEY_LIST_PREPARED.error()
+        await insert_selected(session, entry, route.selected)
         return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:

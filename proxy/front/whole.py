@@ -19,13 +19,13 @@ class Whole:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._own = not session.in_transaction and session.autocommit
+        self.alone = not session.in_transaction and session.autocommit  # in a transaction of its own
         self._ended = False
 
     async def __aenter__(self) -> Whole:
         session = self._session
         transaction = session.transaction
-        if self._own:
+        if self.alone:
             transaction.clear()
             transaction.explicit = True
             try:
@@ -45,7 +45,7 @@ class Whole:
         """All is done. Raises TurnoutError when it cannot be kept."""
         self._ended = True
         session = self._session
-        if not self._own:
+        if not self.alone:
             self._forget()
             return
         try:
@@ -58,7 +58,7 @@ class Whole:
         if self._ended or session.closed:  # whoever closes the session rolls back
             return
         self._ended = True
-        if self._own:
+        if self.alone:
             try:
                 await finish(session, b"ROLLBACK", list(session.held))
             finally:

@@ -62,7 +62,7 @@ class InsertRows(Plan):
         assert self.ids is not None
         given = self.ids.given(value_of, zero_is_a_value)
         if self.met_by_id and any(number is not None for number in given):
-            raise _unique(self.statement, self.table, self.column, self.met_by_id)
+            raise unique_refusal(self.statement, self.table, self.column, self.met_by_id)
         return given
 
     def route_with(self, value_of: ValueOf, text: bytes, ids: Sequence[int | None], bound: bool = False) -> Route:
@@ -287,12 +287,12 @@ def _check_upsert(asked: Case, target: Place, schema: TableSchema, ids: IdColumn
         loose = [key for key in schema.unique_keys if target.key not in key]
         for key in loose:
             if ids is None or ids.column not in key:
-                raise _unique(statement, target.label, target.key, key)
+                raise unique_refusal(statement, target.label, target.key, key)
         return loose[0] if loose else ()
     return ()
 
 
-def _unique(statement: Statement, table: str, column: str, unique: tuple[str, ...]) -> StatementRefused:
+def unique_refusal(statement: Statement, table: str, column: str, unique: tuple[str, ...]) -> StatementRefused:
     insert = statement.insert
     ignore, updates = insert is not None and insert.ignore, insert is not None and bool(insert.on_duplicate)
     verb = "INSERT IGNORE" if ignore else "ON DUPLICATE KEY UPDATE" if updates else "REPLACE"

@@ -20,6 +20,7 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.insert_select import Selected
     from proxy.plan.key_list import KeyList
     from proxy.plan.shows import Showing
     from proxy.plan.system_reads import Gather
@@ -75,12 +76,15 @@ class Route:
     showing: Showing | None = None  # without sends: SHOW, with rows of several clusters
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
     listed: KeyList | None = None  # without sends: rows to be found, and written by their primary keys
+    selected: Selected | None = None  # without sends: rows to be selected, and inserted elsewhere
 
     @property
     def clusters(self) -> tuple[str, ...]:
         """Where it may write."""
         if self.listed is not None:
             return self.listed.clusters
+        if self.selected is not None:
+            return self.selected.clusters
         return tuple(send.cluster for send in self.sends)
 
 

@@ -17,6 +17,7 @@ from proxy.plan.around import plan_explain, plan_set_statement
 from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
 from proxy.plan.directory_writes import check_directory_writes
+from proxy.plan.insert_select import lift_insert, with_insert_select
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
 from proxy.plan.key_list import lift_write, with_key_list
@@ -91,7 +92,11 @@ def _by_kind(asked: Case) -> Plan:
         return with_key_list(asked, made, _finder)
     if kind in (Kind.INSERT, Kind.REPLACE):
         check_views(list(asked.places), asked.rules, asked.catalog)
-        return plan_insert(asked)
+        try:
+            made = plan_insert(asked)
+        except StatementRefused as refusal:
+            return lift_insert(asked, refusal, _finder)
+        return with_insert_select(asked, made, _finder)
     return plan_server_work(asked)
 
 

@@ -61,8 +61,8 @@ OUTFILE_ELSEWHERE = Refusal(
 
 KEY_LIST_PREPARED = Refusal(
     "key-list-prepared",
-    "This UPDATE or DELETE is done by a list of keys (docs/SQL.md), which prepared statements (binary protocol) cannot "
-    "be yet.",
+    "This statement is done by a list of keys, or carries rows from cluster to cluster (docs/SQL.md), which prepared "
+    "statements (binary protocol) cannot yet.",
     "Send it as text, or add a condition on the shard key.",
 )
 
@@ -328,6 +328,18 @@ KEY_LIST_CHANGED = Refusal(
     "Try the statement again.",
     1205,
     "HY000",
+)
+INSERT_SELECT_LOCKS = Refusal(
+    "insert-select-in-transaction",
+    "Inside of a transaction an INSERT .. SELECT reads and locks what is there now, which Turnout cannot ask for in a "
+    "query with subqueries or UNION whose rows go to other clusters.",
+    "Use READ COMMITTED, a statement outside of a transaction, or a plain SELECT.",
+)
+INSERT_SELECT_SIZE = Refusal(
+    "insert-select-size",
+    "The rows of this query come to more than {limit} bytes, which Turnout would have to keep until it "
+    "can insert them.",
+    "Insert fewer at a time.",
 )
 VALUE_TYPE = Refusal(
     "value-type",

@@ -256,4 +256,15 @@ PREPARED = (
         " AND c.table_name <> ? ORDER BY 2",
         ("x",),
     ),
+    (
+        "SELECT v.table_name, v.is_updatable, t.table_rows + ? AS more, t.data_length - 1e3 FROM"
+        " information_schema.views v RIGHT JOIN information_schema.tables t ON t.table_name = v.table_name WHERE"
+        " t.table_schema = 'shop' AND v.table_schema = 'shop' AND v.table_name = ? ORDER BY t.table_name",
+        (1, "big_accounts"),
+    ),
+    (
+        "SELECT c.character_maximum_length, c.numeric_precision * 2 AS twice, c.column_name FROM"
+        " information_schema.columns c WHERE table_schema = ? ORDER BY c.table_name, c.ordinal_position",
+        ("shop",),
+    ),
 )

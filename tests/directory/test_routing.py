@@ -208,6 +208,22 @@ def test_ids_of_a_sequence(world: World, connect: Connect) -> None:
     assert len(world.directory()) == 40
 
 
+def test_the_shard_key_is_an_id_of_a_sequence(world: World, connect: Connect) -> None:
+    client = connect(world.start())
+    made = [client.query(f"INSERT INTO members (k) VALUES ('{n}'), ('{n}b')").checked().insert_id for n in range(15)]
+    statement = client.prepare("INSERT INTO members (k) VALUES (?)")
+    assert isinstance(statement, Statement)
+    made += [client.execute(statement, f"p{n}").checked().insert_id for n in range(10)]
+    assert len(set(made)) == 25
+    found = world.directory("membership")
+    for shard in (0, 1):
+        there = {str(number) for (number,) in world.rows(shard, "SELECT id FROM members")}
+        assert there == {number for number, cluster in found.items() if cluster == f"shard{shard}"}
+        assert there
+    for number in made:
+        assert numbers(client.query(f"SELECT id FROM members WHERE id = {number}")) == [number]
+
+
 @pytest.mark.parametrize("transactions", ["atomic", "best_effort"])
 def test_transactions_over_both_shards(world: World, connect: Connect, transactions: str) -> None:
     world.enter((1, "shard0"), (2, "shard1"))
@@ -234,3 +250,43 @@ def test_the_workbench(world: World, connect: Connect) -> None:
         (b"1", None),
         (b"2", b"6"),
     )
+
+
+def test_a_key_that_somebody_enters_in_an_open_transaction(world: World, connect: Connect) -> None:
+    """Others' new keys do not wait for it, or not for long."""
+    proxy = world.start()
+    other, client = connect(proxy), connect(proxy)
+    other.query("BEGIN")
+    other.query("INSERT INTO owners VALUES (1, 'shard1')").checked()
+    answer = client.query("INSERT INTO files (owner, id) VALUES (1, 1), (2, 1)")
+    assert answer.errno == 1205
+    assert "has to be committed first" in answer.message
+    clients = [connect(proxy) for _ in range(5)]
+    for number, each in enumerate(clients):
+        each.send(f"INSERT INTO files (owner, id) VALUES ({number}, 5)")
+    answers = [each.receive() for each in clients]
+    assert [answer.errno for answer in answers] == [0, 1205, 0, 0, 0]
+    other.query("COMMIT").checked()
+    client.query("INSERT INTO files (owner, id) VALUES (1, 1)").checked()
+    assert world.rows(1, "SELECT owner FROM files WHERE owner = 1") == [(1,)]
+
+
+def test_new_keys_of_many_sessions_are_entered_together(world: World, connect: Connect) -> None:
+    proxy = world.start()
+    clients = [connect(proxy) for _ in range(40)]
+    for each in clients:
+        each.query("SELECT 1 FROM files WHERE owner = 0").checked()
+    before = inserts(world)
+    for number, each in enumerate(clients):
+        each.send(f"INSERT INTO files (owner, id) VALUES ({number}, 1)")
+    for each in clients:
+        each.receive().checked()
+    assert len(world.directory()) == 40
+    assert inserts(world) - before < 20
+    assert settled(proxy, "turnout_directory_new_keys_total") == 40
+
+
+def inserts(world: World) -> int:
+    """INSERTs that home has carried out."""
+    sql = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'COM_INSERT'"
+    return int(world.main.execute(sql)[0][0])

@@ -70,6 +70,10 @@ def described(
         listed = route.listed
         then = [f"then: {part.head.decode()}..{part.tail.decode()}" for part in listed.parts]
         return [*lines, f"here: {listed.find.decode()}", *then]
+    if route.selected is not None:
+        selected = route.selected
+        text = (selected.head + b".." + selected.tail).decode()
+        return [*lines, f"here: {selected.find.decode()}{(selected.lock or b'').decode()}", f"then: {text}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
@@ -108,6 +112,7 @@ def test_there_are_golden_files_with_every_kind_of_plan() -> None:
         "write-all",
         "workbench",
         "key-list",
+        "insert-select",
         "refuse",
         "show",
         "system",
