@@ -7,7 +7,6 @@ for a connection: `confirm` is what everybody calls right before. `proxy.back.di
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 TRIES = 5  # of a statement under which a directory changed before it was sent
 _POLL_S = 0.05  # while keys are held
-_ROUNDS = 20  # of look-ups, after which the time counts
+_LOOKS = 20  # for one statement, after which the time counts
 _now = time.monotonic
 
 
@@ -118,8 +117,10 @@ async def routed(session: Session, directories: tuple[Directory, ...], make: Cal
     absent: dict[Directory, set[bytes]] = {}
     session.waiting = True  # KILL QUERY ends it
     try:
-        for rounds in itertools.count():
-            if rounds > _ROUNDS and _now() >= deadline:
+        looks = 0  # since the last pause
+        while True:
+            looks += 1
+            if looks > _LOOKS and _now() >= deadline:
                 first = directories[0]
                 raise ServerFailed(f"cluster {first.home} is too slow to go by what it says of {first.table}", 1159)
             for directory in directories:
@@ -134,18 +135,19 @@ async def routed(session: Session, directories: tuple[Directory, ...], make: Cal
                 if not await _learned(unknown, absent):
                     absent.clear()
                     await _pause(session, deadline, unknown.directory, "a key of this statement is")
+                    looks = 0
                 continue
             held = next((directory for directory in directories if directory.held), None)
             if held is not None and len(route.sends) != 1:
                 absent.clear()
                 await _pause(session, deadline, held, "some of its keys are")
                 await renew(held)
+                looks = 0
                 continue
             if not all(directory.valid for directory in directories):
                 continue
             session.guard = Guard.of(directories)
             return route
-        raise AssertionError("unreachable")
     finally:
         session.waiting = False
 
