@@ -22,7 +22,7 @@ check: setup
 test:
 	@scripts/setup.sh --clients
 	@$(MAKE) --no-print-directory check
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 bench: setup
 	@$(PYTHON) -m bench.run $(if $(QUICK),--quick) $(ARGS)

@@ -50,10 +50,23 @@ def parse(
     read = long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None, merged))
     read_again = statement.inner or statement
-    if statement.insert is not None or read_again.names or read_again.outline is not None:
+    changes = statement.insert is not None or statement.change is not None
+    if changes or read_again.names or read_again.outline is not None:
         statement = replace(statement, lexer=lexer)
+    statement = _with_shape(statement, shape)
+    if statement.kind is Kind.TURNOUT and statement.inner is not None:
+        statement = replace(statement, inner=replace(_with_shape(statement.inner, shape), lexer=lexer))
     hint = read_hints(read.hints)
     return statement if hint is None else replace(statement, hint=hint)
+
+
+def _with_shape(statement: Statement, shape: bytes) -> Statement:
+    change, insert = statement.change, statement.insert
+    if change is not None:
+        statement = replace(statement, change=replace(change, shape=shape))
+    if insert is not None and insert.from_select:
+        statement = replace(statement, insert=replace(insert, shape=shape))
+    return statement
 
 
 def _unread(words: frozenset[str], error: str) -> Statement:

@@ -14,7 +14,7 @@ from parser.conditions import ColumnName
 from parser.query import Reader
 from parser.rows import Rows, closing, rows_of_tokens, split_commas, value_of
 from parser.scopes import Scope
-from parser.statement import Access, Block, Insert, TableRef, Value
+from parser.statement import Access, Assigned, Block, Change, Insert, Span, TableRef, Value
 from parser.tokens import Of, Token
 from parser.tree import NotUnderstood, Tree, parse_tree
 
@@ -30,6 +30,7 @@ class Meaning:
     assigned_values: tuple[Value, ...] = ()
     subqueries: bool = False
     tree: Tree | None = None  # of a query
+    change: Change | None = None  # of UPDATE and DELETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,19 @@ def read_insert(tokens: Sequence[Token], rows: Rows | None, trust: Trust) -> Mea
         reader.tables.extend(tables)
         reader.query(tree.root, 0, None, frozenset())
         reader.check_all_met()
-        insert = Insert(0, target.columns, (), (), from_select=True, ignore=target.ignore, on_duplicate=updated)
+        insert = Insert(
+            0,
+            target.columns,
+            (),
+            (),
+            from_select=True,
+            ignore=target.ignore,
+            on_duplicate=updated,
+            columns_end=tokens[at].start if target.columns_end is None else target.columns_end,
+            listed=target.columns_end is not None,
+            query=(tokens[at].start, tokens[end - 1].end),
+            end=tokens[-1].end,
+        )
         return Meaning(tuple(reader.tables), reader.blocks(), insert, subqueries=reader.subqueries)
     raise NotUnderstood("INSERT without VALUES, SET or a query")
 
@@ -299,6 +312,7 @@ def _without_modifiers(tokens: Sequence[Token], verb: int) -> list[Token]:
 def read_update(tokens: Sequence[Token], trust: Trust) -> Meaning:
     """UPDATE, with a WITH clause or without."""
     verb = _top_level(tokens, 0, ("UPDATE",))
+    ignore = _ignores(tokens, verb)
     tokens = _without_modifiers(tokens, verb)
     begin = _top_level(tokens, verb, ("SET",))
     end = _top_level(tokens, begin, ("WHERE", "ORDER", "LIMIT", "RETURNING"))
@@ -330,13 +344,62 @@ def read_update(tokens: Sequence[Token], trust: Trust) -> Meaning:
     own = [table.index for table in reader.tables if table.block == block]
     if len(own) == 1:
         targets = set(own)
+    tables = _written(reader.tables, block, targets)
+    change = replace(
+        _clauses(tokens, begin),
+        tables=_span(tokens, verb + 1, begin),
+        sets=_span(tokens, begin + 1, end),
+        assigned=tuple(Assigned(q, name, _span(value, 0, len(value)), _names(value)) for q, name, value in assignments),
+        targets=tuple(table.index for table in tables if table.access is Access.WRITE),
+        ignore=ignore,
+        plain=len(own) == 1 and verb == 0 and not root.args.get("returning"),
+    )
     return Meaning(
-        _written(reader.tables, block, targets),
+        tables,
         reader.blocks(),
         assigned=tuple(name for _, name, _ in assignments),
         assigned_values=tuple(value_of(expression) for _, _, expression in assignments),
         subqueries=reader.subqueries,
+        change=change,
     )
+
+
+def _ignores(tokens: Sequence[Token], verb: int) -> bool:
+    at = verb + 1
+    while at < len(tokens) and tokens[at].word in _MODIFIERS:
+        if tokens[at].word == "IGNORE":
+            return True
+        at += 1
+    return False
+
+
+def _span(tokens: Sequence[Token], begin: int, end: int) -> Span:
+    """From the first to the last of tokens[begin:end]."""
+    if begin < end:
+        return tokens[begin].start, tokens[end - 1].end
+    at = tokens[begin - 1].end if begin else 0
+    return at, at
+
+
+def _names(tokens: Sequence[Token]) -> frozenset[str]:
+    return frozenset(t.text.lower() for t in tokens if t.is_name())
+
+
+def _clauses(tokens: Sequence[Token], at: int) -> Change:
+    """WHERE, ORDER BY and LIMIT of the UPDATE or DELETE whose tables and values are before token `at`."""
+    found = {word: _top_level(tokens, at, (word,)) for word in ("WHERE", "ORDER", "LIMIT", "RETURNING")}
+    starts = sorted(found.values())
+
+    def span(word: str, skip: int = 0) -> Span:
+        begin = found[word]
+        behind = next((start for start in starts if start > begin), len(tokens))
+        return _span(tokens, begin + skip, behind) if begin < len(tokens) else _span(tokens, begin, begin)
+
+    order = found["ORDER"]
+    behind = next((start for start in starts if start > order), len(tokens))
+    items = split_commas(tokens[order + 2 : behind])
+    by_place = any(not any(t.is_name() and t.word not in ("ASC", "DESC") for t in item) for item in items if item)
+    return Change((0, 0), span("WHERE", 1), span("ORDER"), span("LIMIT"), by_place=by_place)
 
 
 def _default_values(tokens: list[Token]) -> list[Token]:
@@ -350,6 +413,7 @@ def _default_values(tokens: list[Token]) -> list[Token]:
 def read_delete(tokens: Sequence[Token], trust: Trust) -> Meaning:
     """DELETE of one table or several, with a WITH clause or without."""
     verb = _top_level(tokens, 0, ("DELETE",))
+    ignore = _ignores(tokens, verb)
     tokens = _without_modifiers(tokens, verb)
     end = _top_level(tokens, verb, ("WHERE",))
     head = [  # DELETE a.*, b.* FROM ..
@@ -391,7 +455,16 @@ def read_delete(tokens: Sequence[Token], trust: Trust) -> Meaning:
             reader.find(ColumnName(None, tree.name(table.name), ""), scope) if not table.args.get("db") else None
             for table in named
         }
-    return Meaning(_written(reader.tables, block, targets), reader.blocks(), subqueries=reader.subqueries)
+    tables = _written(reader.tables, block, targets)
+    joined = _top_level(tokens, verb, ("USING",) if using else ("FROM",)) + 1
+    change = replace(
+        _clauses(tokens, joined),
+        tables=_span(tokens, joined, _top_level(tokens, joined, ("WHERE", "ORDER", "LIMIT", "RETURNING"))),
+        targets=tuple(table.index for table in tables if table.access is Access.WRITE),
+        ignore=ignore,
+        plain=len(own) == 1 and not named and verb == 0 and not root.args.get("returning"),
+    )
+    return Meaning(tables, reader.blocks(), subqueries=reader.subqueries, change=change)
 
 
 def _finish(reader: Reader, root: exp.Expression, scope: Scope, ctes: frozenset[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from parser.statement import Opaque, Value
+from parser.statement import BoundValue, DateSum, Hole, NumberSum, Opaque, Value
 from parser.tree import Tree
 
 
@@ -47,10 +47,17 @@ class Limits:
 
     column: ColumnName
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
 
 
-Fact = Constants | Same | Limits
+@dataclass(frozen=True, slots=True)
+class InDatabase:
+    """`column = DATABASE()`."""
+
+    column: ColumnName
+
+
+Fact = Constants | Same | Limits | InDatabase
 
 
 def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
@@ -62,7 +69,7 @@ def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
             if united is not None:
                 found.append(united)
         else:
-            found.extend(_comparison(term, tree) or _limits(term, tree))
+            found.extend(_comparison(term, tree) or _in_database(term, tree) or _limits(term, tree))
     return found
 
 
@@ -94,10 +101,21 @@ def _united(disjunction: exp.Or, tree: Tree) -> Constants | None:
 
 
 def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:
-    if type(term) is exp.EQ or type(term) is exp.NullSafeEQ:
+    if type(term) in (exp.EQ, exp.NullSafeEQ) and _has_only(term, "this", "expression"):
         return _equality(term.this, term.expression, tree, type(term) is exp.NullSafeEQ)
     if type(term) is exp.In:
         return _membership(term, tree)
+    return []
+
+
+def _in_database(term: exp.Expression, tree: Tree) -> list[InDatabase]:
+    if type(term) is not exp.EQ:
+        return []
+    sides = [_bare(term.this), _bare(term.expression)]
+    for one, other in (sides, reversed(sides)):
+        column = _column(one, tree)
+        if column is not None and type(other) is exp.CurrentSchema and not other.args.get("this"):
+            return [InDatabase(column)]
     return []
 
 
@@ -109,25 +127,61 @@ _LIMITS: dict[type[exp.Expression], tuple[str, str]] = {  # as it is, and with i
     exp.NEQ: ("<>", "<>"),
     exp.Like: ("LIKE", ""),
 }
+_NOT_LIKE = ("NOT LIKE", "")
+
+
+def _has_only(term: exp.Expression, *names: str) -> bool:
+    """Is there nothing else that may change what a term means (`negate`, of which sqlglot makes NOT LIKE)?"""
+    return all(name in names or not value for name, value in term.args.items())
 
 
 def _limits(term: exp.Expression, tree: Tree) -> list[Limits]:
-    operators = _LIMITS.get(type(term))
-    if operators is not None:
+    negated = type(term) is exp.Like and bool(term.args.get("negate"))
+    operators = _NOT_LIKE if negated else _LIMITS.get(type(term))
+    if operators is not None and _has_only(term, "this", "expression", *["negate"] * negated):
         sides = [_bare(term.this), _bare(term.expression)]
         for operator, (one, other) in zip(operators, (sides, reversed(sides))):
-            column, value = _column(one, tree), tree.value(other)
+            column, value = _column(one, tree), _computed(other, tree)
             if operator and column is not None and value is not None:
                 return [Limits(column, operator, (value,))]
         return []
-    if type(term) is exp.Between and not term.args.get("symmetric"):
-        column, ends = _column(_bare(term.this), tree), [tree.value(term.args[end]) for end in ("low", "high")]
+    if type(term) is exp.Between and _has_only(term, "this", "low", "high"):
+        column, ends = _column(_bare(term.this), tree), [_computed(term.args[end], tree) for end in ("low", "high")]
         known = tuple(value for value in ends if value is not None)
         return [Limits(column, "BETWEEN", known)] if column is not None and len(known) == 2 else []
     if type(term) is exp.Not and type(term.this) is exp.Is and isinstance(term.this.expression, exp.Null):
         column = _column(_bare(term.this.this), tree)
         return [Limits(column, "IS NOT NULL", ())] if column is not None else []
     return []
+
+
+_UNITS = frozenset(["DAY", "WEEK", "MONTH", "QUARTER", "YEAR"])
+
+
+def _computed(node: exp.Expression, tree: Tree) -> BoundValue | None:
+    """A constant, or one that takes sums to compute; None for any other expression."""
+    node = _bare(node)
+    value = tree.value(node)
+    if value is not None:
+        return value
+    if type(node) is exp.Cast and _has_only(node, "this", "to") and node.args["to"].this is exp.DataType.Type.DATE:
+        day = tree.value(node.this)
+        return DateSum(day) if isinstance(day, Hole) and day.is_string else None
+    if type(node) not in (exp.Add, exp.Sub):
+        return None
+    sign = "+" if type(node) is exp.Add else "-"
+    base = _computed(node.this, tree)
+    if isinstance(base, DateSum) and type(node.expression) is exp.Interval:
+        amount, unit = tree.amount(node.expression.this), str(node.expression.args.get("unit") or "").upper()
+        if amount is None or unit not in _UNITS:
+            return None
+        return DateSum(base.day, (*base.moves, (sign, amount, unit)))
+    other = tree.value(node.expression)
+    if not isinstance(other, Hole) or other.is_string:
+        return None
+    if isinstance(base, Hole) and not base.is_string:
+        base = NumberSum((("", base),))
+    return NumberSum((*base.terms, (sign, other))) if isinstance(base, NumberSum) else None
 
 
 def _equality(left: exp.Expression, right: exp.Expression, tree: Tree, null_safe: bool) -> list[Constants | Same]:
@@ -149,7 +203,7 @@ def _equality(left: exp.Expression, right: exp.Expression, tree: Tree, null_safe
 
 
 def _membership(term: exp.In, tree: Tree) -> list[Constants | Same]:
-    if any(term.args.get(other) for other in ("query", "unnest", "field", "is_global")):
+    if not _has_only(term, "this", "expressions"):
         return []
     choices = [_bare(choice) for choice in term.expressions]
     left = _bare(term.this)

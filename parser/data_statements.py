@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import repeat
 
 from parser.changes import read_delete, read_expressions, read_insert, read_name, read_query, read_update
 from parser.clauses import read_outline
@@ -12,7 +11,7 @@ from parser.effects import of_tokens
 from parser.rows import closing
 from parser.select_items import read_items
 from parser.source import Recurse, Source, built, table_list, trust, word_at
-from parser.statement import Access, Block, Effect, Kind, Statement, TableRef
+from parser.statement import Access, Block, Effect, Kind, Span, Statement, TableRef
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
 from parser.vocabulary import vocabulary
@@ -28,7 +27,10 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     merged = source.merged is None or any(table.name.lower() in source.merged for table in statement.tables)
     if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
-    tables = tuple(replace(table, span=_placed(table.span, source)) for table in statement.tables)
+    tables = tuple(
+        replace(table, span=_placed(table.span, source), whole=_placed(_with_database(table, tokens), source))
+        for table in statement.tables
+    )
     return replace(
         statement,
         tables=tables,
@@ -37,7 +39,32 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
         value=value,
         outline=outline,
         names=_column_words(tokens) if tables else frozenset(),
+        qualifiers=tuple(
+            (source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in _qualifiers(tokens)
+        ),
     )
+
+
+def _with_database(table: TableRef, tokens: Sequence[Token]) -> tuple[int, int] | None:
+    """`TableRef.whole`, in the text that the tokens are of."""
+    if table.span is None or table.database is None:
+        return table.span
+    at = next((i for i, token in enumerate(tokens) if token.start == table.span[0]), 0)
+    if at < 2 or not tokens[at - 1].is_mark(".") or tokens[at - 2].text != table.database:
+        return None
+    return tokens[at - 2].start, table.span[1]
+
+
+def _qualifiers(tokens: Sequence[Token]) -> list[int]:
+    """Where a column is named with the database information_schema: the places of that name among the tokens."""
+    return [
+        at
+        for at, token in enumerate(tokens[: len(tokens) - 4])
+        if token.is_name()
+        and token.text.lower() == "information_schema"
+        and tokens[at + 1].is_mark(".")
+        and tokens[at + 3].is_mark(".")
+    ]
 
 
 def _placed(span: tuple[int, int] | None, source: Source) -> tuple[int, int] | None:
@@ -54,7 +81,8 @@ _BEFORE_STAR = vocabulary("""
 def _column_words(tokens: Sequence[Token]) -> frozenset[str]:
     """See `Statement.names`. Where columns are meant without being named, `*` stands for them."""
     found = {t.text.lower() for t in tokens if t.of is Of.WORD or t.of is Of.QUOTED}
-    if "natural" in found or "table" in found or any(map(_is_star, range(len(tokens)), repeat(tokens))):
+    stars = (i for i in range(len(tokens)) if _is_star(i, tokens) and not _only_exists(i, tokens))
+    if "natural" in found or "table" in found or next(stars, None) is not None:
         found.add("*")
     return frozenset(found)
 
@@ -71,6 +99,19 @@ def _is_star(i: int, tokens: Sequence[Token]) -> bool:
         return False
     multiplies = before.of is not Of.MARK or before.text == ")"
     return not multiplies or before.word in _BEFORE_STAR or after.word in _AFTER_STAR or after.text in (",", ")", ";")
+
+
+_COUNTS_COLUMNS = vocabulary("UNION INTERSECT EXCEPT ORDER GROUP")
+
+
+def _only_exists(i: int, tokens: Sequence[Token]) -> bool:
+    """Is this `*` that of EXISTS (SELECT * FROM ..), which no column has to be there for?"""
+    if i < 3 or tokens[i - 1].word != "SELECT" or not tokens[i - 2].is_mark("(") or tokens[i - 3].word != "EXISTS":
+        return False
+    if word_at(tokens, i + 1) != "FROM":
+        return False
+    end = closing(tokens, i - 2)
+    return not any(t.word in _COUNTS_COLUMNS for t in tokens[i:end])
 
 
 def _is_merged(block: Block) -> bool:
@@ -145,16 +186,40 @@ def insert_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) 
         row_spans=tuple((offset(start), offset(end)) for start, end in insert.row_spans),
         columns_end=offset(insert.columns_end),
         set_spans=tuple((offset(start), offset(end)) for start, end in insert.set_spans),
+        query=(offset(insert.query[0]), offset(insert.query[1])),
+        end=offset(insert.end),
     )
     return replace(statement, insert=moved)
 
 
 def update_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    made = built(Kind.UPDATE, read_update(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    return _change_placed(made, source)
 
 
 def delete_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    made = built(Kind.DELETE, read_delete(tokens, trust(tokens)), of_tokens(tokens) | Effect.WRITES)
+    return _change_placed(made, source)
+
+
+def _change_placed(statement: Statement, source: Source) -> Statement:
+    change, offset = statement.change, source.offset
+    if change is None or offset is same_offset:
+        return statement
+
+    def placed(span: Span) -> Span:
+        return offset(span[0]), offset(span[1])
+
+    moved = replace(
+        change,
+        tables=placed(change.tables),
+        where=placed(change.where),
+        order=placed(change.order),
+        limit=placed(change.limit),
+        sets=placed(change.sets),
+        assigned=tuple(replace(each, value=placed(each.value)) for each in change.assigned),
+    )
+    return replace(statement, change=moved)
 
 
 def load_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -23,7 +23,8 @@ def of_tokens(tokens: Sequence[Token]) -> Effect:
     for i, t in enumerate(tokens):
         if t.of is Of.WORD:
             if i < last and tokens[i + 1].text == "(" and tokens[i + 1].of is Of.MARK:
-                found = _call(tokens, i)
+                word = t.text.upper()
+                found = _word(tokens, i, word) if _is_no_name(tokens, i, word) else _call(tokens, i)
             else:
                 word = t.text.upper()
                 if word not in _TELLING:
@@ -37,6 +38,20 @@ def of_tokens(tokens: Sequence[Token]) -> Effect:
         elif t.of is Of.VARIABLE:
             effects |= _variable(tokens, i)
     return effects
+
+
+_MODIFIERS = vocabulary("""
+    HIGH_PRIORITY STRAIGHT_JOIN SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT SQL_CACHE SQL_NO_CACHE
+    SQL_CALC_FOUND_ROWS
+""")
+
+
+def _is_no_name(tokens: Sequence[Token], i: int, word: str) -> bool:
+    """Is the word in front of a parenthesis one of SELECT's modifiers, or RETURNING?"""
+    before = _word_at(tokens, i - 1)
+    if word in _MODIFIERS:
+        return before in ("SELECT", "ALL", "DISTINCT", "DISTINCTROW") or before in _MODIFIERS
+    return word == "RETURNING" and not (i and tokens[i - 1].is_mark("."))
 
 
 def _call(tokens: Sequence[Token], i: int) -> Effect:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 
+from parser.params import param_places
 from parser.rewrite import Piece, edit, splice
 from parser.rows import split_commas
 from parser.shape import Lexer
 from parser.statement import Insert, Statement
-from parser.tokens import Of, decode, read, to_bytes_offsets
+from parser.tokens import decode, read, to_bytes_offsets
 
 _Edit = tuple[tuple[int, int], Sequence[Piece]]
 
@@ -72,10 +73,7 @@ def params_before(statement: Statement, shape: bytes, position: int | None, chos
         places = [span[0] for span, _ in _assignment(insert, b"", position, values[0])]
     else:
         places = [change[0][0] for change in _in_rows(insert, shape, lexer, position, values) if change is not None]
-    text = decode(shape, lexer)
-    assert text is not None  # it was parsed
-    offset = to_bytes_offsets(text, shape, lexer)
-    params = [offset(token.start) for token in read(text, lexer.ansi_quotes).tokens if token.of is Of.PARAM]
+    params = param_places(shape, lexer)
     return [bisect.bisect_left(params, place) for place in places]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from parser.conditions import ColumnName, Constants, Fact, Limits, Same, facts
+from parser.conditions import ColumnName, Constants, Fact, InDatabase, Limits, Same, facts
 from parser.functions import AGGREGATES
 from parser.scopes import Building, Item, Join, Scope, find
 from parser.statement import Access, Block, Bound, ColumnEquality, Opaque, Param, Pin, TableRef, Word
@@ -126,6 +126,8 @@ class Reader:
             self._only(source, "this")
             items = self._source(source.this, inner, ctes)
             self._joins(items, node.args.get("joins") or [], inner, ctes)
+            if scope is not None and all(item.table is not None for item in inner.items):
+                building.around = scope.block
         elif node.args.get("joins"):
             raise NotUnderstood("JOIN without FROM")
         building.flags.update(
@@ -285,7 +287,7 @@ class Reader:
 
     def _use(self, fact: Fact, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """Record what a condition says; `restricted` are the tables for which an outer join's ON may be used."""
-        if isinstance(fact, Limits):
+        if isinstance(fact, (Limits, InDatabase)):
             self._limit(fact, scope, building, restricted)
             return
         if isinstance(fact, Constants):
@@ -330,7 +332,7 @@ class Reader:
             ColumnEquality((one.table, fact.left.column), (other.table, fact.right.column), only)
         )
 
-    def _limit(self, fact: Limits, scope: Scope, building: Building, restricted: set[int] | None) -> None:
+    def _limit(self, fact: Limits | InDatabase, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """What `_use` does, for a condition that no NULL passes."""
         place = find(fact.column, scope)
         table: int | None = None
@@ -342,6 +344,9 @@ class Reader:
             if item.table is None or not own or (restricted is not None and item.table not in restricted):
                 return
             table = item.table
+        if isinstance(fact, InDatabase):
+            building.in_database.append((table, fact.column.column))
+            return
         building.bounds.append(Bound(table, fact.column.column, fact.operator, fact.values))
 
     def _unresolved_equality(
@@ -350,12 +355,9 @@ class Reader:
         for column, place in ((fact.left, left), (fact.right, right)):
             if place is None and column.table is not None:
                 return
-            if place is not None and (place[0].table is None or not place[1]):
+            if place is not None and place[0].table is None:
                 return
-        sides: list[str | None] = [
-            None if place is None else self.tables[place[0].table].alias  # type: ignore[index]
-            for place in (left, right)
-        ]
+        sides = [None if place is None else place[0].table for place in (left, right)]
         building.unresolved_equalities.append((sides[0], fact.left.column, sides[1], fact.right.column))
 
     def _may_be_a_table_here(self, scope: Scope) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from parser.shape import HOLE, Lexer
 from parser.statement import Statement
@@ -32,6 +33,15 @@ _WHOLE_OR_ESCAPE = {
 def quoted(*names: str) -> str:
     """A name, or several with dots between them, as an identifier that every sql_mode reads."""
     return ".".join(f"`{name.replace('`', '``')}`" for name in names)
+
+
+def literal(value: bytes, lexer: Lexer) -> bytes | None:
+    """A string literal with this value, in the client's charset; None where that cannot be written for certain."""
+    if lexer.charset in _LEADS and not value.isascii():
+        return None
+    if not lexer.no_backslash_escapes:
+        value = value.replace(b"\\", b"\\\\")
+    return b"'" + value.replace(b"'", b"''") + b"'"
 
 
 def unescape(content: bytes, lexer: Lexer, quote: bytes = b"'") -> bytes:
@@ -106,7 +116,15 @@ def insert_parts(statement: Statement, shape: bytes, literals: Sequence[bytes]) 
     return pieces[0], pieces[1:-1], pieces[-1]
 
 
-Piece = bytes | tuple[int, int]  # new text, or a span [start, end) of the shape with its literals
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A `?` that the statement does not have, and the number that is to be bound to it."""
+
+    value: int
+
+
+Text = bytes | tuple[int, int]  # new text, or a span [start, end) of the shape with its literals
+Piece = Text | Number
 
 
 def edit(shape: bytes, literals: Sequence[bytes], edits: Iterable[tuple[tuple[int, int], Sequence[Piece]]]) -> bytes:
@@ -119,14 +137,25 @@ def edit(shape: bytes, literals: Sequence[bytes], edits: Iterable[tuple[tuple[in
     at = 0
     for (start, end), pieces in edits:
         kept.append((at, start))
-        added.append(b"".join(p if isinstance(p, bytes) else splice(shape, literals, (p,))[0] for p in pieces))
+        added.append(b"".join([_text(piece, shape, literals) for piece in pieces]))
         at = end
     kept.append((at, len(shape)))
     texts = _spliced(shape, literals, kept)
     return b"".join(text for pair in zip(texts, [*added, b""]) for text in pair)
 
 
+def _text(piece: Piece, shape: bytes, literals: Sequence[bytes]) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    return b"?" if isinstance(piece, Number) else splice(shape, literals, (piece,))[0]
+
+
 def _spliced(shape: bytes, literals: Sequence[bytes], spans: Sequence[tuple[int, int]]) -> list[bytes]:
     if any(end < start for start, end in spans):
         raise ValueError("spans must ascend and not overlap")
     return splice(shape, literals, spans)
+
+
+def assemble(shape: bytes, literals: Sequence[bytes], pieces: Iterable[Text]) -> bytes:
+    """New text and spans of the shape with their literals, in any order."""
+    return b"".join(p if isinstance(p, bytes) else splice(shape, literals, (p,))[0] for p in pieces)

@@ -51,12 +51,14 @@ class Building:
     pins: list[Pin] = field(default_factory=list)
     equalities: list[ColumnEquality] = field(default_factory=list)
     unresolved: list[tuple[str, tuple[Value, ...]]] = field(default_factory=list)
-    unresolved_equalities: list[tuple[str | None, str, str | None, str]] = field(default_factory=list)
+    unresolved_equalities: list[tuple[int | None, str, int | None, str]] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
+    in_database: list[tuple[int | None, str]] = field(default_factory=list)
     joins: list[Join] = field(default_factory=list)
     nullable: set[int] = field(default_factory=set)
     flags: dict[str, bool] = field(default_factory=dict)
     computed: frozenset[str] | None = None
+    around: int | None = None
 
     def done(self) -> Block:
         return Block(
@@ -67,9 +69,11 @@ class Building:
             tuple(self.unresolved),
             tuple(self.unresolved_equalities),
             tuple(self.bounds),
+            tuple(self.in_database),
             nullable=tuple(sorted(self.nullable)),
             set_operation=self.set_operation,
             computed=self.computed,
+            around=self.around,
             **self.flags,
         )
 

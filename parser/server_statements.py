@@ -17,7 +17,13 @@ from parser.tokens import Of, Token, words
 from parser.tree import NotUnderstood
 
 # What the WHERE of a SHOW may do.
-_OF_CONDITIONS = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE | Effect.SETS_USER_VARIABLE | Effect.SESSION_LOCK
+_OF_CONDITIONS = (
+    Effect.UNKNOWN_FUNCTION
+    | Effect.SEQUENCE
+    | Effect.SETS_USER_VARIABLE
+    | Effect.READS_USER_VARIABLE
+    | Effect.SESSION_LOCK
+)
 
 
 def show_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
@@ -25,7 +31,15 @@ def show_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) ->
         return Statement(Kind.TURNOUT, detail=_written(tokens[2:], source))
     shown = read_show(tokens)
     effects = shown.effects | of_tokens(tokens) & _OF_CONDITIONS
-    return Statement(Kind.SHOW, tables=shown.tables, effects=effects, name=shown.name, detail=shown.detail)
+    where = next((at for at, token in enumerate(tokens) if token.word == "WHERE"), len(tokens))
+    return Statement(
+        Kind.SHOW,
+        tables=shown.tables,
+        effects=effects,
+        name=shown.name,
+        detail=shown.detail,
+        names=words(tokens[where:]),
+    )
 
 
 def _written(tokens: Sequence[Token], source: Source) -> str:

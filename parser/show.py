@@ -47,7 +47,7 @@ def read_show(tokens: Sequence[Token]) -> Shown:
         if following in ("TABLE", "VIEW", "SEQUENCE"):
             database, name, _ = read_name(tokens, at + 2)
             return Shown(f"create {following.lower()}", "", (_table(database, name),))
-        return Shown(f"create {following.lower()}")
+        return Shown(f"create {following.lower()}", _database_of(tokens, at + 2))
     if what in _OF_TABLE:
         return _of_table(tokens, at)
     if what == "TABLE" and following == "STATUS":
@@ -57,6 +57,15 @@ def read_show(tokens: Sequence[Token]) -> Shown:
     if what in _OF_DATABASE:
         return Shown(what.lower(), _database(tokens, at + 1))
     return Shown(" ".join(t.text.lower() for t in tokens[at : at + 2] if t.word and t.word not in ("LIKE", "WHERE")))
+
+
+def _database_of(tokens: Sequence[Token], at: int) -> str:
+    """The database in `CREATE DATABASE [IF NOT EXISTS] db` and `CREATE TRIGGER db.t`; "" where none is named."""
+    names = [token for token in tokens[at:] if token.is_name() and token.word not in ("IF", "NOT", "EXISTS")]
+    if not names or names[0].word in ("FOR", "USER"):
+        return ""
+    alone = tokens[at - 1].word in ("DATABASE", "SCHEMA")
+    return names[0].text if alone or len(names) > 1 else ""
 
 
 def _table(database: str | None, name: str) -> TableRef:

@@ -48,6 +48,7 @@ def built(kind: Kind, meaning: Meaning, effects: Effect) -> Statement:
         assigned=meaning.assigned,
         assigned_values=meaning.assigned_values,
         subqueries=meaning.subqueries,
+        change=meaning.change,
     )
 
 

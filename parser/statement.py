@@ -123,6 +123,24 @@ class Opaque:
 Value = Hole | Param | Word | Opaque
 
 
+@dataclass(frozen=True, slots=True)
+class DateSum:
+    """DATE '1994-01-01' + INTERVAL '3' MONTH: a day, and what is added or subtracted: (sign, amount, unit)."""
+
+    day: Hole
+    moves: tuple[tuple[str, Hole, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSum:
+    """0.06 - 0.01: numbers with their signs."""
+
+    terms: tuple[tuple[str, Hole], ...]
+
+
+BoundValue = Value | DateSum | NumberSum
+
+
 class Access(enum.Enum):
     READ = "read"
     WRITE = "write"  # target of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, DDL
@@ -132,7 +150,8 @@ class Access(enum.Enum):
 class TableRef:
     """One mention of a table. `index` is its place in `Statement.tables`; names are as written, without quotes.
 
-    `span` is where its name stands (without the database) in a SELECT's shape, `aliased` whether an alias follows.
+    `span` is where its name stands (without the database) in a SELECT's shape, `whole` the same with the database,
+    `aliased` whether an alias follows.
     """
 
     index: int
@@ -143,6 +162,7 @@ class TableRef:
     access: Access
     span: tuple[int, int] | None = field(default=None, compare=False)
     aliased: bool = field(default=False, compare=False)
+    whole: tuple[int, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +182,13 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """Every row of table `table` that can matter to its block passes `column operator value`: <, <=, >, >=, <>, LIKE,
-    BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the column's table
-    is for the planner to find among those of the block."""
+    NOT LIKE, BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the
+    column's table is for the planner to find among those of the block."""
 
     table: int | None
     column: str
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +213,13 @@ class Block:
     # (column, values) of pins whose unqualified column could belong to one of several tables: the planner resolves
     # them with the catalog, as it does for `unresolved_equalities`. Only from WHERE and the ON of inner joins, so that
     # each may be used whichever table it turns out to be about.
-    unresolved_equalities: tuple[tuple[str | None, str, str | None, str], ...] = ()  # (alias, column, alias, column)
+    unresolved_equalities: tuple[tuple[int | None, str, int | None, str], ...] = ()  # (table, column, table, column)
     bounds: tuple[Bound, ...] = field(default=(), compare=False)
+    in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
+    # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
+    around: int | None = field(default=None, compare=False)
+    # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
+    # tables, whose columns nobody knows
     outer_joins: bool = False
     nullable: tuple[int, ...] | None = None
     # tables of this block's FROM that an outer join may replace with NULLs (the right side of LEFT JOIN, the left side
@@ -229,6 +254,39 @@ class Insert:
     columns_end: int = 0
     listed: bool = False
     set_spans: tuple[tuple[int, int], ...] = ()  # [start, end) of the values of SET in the shape's bytes
+    query: tuple[int, int] = (0, 0)  # [start, end) of the query in the shape's bytes, where `from_select`
+    end: int = 0  # and where the statement's last word ends
+    shape: bytes = field(default=b"", repr=False)  # of an INSERT .. SELECT; empty for one inside of another statement
+
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """One `qualifiers.column = value` of an UPDATE. `words`: every word of the value that may be a name, lower case."""
+
+    qualifiers: tuple[str, ...]
+    column: str  # lower case
+    value: Span
+    words: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Where the clauses of an UPDATE or DELETE stand in the shape's bytes; (n, n) for one that is not there."""
+
+    tables: Span  # what is joined: between UPDATE and SET, behind FROM or USING
+    where: Span  # without the word
+    order: Span  # with ORDER BY
+    limit: Span  # with LIMIT
+    sets: Span = (0, 0)  # without the word
+    assigned: tuple[Assigned, ...] = ()
+    targets: tuple[int, ...] = ()  # the tables that are written to
+    ignore: bool = False
+    plain: bool = True  # UPDATE t SET .. or DELETE FROM t ..: one table, no WITH clause, no RETURNING
+    shape: bytes = field(default=b"", repr=False)  # the statement's; empty for one inside of another
+    by_place: bool = False  # ORDER BY has a number, which in a SELECT would mean a column
 
 
 class Scope(enum.Enum):
@@ -287,8 +345,12 @@ class Statement:
     item_names: tuple[str, ...] = ()  # the column names that the server would give them
     subqueries: bool = False
     names: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns
+    # of a SELECT: every word of it that may name a column, lower case; `*` where that stands for columns;
+    # of a SHOW, the words of its WHERE
+    qualifiers: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
+    # of a SELECT: where `information_schema.` stands in front of the table of a column
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
+    change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up

@@ -94,6 +94,14 @@ class Tree:
             return Word.TRUE if node.this else Word.FALSE
         return None
 
+    def amount(self, node: exp.Expression | None) -> Hole | None:
+        """The constant number of an INTERVAL, which sqlglot makes a string of."""
+        if not isinstance(node, exp.Literal):
+            return None
+        number = exp.Literal(this=node.this, is_string=False) if node.this.isdigit() else node
+        value = _literal(number, negative=False)
+        return value if isinstance(value, Hole) else None
+
 
 def _literal(node: exp.Literal, negative: bool) -> Value | None:
     text = node.this
@@ -240,7 +248,7 @@ def render(tokens: Sequence[Token]) -> Rendered:
                 piece = "@v"
         if chain > _MAX_CHAIN:
             raise NotUnderstood("nested too deeply")
-        if t.start != end and end is not None:
+        if (t.start != end and end is not None) or (piece == "-" and parts and parts[-1] == "-"):  # `--`: a comment
             parts.append(" ")
             size += 1
         parts.append(piece)

@@ -1,4 +1,8 @@
-"""Fixtures on real servers. `run` lives as long as the test session, what `turnout` starts as long as one test."""
+"""Fixtures on real servers. `run` lives as long as the test session, what `turnout` starts as long as one test.
+
+With several workers (`make test`) the tests of a module that share servers go to one worker, so that these are started
+once, and what takes longest is begun first, so that the workers end at about the same time.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,39 @@ from tests.servers import Run, Shop, Turnout
 # Examples are not timed: on a busy machine any of them may take long.
 settings.register_profile("turnout", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("turnout")
+
+
+# Modules and folders that take long, longest first, as measured by `pytest --durations=0`.
+LONGEST = (
+    "tests/cache/test_coherence.py",
+    "tests/atomic/test_failures.py",
+    "tests/cache/test_mutations.py",
+    "tests/clients/",
+    "tests/stream/",
+    "tests/sequences/",
+    "tests/workbench/",
+    "tests/front/",
+    "tests/cli/",
+    "tests/parser/test_pins.py",
+)
+# Their tests have nothing in common but the module: any worker may take any of them.
+APART = ("tests/cache/test_coherence.py", "tests/cache/test_mutations.py", "tests/front/test_many_clients.py")
+# Servers are shared by all modules of these.
+TOGETHER = ("tests/stream/", "tests/sequences/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        starts = (number for number, start in enumerate(LONGEST) if item.nodeid.startswith(start))
+        return next(starts, len(LONGEST) + ("run" not in getattr(item, "fixturenames", ())))
+
+    for item in items:
+        module = item.nodeid.partition("::")[0]
+        shared = "run" in getattr(item, "fixturenames", ()) and module not in APART
+        if shared and item.get_closest_marker("xdist_group") is None:
+            group = next((folder for folder in TOGETHER if module.startswith(folder)), module)
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -288,11 +288,15 @@ class ServerConnection(asyncio.Protocol):
 
         An ERR response is returned like any other (`scanner.errno` tells).
         """
+        return await self.exchange(encode(payload, 0), mode)
+
+    async def exchange(self, frames: bytes, mode: int = QUERY) -> bytes:
+        """The same for a framed command, before which may stand others that have no answer."""
         if self.aborted is not None:
             raise self.aborted
         self.commands += 1
         sink = Collected()
-        self.send(encode(payload, 0), sink, mode)
+        self.send(frames, sink, mode)
         return await sink.future
 
     async def query(self, sql: str) -> list[list[bytes | None]]:

@@ -64,6 +64,21 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
             lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
         final = route.work.final(each.pull for each in route.work.pulls)
         lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
+    if route.gather is not None:
+        for ask in route.gather.asks:
+            for cluster, wanted in ask.there:
+                lines.append(
+                    ("brings", f"{ask.mention.table.name} from {cluster} where {wanted.decode(errors='replace')}")
+                )
+        lines.append(("then on", route.gather.cluster))
+    if route.listed is not None:
+        listed = route.listed
+        lines.append(("finds by", listed.find.decode(errors="replace")))
+        lines += [("writes by", (part.head + b".." + part.tail).decode(errors="replace")) for part in listed.parts]
+    if route.selected is not None:
+        selected = route.selected
+        lines.append(("selects by", (selected.find + (selected.lock or b"")).decode(errors="replace")))
+        lines.append(("inserts by", (selected.head + b".." + selected.tail).decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

@@ -24,10 +24,14 @@ from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
+from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
+from proxy.plan.key_list import ByKeyList
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.shows import Show
+from proxy.plan.system_reads import SystemRead
 from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 from proxy.rules.model import Method, Rules
@@ -68,7 +72,7 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench):
+    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -211,6 +215,8 @@ class Environment:
     definitions: Mapping[str, int] = field(default_factory=dict)
     tokens: Tokens = field(default_factory=Tokens)  # of clusters, for transactions over several
     slow_ns: int = field(init=False)  # statements that take longer are logged
+    # Answers to PREPARE of statements for the workbench, with their numbers of parameters and warnings.
+    descriptions: dict[Hashable, tuple[bytes, int, int]] = field(default_factory=dict)
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0

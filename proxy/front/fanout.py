@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parser.statement import Statement
 from proxy.back.connection import ServerConnection
@@ -17,6 +19,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.atomic import is_atomic, new_branch, start_branch
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
+from proxy.front.explained import Explained
 from proxy.front.guard import confirm
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
@@ -35,31 +38,44 @@ from proxy.wire.packets import encode_ok
 from proxy.wire.response import QUERY, ResponseScanner
 from proxy.wire.status import IN_TRANS
 
+if TYPE_CHECKING:
+    from proxy.front.prepared_statement import Execution
+
 _COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
 
 
-async def run_everywhere(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
-    """Carry out a route with several targets and answer the client. Raises TurnoutError."""
+async def run_everywhere(
+    session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None = None
+) -> None:
+    """Carry out a route with several targets and answer the client; of a prepared statement, one execution. Raises
+    TurnoutError."""
     if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
-        await _write(session, entry, route, sql)
+        await _write(session, entry, route, sql, execution)
     else:
-        await _read(session, entry, route, sql)
+        await read(session, entry, route, sql, execution)
 
 
-def _payload(send: Send, sql: bytes) -> bytes:
-    return bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql)
+async def _commands(
+    session: Session, pairs: Sequence[tuple[Send, ServerConnection]], sql: bytes, execution: Execution | None
+) -> list[bytes]:
+    """What each target is sent, framed. Raises TurnoutError."""
+    if execution is not None:
+        return await execution.commands(session, pairs)
+    texts = (send.text if send.text is not None else sql for send, _ in pairs)
+    return [encode(bytes((com.COM_QUERY,)) + text, 0) for text in texts]
 
 
 async def _connections(
-    session: Session, entry: Entry, route: Route, *, always_transaction: bool
+    session: Session, entry: Entry, route: Route, execution: Execution | None, *, always_transaction: bool
 ) -> list[tuple[Send, ServerConnection]]:
     """One connection per target, in the session's transaction if it has one. All or none."""
     taken: list[tuple[Send, ServerConnection]] = []
+    database = execution.prepared.database if execution is not None else None
     try:
         # One after the other in the order of cluster names, so that two statements that need the same pools cannot
         # each hold what the other waits for.
         for send in sorted(route.sends, key=lambda s: s.cluster):
-            connection, fresh = await obtain(session, entry, send, primary=bool(entry.plan.writes))
+            connection, fresh = await obtain(session, entry, send, bool(entry.plan.writes), database)
             taken.append((send, connection))
             await join_transaction(session, connection, send.cluster, fresh)
             if always_transaction and not connection.scanner.status & IN_TRANS:  # also on one held for other state
@@ -81,9 +97,12 @@ async def _connections(
 # -- reads ----------------------------------------------------------------------------------------------------
 
 
-async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
-    check_select_limit(session, route.merge)
-    pairs = await _connections(session, entry, route, always_transaction=False)
+async def read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None = None) -> None:
+    """The rows of a route's targets, to the client or whoever takes them in its place. Raises TurnoutError."""
+    explains = route.reply is Reply.EXPLAIN
+    if not explains:
+        check_select_limit(session, route.merge)
+    pairs = await _connections(session, entry, route, execution, always_transaction=False)
     for send, _ in pairs:
         note_writer(session, entry, send.cluster)
     try:
@@ -96,17 +115,21 @@ async def _read(session: Session, entry: Entry, route: Route, sql: bytes) -> Non
     session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
     reading = (
-        MergedRead(session, entry, route.merge, pairs, streams)
+        Explained(session, entry, pairs, streams)
+        if explains
+        else MergedRead(session, entry, route.merge, pairs, streams, binary=execution is not None)
         if route.merge is not None
         else _Concatenation(session, entry, pairs, streams)
     )
     try:
-        for (send, connection), stream in zip(pairs, streams):
-            connection.send(encode(_payload(send, sql), 0), stream, QUERY)
+        commands = await _commands(session, pairs, sql, execution)
+        for (_, connection), stream, command in zip(pairs, streams, commands):
+            connection.send(command, stream, QUERY)
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
+        reading.flush()
         session.fail(error, broken=True)
     finally:
         session.spread = []
@@ -174,7 +197,7 @@ def _columns(packets: list[bytes]) -> list[object]:
 # -- writes ----------------------------------------------------------------------------------------------------
 
 
-async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> None:
+async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None) -> None:
     transactions = session.environment.rules.transactions
     if transactions is Transactions.SINGLE:
         raise StatementRefused(
@@ -184,7 +207,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
     for send in route.sends:
         check_writer(session, send.cluster)
     own = not session.transaction.explicit and session.autocommit
-    pairs = await _connections(session, entry, route, always_transaction=own)
+    pairs = await _connections(session, entry, route, execution, always_transaction=own)
     for send, connection in pairs:
         session.hold(connection)  # its part has to be committed or rolled back, also where autocommit is off
         session.transaction.writers.add(send.cluster)
@@ -192,13 +215,14 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes) -> No
     if not own and len(pairs) > 1:
         await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
     try:
+        commands = await _commands(session, pairs, sql, execution)
         await confirm(session, *(connection for _, connection in pairs))
     except TurnoutError:
         await _undo(session, pairs, own)
         raise
     session.spread = [connection for _, connection in pairs]
     results = await asyncio.gather(
-        *(connection.command(_payload(send, sql)) for send, connection in pairs), return_exceptions=True
+        *(connection.exchange(command) for (_, connection), command in zip(pairs, commands)), return_exceptions=True
     )
     session.spread = []
     failure: TurnoutError | None = None

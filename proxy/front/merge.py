@@ -29,9 +29,9 @@ from proxy.plan import refusals
 from proxy.plan.merge import Merge
 from proxy.plan.plan import Send
 from proxy.wire import lenenc
-from proxy.wire.column import BINARY_FLAG, BLOB, DOUBLE, ColumnDefinition, encode_column, parse_column
+from proxy.wire.column import BINARY_FLAG, DOUBLE, ColumnDefinition, encode_column, parse_column
 from proxy.wire.frames import MAX_PAYLOAD, encode, next_sequence
-from proxy.wire.resultset import Row
+from proxy.wire.rows import BinaryRows, Rows, TextRows
 
 _LEFT_OVER = 1 << 20  # bytes of rows that nobody wants, rather read than given up with their connection
 _LEFT_OVER_S = 0.2
@@ -57,6 +57,7 @@ class _Shard:
         self._reader: KeyReader | None = None
         self._visible = 0
         self._values = False  # rows are wanted as lists of values
+        self.format: Rows = TextRows()
         self._last: Key = None
 
     @property
@@ -77,11 +78,13 @@ class _Shard:
             await self._more()
         self.definitions = [parse_column(packet[4:]) for packet in self._splitter.head_packets[1:-1]]
 
-    def compare(self, merge: Merge) -> None:
+    def compare(self, merge: Merge, binary: bool) -> None:
         """From now on rows have keys. Raises StatementRefused."""
         self._visible = len(self.definitions) - merge.hidden
         self._values = merge.groups is not None
-        self._reader = KeyReader(merge.keys, self.definitions) if merge.keys else None
+        if binary:
+            self.format = BinaryRows(self.definitions)
+        self._reader = KeyReader(merge.keys, self.definitions, binary) if merge.keys else None
 
     async def fill(self) -> None:
         """Wait for more rows, if there are none at hand and more to come."""
@@ -94,9 +97,9 @@ class _Shard:
             payloads, self._splitter.rows = self._splitter.rows, []
             if self._reader is None and self._values:
                 wanted = [True] * len(self.definitions)
-                self.rows = [_fields(row, wanted, len(wanted))[0] for row in payloads]
+                self.rows = [self.format.fields(row, wanted, len(wanted))[0] for row in payloads]
             elif self._reader is None:
-                self.rows = [_front(row, self._visible) for row in payloads] if self._hides else payloads
+                self.rows = [self._front(row) for row in payloads] if self._hides else payloads
             else:
                 self._read(payloads, self._reader)
 
@@ -106,18 +109,23 @@ class _Shard:
 
     def _read(self, payloads: list[bytes], reader: KeyReader) -> None:
         rows, keys = self.rows, self.keys
+        fields, front = self.format.fields, self.format.front
         columns, visible, hides = len(self.definitions), self._visible, self._hides
         wanted = [self._values or column in reader.wanted for column in range(columns)]
         last = columns if self._values else max(max(reader.wanted) + 1, visible if hides else 0)
         del wanted[last:]
         for payload in payloads:
-            values, end = _fields(payload, wanted, visible)
+            values, end = fields(payload, wanted, visible)
             keys.append(reader.key(values))
-            rows.append(values if self._values else payload[:end] if hides else payload)
+            rows.append(values if self._values else front(payload, visible, end) if hides else payload)
         ascends = self._last is None or self._last <= keys[0]
         if not ascends or not all(map(operator.le, keys, keys[1:])):
             raise refusals.SORT_ORDER.error(where=f"Cluster {self.cluster}", expression=reader.label)
         self._last = keys[-1]
+
+    def _front(self, payload: bytes) -> bytes:
+        visible = self._visible
+        return self.format.front(payload, visible, self.format.fields(payload, [False] * visible, visible)[1])
 
     def take(self, bound: Key, everything: bool) -> tuple[list[Key], list[Any]]:
         """The rows at hand whose keys are at most `bound`."""
@@ -133,39 +141,19 @@ class _Shard:
         self._splitter.feed(data)
 
 
-def _fields(payload: bytes, wanted: Sequence[bool], visible: int) -> tuple[Row, int]:
-    """The wanted values of a row (others as None), and where the column behind the `visible` ones begins."""
-    row: Row = []
-    add = row.append
-    pos = end = 0
-    number = 0
-    for keep in wanted:
-        if number == visible:
-            end = pos
-        number += 1
-        n = payload[pos]
-        pos += 1
-        if n < 0xFB:
-            add(payload[pos : pos + n] if keep else None)
-            pos += n
-        elif n == 0xFB:
-            add(None)
-        else:
-            value, pos = lenenc.read_bytes(payload, pos - 1)
-            add(value)
-    return row, end if visible < number else pos
-
-
-def _front(payload: bytes, visible: int) -> bytes:
-    return payload[: _fields(payload, [False] * visible, visible)[1]]
-
-
 class MergedRead(Reading):
     def __init__(
-        self, session: Session, entry: Entry, merge: Merge, pairs: Pairs, streams: Sequence[RowStream]
+        self,
+        session: Session,
+        entry: Entry,
+        merge: Merge,
+        pairs: Pairs,
+        streams: Sequence[RowStream],
+        binary: bool = False,
     ) -> None:
         super().__init__(session, entry, pairs, streams)
         self._merge = merge
+        self._binary = binary
         self._skip = merge.offset
         self._left = merge.limit if merge.limit is not None else -1
         self._previous: Key = None
@@ -208,9 +196,11 @@ class MergedRead(Reading):
         if expected is not None and count != expected + self._merge.hidden:
             where, found = f"Cluster {shard.cluster}", str(count - self._merge.hidden)
             raise refusals.MERGE_COLUMNS.error(where=where, found=found, expected=str(expected))
-        if list(map(comparable, shard.definitions)) != list(map(comparable, first.definitions)):
+        if shard.definitions != first.definitions and (
+            list(map(comparable, shard.definitions)) != list(map(comparable, first.definitions))
+        ):
             raise other_columns(shard.cluster, first.cluster)
-        shard.compare(self._merge)
+        shard.compare(self._merge, self._binary)
         return None
 
     def _send_columns(self) -> None:
@@ -297,7 +287,8 @@ class MergedRead(Reading):
         if merge.groups is None:
             return None
         wanted = merge.offset + merge.limit if merge.limit is not None else None
-        return Gathering(merge.groups, definitions, len(definitions) - merge.hidden, wanted)
+        visible = len(definitions) - merge.hidden
+        return Gathering(merge.groups, definitions, visible, wanted, self._shards[0].format)
 
     def _order(self, keys: list[Key]) -> Sequence[int]:
         """The places of rows in the order of their keys, of equal ones the first alone where duplicates go."""
@@ -405,9 +396,10 @@ def check_select_limit(session: Session, merge: Merge | None) -> None:
 
 
 def comparable(column: ColumnDefinition) -> tuple[object, ...]:
-    """What shards have to agree on: not what depends on how a server went about it."""
-    text = column.type in STRING_TYPES
-    flags = column.flags & ~(_PLAN_FLAGS if text else _PLAN_FLAGS | BINARY_FLAG)
-    length = 0 if column.type in (BLOB, DOUBLE) else column.length
-    decimals = 0 if text else column.decimals
-    return (column.table, column.name, column.charset, length, column.type, flags, decimals)
+    """What shards have to agree on: not what depends on how a server went about it. By way of a temporary table an
+    expression is another kind of text, and of another length."""
+    if column.type in STRING_TYPES:
+        return (column.table, column.name, column.charset, column.flags & ~_PLAN_FLAGS)
+    flags = column.flags & ~(_PLAN_FLAGS | BINARY_FLAG)
+    length = 0 if column.type == DOUBLE else column.length
+    return (column.table, column.name, column.charset, length, column.type, flags, column.decimals)

@@ -15,6 +15,7 @@ from proxy.plan.merge import Fold, How
 from proxy.wire import column as wire
 from proxy.wire.column import ColumnDefinition
 from proxy.wire.resultset import Row
+from proxy.wire.rows import Rows
 
 _WORD = 9  # digits
 _MOST_DIGITS = 65
@@ -61,9 +62,12 @@ def average(total: bytes, count: int, decimals: int) -> bytes:
 class Folder:
     """Puts rows of one group together. Raises StatementRefused for types that do not allow it."""
 
-    def __init__(self, folds: Sequence[Fold], columns: Sequence[ColumnDefinition]) -> None:
+    def __init__(self, folds: Sequence[Fold], columns: Sequence[ColumnDefinition], rows: Rows) -> None:
         self._columns = columns
-        self._folds = [(fold, KeyReader([fold.key], columns) if fold.key is not None else None) for fold in folds]
+        self._rows = rows
+        self._folds = [
+            (fold, KeyReader([fold.key], columns, rows.binary) if fold.key is not None else None) for fold in folds
+        ]
         for fold in folds:
             for column in (fold.column, fold.sum):
                 kind = columns[column].type if column is not None else wire.NEWDECIMAL
@@ -79,10 +83,10 @@ class Folder:
             elif fold.how is How.AVERAGE:
                 assert fold.sum is not None
                 assert fold.count is not None
-                _sum(group, part, fold.sum)
-                _sum(group, part, fold.count)
+                self._sum(group, part, fold.sum)
+                self._sum(group, part, fold.count)
             else:
-                _sum(group, part, fold.column)
+                self._sum(group, part, fold.column)
 
     def finish(self, group: Row) -> None:
         """All parts are there."""
@@ -90,12 +94,21 @@ class Folder:
             if fold.how is How.AVERAGE:
                 assert fold.sum is not None
                 assert fold.count is not None
-                total, count = group[fold.sum], int(group[fold.count] or 0)
+                total, counted = group[fold.sum], group[fold.count]
+                count = int(self._rows.number(fold.count, counted)) if counted is not None else 0
                 decimals = self._columns[fold.column].decimals
                 group[fold.column] = average(total, count, decimals) if total is not None and count else None
             value = group[fold.column]
             if fold.how in (How.SUM, How.AVERAGE) and value is not None and len(value.strip(b"-.")) > _MOST_DIGITS + 1:
                 raise refusals.FOLD_OVERFLOW.error(expression=fold.label)
+
+    def _sum(self, group: Row, part: Row, column: int) -> None:
+        one, other = group[column], part[column]
+        if one is None:
+            group[column] = other
+        elif other is not None:
+            rows = self._rows
+            group[column] = rows.value(column, added(rows.number(column, one), rows.number(column, other)))
 
     @staticmethod
     def _extreme(fold: Fold, reader: KeyReader, group: Row, part: Row) -> None:
@@ -110,11 +123,3 @@ class Folder:
         for column in (fold.column, fold.key.value, fold.key.weight, fold.key.collation):
             if column is not None:
                 group[column] = part[column]
-
-
-def _sum(group: Row, part: Row, column: int) -> None:
-    one, other = group[column], part[column]
-    if one is None:
-        group[column] = other
-    elif other is not None:
-        group[column] = added(one, other)

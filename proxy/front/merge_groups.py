@@ -12,7 +12,8 @@ from proxy.front.merge_keys import NUMBERS, KeyReader
 from proxy.plan import refusals
 from proxy.plan.merge import Condition, Groups
 from proxy.wire.column import ColumnDefinition
-from proxy.wire.resultset import Row, encode_row
+from proxy.wire.resultset import Row
+from proxy.wire.rows import Rows
 
 MOST_BYTES = 32 << 20  # of groups that wait to be sorted
 _OVERHEAD = 200  # bytes that a kept group takes besides its row
@@ -23,10 +24,16 @@ class Gathering:
     """`wanted`: how many groups the client can get at most."""
 
     def __init__(
-        self, groups: Groups, definitions: Sequence[ColumnDefinition], visible: int, wanted: int | None
+        self,
+        groups: Groups,
+        definitions: Sequence[ColumnDefinition],
+        visible: int,
+        wanted: int | None,
+        rows: Rows,
     ) -> None:
-        self._folder = Folder(groups.folds, definitions)
-        self._reader = KeyReader(groups.order, definitions) if groups.order else None
+        self._rows = rows
+        self._folder = Folder(groups.folds, definitions, rows)
+        self._reader = KeyReader(groups.order, definitions, rows.binary) if groups.order else None
         self._having = groups.having
         for each in self._having:
             if definitions[each.column].type not in NUMBERS:
@@ -58,10 +65,13 @@ class Gathering:
         self._kept.sort(key=_first)
         return [row for _, row in self._kept]
 
-    @staticmethod
-    def _holds(condition: Condition, value: bytes | None) -> bool:
+    def _holds(self, condition: Condition, value: bytes | None) -> bool:
         """NULL is neither equal nor different, less nor greater."""
-        return value is not None and _HOLDS[condition.operator](Decimal(value.decode("ascii")), condition.number)
+        if value is None:
+            return False
+        digits = self._rows.number(condition.column, value).decode("ascii")
+        number = float(digits) if isinstance(condition.number, float) else Decimal(digits)
+        return _HOLDS[condition.operator](number, condition.number)
 
     def _finish(self, whole: list[bytes]) -> None:
         group, self._group = self._group, None
@@ -70,7 +80,7 @@ class Gathering:
         self._folder.finish(group)
         if not all(self._holds(each, group[each.column]) for each in self._having):
             return
-        row = encode_row(group[: self._visible])
+        row = self._rows.encode(group[: self._visible])
         if self._reader is None:
             whole.append(row)
             return
@@ -84,7 +94,7 @@ class Gathering:
             raise refusals.MERGE_MEMORY.error(limit=str(MOST_BYTES))
 
 
-_HOLDS: dict[str, Callable[[Decimal, Decimal], bool]] = {
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "<>": operator.ne,
     "<": operator.lt,

@@ -1,4 +1,4 @@
-"""Rows of the text protocol -> keys that Python orders as the server orders the rows.
+"""Rows -> keys that Python orders as the server orders the rows.
 
 A key is an integer, a Decimal, a float or bytes, or a tuple of such where rows are sorted by several expressions. NULLs
 come first, last where the order descends. Strings are compared by what WEIGHT_STRING says of them; where the collation
@@ -8,23 +8,25 @@ pads (PAD SPACE), as if each ended in spaces without end.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import cast
 
 from proxy.errors import ServerFailed
 from proxy.plan import refusals
 from proxy.plan.merge import MergeKey
 from proxy.wire import column as wire
+from proxy.wire import rows
 from proxy.wire.column import ColumnDefinition
 from proxy.wire.resultset import Row
 
 Ordered = int | float | Decimal | bytes
 Value = Callable[[bytes], Ordered]
 
-_INTEGERS = frozenset({wire.TINY, wire.SHORT, wire.LONG, wire.LONGLONG, wire.INT24, wire.YEAR})
 _DECIMALS = frozenset({wire.DECIMAL, wire.NEWDECIMAL})
-NUMBERS = _INTEGERS | _DECIMALS
-_FIXED_TEXTS = frozenset({wire.DATE, wire.DATETIME, wire.BIT})
+NUMBERS = rows.INTEGERS | _DECIMALS
+_MOMENTS = frozenset({wire.DATE, wire.DATETIME})
 STRING_TYPES = frozenset(
     {wire.VARCHAR, wire.VAR_STRING, wire.STRING, wire.TINY_BLOB, wire.MEDIUM_BLOB, wire.LONG_BLOB, wire.BLOB}
 )
@@ -123,14 +125,14 @@ def time_of(text: bytes) -> int:
 class _Part:
     """One expression that rows are sorted by: the key of its value in a row."""
 
-    def __init__(self, key: MergeKey, columns: Sequence[ColumnDefinition]) -> None:
+    def __init__(self, key: MergeKey, columns: Sequence[ColumnDefinition], binary: bool) -> None:
         self.label = key.label
         self.descending = key.descending
         self.value = _from_front(key.value, columns)
         self.weight = self.collation = -1
         kind = columns[self.value] if self.value >= 0 else None
         self.null: Ordered
-        convert = _number(kind, key.label) if kind is not None else None
+        convert = _number(kind, key.label, binary) if kind is not None else None
         if convert is not None:
             self._convert: Value = convert
             self.null = _null_of(convert, key.descending)
@@ -181,22 +183,24 @@ def _from_front(column: int | None, columns: Sequence[ColumnDefinition]) -> int:
     return column if column >= 0 else len(columns) + column
 
 
-def _number(column: ColumnDefinition, name: str) -> Value | None:
+def _number(column: ColumnDefinition, name: str, binary: bool) -> Value | None:
     """How a value of this type becomes a key, sign included later; None for strings. Raises StatementRefused."""
     kind = column.type
     if column.flags & (_ENUM_FLAG | _SET_FLAG):
         raise refusals.SORT_RESULT_TYPE.error(expression=name, type="ENUM or SET")
     if kind == wire.YEAR and column.length == 2:
         raise refusals.SORT_RESULT_TYPE.error(expression=name, type="YEAR(2)")
-    if kind in _INTEGERS:
-        return int
+    if kind in rows.INTEGERS:
+        return rows.integer_of(column) if binary else int
     if kind in _DECIMALS:
         return _decimal
     if kind == wire.DOUBLE and column.decimals == _NOT_FIXED:
-        return float
+        return rows.double_of if binary else float
     if kind == wire.TIME:
-        return time_of
-    if kind in _FIXED_TEXTS:
+        return rows.time_of if binary else time_of
+    if kind in _MOMENTS and binary:
+        return rows.moment_of
+    if kind in _MOMENTS or kind == wire.BIT:
         return bytes
     if kind in STRING_TYPES or kind == wire.NULL:
         return None
@@ -216,10 +220,11 @@ def _null_of(convert: Value, falls: bool) -> Ordered:
 
 
 class KeyReader:
-    """Gives the keys of one shard's rows. Raises StatementRefused, from `keys` too, where they have none."""
+    """Gives the keys of one shard's rows, of which it gets the values as `proxy.wire.rows` gives them. Raises
+    StatementRefused, from `keys` too, where they have none."""
 
-    def __init__(self, keys: Sequence[MergeKey], columns: Sequence[ColumnDefinition]) -> None:
-        self._parts = [_Part(key, columns) for key in keys]
+    def __init__(self, keys: Sequence[MergeKey], columns: Sequence[ColumnDefinition], binary: bool = False) -> None:
+        self._parts = [_Part(key, columns, binary) for key in keys]
         for part in self._parts:
             if part.descending and part.value >= 0:
                 part._convert = _falling(part._convert)
@@ -243,7 +248,7 @@ class KeyReader:
             if len(self._of) == 1:
                 return self._of[0](row)
             return tuple([of(row) for of in self._of])
-        except (ValueError, InvalidOperation, IndexError) as error:
+        except (ValueError, InvalidOperation, IndexError, struct.error) as error:
             raise ServerFailed(f"A value of {self.label} could not be compared: {error}", 1105) from error
 
 
@@ -252,8 +257,9 @@ def _rising_text(text: bytes) -> bytes:
 
 
 def _falling(convert: Value) -> Value:
-    if convert is int or convert is time_of or convert is float:
-        return lambda text: -convert(text)
+    if convert is bytes:
+        return lambda text: descending(b"\1" + text)
     if convert is _decimal:
         return lambda text: Decimal(text.decode("ascii")).copy_negate()
-    return lambda text: descending(b"\1" + text)
+    number = cast(Callable[[bytes], int | float], convert)
+    return lambda value: -number(value)

@@ -1,28 +1,25 @@
-"""Prepared statements (COM_STMT_*): the client's, and the servers' that stand for them.
+"""Prepared statements (COM_STMT_*): the client's commands.
 
-A client's statement is its text, its plan and what the client bound; it belongs to no server. When it is executed, the
-values choose the target, and the connection that is used gets the text prepared once (`ServerConnection.statements`,
-bounded; the least recently used is closed). The id in the EXECUTE packet is then patched and the rest relayed.
+When a statement is executed, the values choose its targets; see `proxy.front.prepared_statement` for what these get.
+With one target, the id in the EXECUTE packet is patched and the rest relayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from parser.fill import params_before
-from parser.shape import Lexer
-from parser.statement import Effect, Param
+from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
-from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
+from proxy.front.prepared_statement import Execution, Prepared, reading, remember
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
 from proxy.front.statements import (
@@ -32,68 +29,38 @@ from proxy.front.statements import (
     end_branches,
     join_transaction,
     obtain,
+    on_several,
     run_text,
     settle,
     tell_ids,
     with_connection_id,
 )
 from proxy.front.statements import record as record_statement
+from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
+from proxy.front.workbench import describe_on_workbench
 from proxy.plan import refusals
+from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Do, Local, Send
+from proxy.plan.key_list import ByKeyList
+from proxy.plan.plan import Do, Local, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
-from proxy.wire.binary import Execute, decode_params, parse_execute, rebuild_execute, with_integers
+from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
 from proxy.wire.frames import encode
-from proxy.wire.packets import encode_eof, parse_err
+from proxy.wire.packets import encode_eof
 from proxy.wire.response import PREPARE, QUERY
 from proxy.wire.resultset import ColumnDefinition, encode_column
 
 _MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
-
-
-@dataclass(slots=True)
-class Prepared:
-    """One statement of one client. `types`: two bytes a parameter, as last bound; `long_data` by parameter."""
-
-    id: int
-    sql: bytes
-    shape: bytes
-    literals: list[bytes]
-    database: str | None
-    lexer: Lexer
-    environment: Environment
-    entry: Entry
-    settings: Settings  # at PREPARE, when the text was read
-    params: int = 0
-    columns: int = 0
-    types: bytes | None = None
-    long_data: dict[int, bytearray] = field(default_factory=dict)
-    long_error: StatementRefused | None = None
-    with_ids: dict[tuple[bool, ...], Prepared] = field(default_factory=dict)  # by rows with a parameter for it
-    known: dict[bytes, Known] | None = None  # executions whose answers came from memory (`PlanCache.executions`)
-    key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
-    # What makes two server-side statements the same: the text, and what changes how a server reads it.
-
-    def __post_init__(self) -> None:
-        self.key = self.make_key()
-
-    def make_key(self) -> tuple[bytes, str | None, tuple[bytes | None, ...]]:
-        return self.sql, self.database, reading(self.settings)
-
-
+_MOST_DESCRIPTIONS, _LONGEST_DESCRIPTION = 1000, 16 * 1024
 _NONE: frozenset[int] = frozenset()
-READING = ("sql_mode", *CHARSET_VARIABLES)
-
-
-def reading(settings: Settings) -> tuple[bytes | None, ...]:
-    """The settings that decide what a text means when it is read."""
-    return tuple(settings.get(name) for name in READING)
+_LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXECUTE sent without waiting for its id
 
 
 async def prepare(session: Session, sql: bytes) -> None:
     """COM_STMT_PREPARE. Raises TurnoutError."""
+    session.last_prepared = 0
     if len(session.prepared) >= _MAX_PREPARED:
         raise StatementRefused(
             f"Can't create more than max_prepared_stmt_count statements (current value: {_MAX_PREPARED})",
@@ -125,9 +92,12 @@ async def prepare(session: Session, sql: bytes) -> None:
         _prepare_local(session, prepared, plan)
         return
     if plan.kind == "refuse":
-        plan.route(BoundValues([], literals, session.lexer), sql)
+        plan.route(BoundValues([], b"", literals, session.lexer, session.lexer.charset), sql)
     if isinstance(plan, Workbench):
-        raise refusals.WORKBENCH_PREPARED.error()
+        _prepared(session, prepared, *await _described(session, entry, prepared))
+        return
+    if isinstance(plan, ByKeyList | InsertSelect):  # its tables need not all be on one cluster
+        raise refusals.KEY_LIST_PREPARED.error()
     cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
@@ -146,14 +116,37 @@ async def prepare(session: Session, sql: bytes) -> None:
         if fresh:
             session.give_back(connection)
         return
-    prepared.params, prepared.columns = scanner.params, scanner.columns
-    _remember(session, connection, prepared, ServerStatement(scanner.statement_id))
-    session.prepared[prepared.id] = prepared
-    session.client.write(response[:5] + prepared.id.to_bytes(4, "little") + response[9:])
-    session.diagnostics = None
-    session.warning_count = scanner.warnings
+    remember(session, connection, prepared, ServerStatement(scanner.statement_id))
+    _prepared(session, prepared, response, scanner.params, scanner.warnings)
     if fresh:
         session.give_back(connection)
+
+
+async def _described(session: Session, entry: Entry, prepared: Prepared) -> tuple[bytes, int, int]:
+    """The answer to PREPARE of a statement for the workbench. It is kept, since drivers prepare a statement for each
+    execution, unless it may depend on the session. Raises TurnoutError."""
+    if session.held or entry.plan.effects & Effect.READS_USER_VARIABLE:
+        return await describe_on_workbench(session, entry, prepared)
+    kept = session.environment.descriptions
+    key = (prepared.key, session.user, session.settings)
+    found = kept.get(key)
+    if found is None:
+        found = await describe_on_workbench(session, entry, prepared)
+        if len(kept) >= _MOST_DESCRIPTIONS:
+            kept.clear()
+        if len(found[0]) <= _LONGEST_DESCRIPTION:
+            kept[key] = found
+    return found
+
+
+def _prepared(session: Session, prepared: Prepared, response: bytes, params: int, warnings: int) -> None:
+    """A server's answer to PREPARE is the client's, with an id of the session's."""
+    prepared.params = params
+    session.prepared[prepared.id] = prepared
+    session.last_prepared = prepared.id
+    session.client.write(response[:5] + prepared.id.to_bytes(4, "little") + response[9:])
+    session.diagnostics = None
+    session.warning_count = warnings
 
 
 def _cluster_to_prepare_on(clusters: Sequence[str], entry: Entry, session: Session) -> str:
@@ -195,8 +188,8 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
             "HY000",
             reason="prepare-unsupported",
         )
-    prepared.columns = len(columns)
     session.prepared[prepared.id] = prepared
+    session.last_prepared = prepared.id
     head = b"\0" + prepared.id.to_bytes(4, "little") + len(columns).to_bytes(2, "little") + bytes(5)
     packets = [head, *(encode_column(c) for c in columns)]
     if columns:
@@ -204,25 +197,9 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
     session.client.write(b"".join(encode(p, i + 1) for i, p in enumerate(packets)))
 
 
-def _remember(session: Session, connection: ServerConnection, prepared: Prepared, made: ServerStatement) -> None:
-    """Keep a statement that was prepared on a connection; close the least recently used beyond the limit."""
-    statements = connection.statements
-    old = statements.pop(prepared.key, None)
-    if old is not None and old.id != made.id:
-        _close_on(connection, old)
-    statements[prepared.key] = made
-    limit = session.environment.rules.pool.max_statements
-    while len(statements) > limit:
-        _close_on(connection, statements.pop(next(iter(statements))))
-
-
-def _close_on(connection: ServerConnection, statement: ServerStatement) -> None:
-    connection.write(encode(bytes((com.COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little"), 0))  # has no answer
-
-
 def find(session: Session, payload: bytes, what: str) -> Prepared:
     """The statement that a COM_STMT_* payload names. Raises StatementRefused (1243) when there is none."""
-    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    number = _number(session, payload)
     prepared = session.prepared.get(number)
     if prepared is None:
         raise StatementRefused(
@@ -231,14 +208,19 @@ def find(session: Session, payload: bytes, what: str) -> Prepared:
     return prepared
 
 
+def _number(session: Session, payload: bytes) -> int:
+    number = int.from_bytes(payload[1:5], "little") if len(payload) >= 5 else 0
+    return session.last_prepared if number == _LAST else number
+
+
 def close(session: Session, payload: bytes) -> None:
     """COM_STMT_CLOSE: no answer. The servers keep theirs for others with the same text."""
-    session.prepared.pop(int.from_bytes(payload[1:5], "little"), None)
+    session.prepared.pop(_number(session, payload), None)
 
 
 def long_data(session: Session, payload: bytes) -> None:
     """COM_STMT_SEND_LONG_DATA: no answer; an error shows at the next EXECUTE."""
-    prepared = session.prepared.get(int.from_bytes(payload[1:5], "little"))
+    prepared = session.prepared.get(_number(session, payload))
     if prepared is None or len(payload) < 7:
         return
     number = int.from_bytes(payload[5:7], "little")
@@ -290,7 +272,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     session.generated = entry.plan.generated_id
     cached = entry.cached is not None
     if entry.by_key or entry.asks_id or cached or entry.marks is not None:
-        values = BoundValues(list(decode_params(bound, _NONE)), prepared.literals, prepared.lexer)
+        params, charset = decode_params(bound, _NONE), session.lexer.charset
+        values = BoundValues(params, bound.types, prepared.literals, prepared.lexer, charset)
         if entry.asks_id:
             session.generated = entry.plan.generates_id(values)
             if session.generated is None:  # the server will have to be asked
@@ -302,7 +285,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             session.run(execute(session, prepared, payload))
             return
         if len(sends) != 1:
-            raise _several_targets()
+            session.run(execute(session, prepared, payload))
+            return
         cluster = sends[0].cluster
         if prepared.database != session.database:
             session.run(execute(session, prepared, payload))
@@ -341,7 +325,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     if made is None:
         session.send_prelude(connection)
         session.guard = Guard.of(entry.directories) if entry.directories else None
-        session.run(_prepare_and_execute(session, prepared, bound.types, payload, connection, cluster))
+        session.run(_prepare_and_execute(session, Execution(prepared, bound, {}), payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
@@ -351,14 +335,6 @@ def _bound_by(payload: bytes, types: bytes | None) -> bytes:
     """What is the same for all executions of a statement with the same values: all of the packet but the client's
     number, and the types of the execution before, which it may refer to. No valid packet continues another."""
     return payload[5:] + types if types else payload[5:]
-
-
-def _several_targets() -> StatementRefused:
-    return StatementRefused(
-        "A prepared statement that concerns several shards is not supported yet: pin its shard key to one value, or "
-        "send it as text (most drivers have a setting for client-side parameters)",
-        reason="prepared-over-shards",
-    )
 
 
 async def execute(session: Session, prepared: Prepared, payload: bytes, primary: bool = False) -> None:
@@ -376,18 +352,15 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         finally:
             session.binary = False
         return
-    bound = parse_execute(payload, prepared.params, prepared.types)
-    prepared.types = bound.types
-    params: list[object] = list(decode_params(bound, set(prepared.long_data)))
-    for number, data in prepared.long_data.items():
-        params[number] = bytes(data)
-    values = BoundValues(params, prepared.literals, prepared.lexer)
+    execution = Execution.of(prepared, payload)
+    prepared.long_data.clear()
+    values = execution.values(session.lexer.charset)
     if entry.makes_ids:
-        await _insert(session, prepared, payload, values, bound)
+        await _insert(session, execution, payload, values)
         return
     for left in reversed(range(TRIES)):
         try:
-            await _execute_routed(session, prepared, payload, values, bound, primary)
+            await _execute_routed(session, execution, payload, values, primary)
             return
         except DirectoryChanged:
             session.not_filled()
@@ -396,30 +369,47 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
 
 
 async def _execute_routed(
-    session: Session, prepared: Prepared, payload: bytes, values: BoundValues, bound: Execute, primary: bool
+    session: Session, execution: Execution, payload: bytes, values: BoundValues, primary: bool
 ) -> None:
+    prepared = execution.prepared
     entry, plan = prepared.entry, prepared.entry.plan
+    text = prepared.text if plan.effects & Effect.USES_CONNECTION_ID else prepared.sql
+    route = await routed(session, entry.directories, partial(plan.route, values, text))
     session.generated = plan.generates_id(values)
-    check_afterthoughts(session, plan.effects)
-    sends = (await routed(session, entry.directories, lambda: plan.route(values, prepared.sql))).sends
-    if len(sends) != 1:
-        raise _several_targets()
+    if route.gather is not None:
+        send = await gathered(session, plan, route.gather)
+        route = Route((replace(send, params=tuple(range(prepared.params))),))
+    elif route.reply is Reply.EXPLAIN:
+        route = Route((Send(route.sends[0].cluster),))  # its columns were told when it was prepared
+    await _on_targets(session, execution, payload, values, route, primary)
+
+
+async def _on_targets(
+    session: Session, execution: Execution, payload: bytes, values: BoundValues, route: Route, primary: bool
+) -> None:
+    """Carry out a route. Raises TurnoutError."""
+    prepared = execution.prepared
+    entry, sends = prepared.entry, route.sends
+    check_afterthoughts(session, entry.plan.effects)
     if entry.marks is not None:
-        caching.note_write(session, entry, values, (sends[0].cluster,))
-    if plan.effects & Effect.IMPLICIT_COMMIT:
+        caching.note_write(session, entry, values, tuple(send.cluster for send in sends))
+    if len(sends) != 1:
+        await on_several(session, entry, route, values, prepared.sql, execution)
+        return
+    if entry.plan.effects & Effect.IMPLICIT_COMMIT:
         await end_branches(session)
     connection = await _joined(session, prepared, sends[0], primary)
-    await _execute_on(session, prepared, bound.types, payload, connection, sends[0].cluster)
+    await _execute_on(session, execution.share(sends[0], session), payload, connection, sends[0].cluster)
 
 
 async def _prepare_and_execute(
-    session: Session, prepared: Prepared, types: bytes, payload: bytes, connection: ServerConnection, cluster: str
+    session: Session, execution: Execution, payload: bytes, connection: ServerConnection, cluster: str
 ) -> None:
     """What the fast path has routed, on a connection that does not have the statement yet."""
     try:
-        await _execute_on(session, prepared, types, payload, connection, cluster)
+        await _execute_on(session, execution, payload, connection, cluster)
     except DirectoryChanged:
-        await execute(session, prepared, payload)
+        await execute(session, execution.prepared, payload)
 
 
 async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
@@ -434,43 +424,17 @@ async def _joined(session: Session, prepared: Prepared, send: Send, primary: boo
     return connection
 
 
-async def _insert(session: Session, prepared: Prepared, payload: bytes, values: BoundValues, bound: Execute) -> None:
+async def _insert(session: Session, execution: Execution, payload: bytes, values: BoundValues) -> None:
     """An INSERT whose AUTO_INCREMENT column is Turnout's business. Raises TurnoutError."""
+    prepared = execution.prepared
     plan = prepared.entry.plan
-    check_afterthoughts(session, plan.effects)
-    long_data = dict(prepared.long_data)
-    try:
-        await _insert_with_ids(session, prepared, payload, values, bound, long_data)
-    finally:
-        prepared.long_data.clear()
-
-
-async def _insert_with_ids(
-    session: Session,
-    prepared: Prepared,
-    payload: bytes,
-    values: BoundValues,
-    bound: Execute,
-    long_data: Mapping[int, bytes | bytearray],
-) -> None:
-    entry, plan = prepared.entry, prepared.entry.plan
     assert isinstance(plan, InsertRows)
     for left in reversed(range(TRIES_FOR_IDS)):
         try:
             ids = await reserve(session, plan, values)
-            # Its text is not what is sent: see `_with_ids`.
-            text = Lexer.restore(prepared.shape, prepared.literals)
-            route = await routed(session, entry.directories, partial(plan.route_with, values, text, ids))
-            sends = route.sends
-            if len(sends) != 1:
-                raise _several_targets()
-            if entry.marks is not None:
-                caching.note_write(session, entry, values, (sends[0].cluster,))
-            sent, types, packet = prepared, bound.types, payload
-            if session.made is not None:
-                sent, types, packet = _with_ids(session, prepared, plan, bound, ids, long_data)
-            connection = await _joined(session, prepared, sends[0], True)
-            await _execute_on(session, sent, types, packet, connection, sends[0].cluster)
+            make = partial(plan.route_with, values, prepared.text, ids, bound=True)
+            route = await routed(session, prepared.entry.directories, make)
+            await _on_targets(session, execution, payload, values, route, True)
             return
         except (IdsVoided, DirectoryChanged):
             if not left:
@@ -479,91 +443,34 @@ async def _insert_with_ids(
             session.made = None
 
 
-def _with_ids(
-    session: Session,
-    prepared: Prepared,
-    plan: InsertRows,
-    bound: Execute,
-    ids: Sequence[int | None],
-    long_data: Mapping[int, bytes | bytearray],
-) -> tuple[Prepared, bytes, bytes]:
-    """(a statement that takes these ids as parameters, the types of an execute of it, that execute). A parameter that
-    was NULL or 0 becomes the id, other rows get one more parameter."""
-    column, statement = plan.ids, plan.statement
-    assert column is not None
-    replaced: dict[int, int] = {}
-    made: list[int | None] = []  # for rows that get a parameter
-    for value, number in zip(column.values, ids, strict=True):
-        if number is not None and isinstance(value, Param):
-            replaced[value.index] = number
-        made.append(None if isinstance(value, Param) else number)
-    chosen = tuple(number is not None for number in made)
-    sent = prepared.with_ids.get(chosen)
-    if sent is None or sent.entry is not prepared.entry:
-        # The text as it was planned: of `sql`, something may have been replaced.
-        text = Lexer.restore(prepared.shape, prepared.literals)
-        text = column.filled(statement, text, [b"?" if each else None for each in chosen])
-        if statement.effects & Effect.USES_CONNECTION_ID:
-            text = with_connection_id(session.connection_id, *prepared.lexer.shape(text))
-        sent = replace(prepared, sql=text, params=prepared.params + sum(chosen), long_data={}, with_ids={})
-        prepared.with_ids[chosen] = sent
-    places = params_before(statement, prepared.shape, column.position, chosen) if any(chosen) else []
-    added = list(zip(places, [number for number in made if number is not None], strict=True))
-    packet, was = with_integers(bound, set(long_data), replaced, added)
-    sent.long_data = {
-        new: bytearray(long_data[old]) for new, old in enumerate(was) if old is not None and old in long_data
-    }
-    return sent, parse_execute(packet, sent.params, None).types, packet
-
-
 async def _execute_on(
-    session: Session, prepared: Prepared, types: bytes, payload: bytes, connection: ServerConnection, cluster: str
+    session: Session, execution: Execution, payload: bytes, connection: ServerConnection, cluster: str
 ) -> None:
-    """Execute on `connection`, which has the session's state; prepare there first if need be."""
+    """Execute on `connection`, which has the session's state; prepare there first if need be. `payload`: the client's,
+    in case it has to be asked again elsewhere."""
     from proxy.front.statements import finish_statement, may_retry, pin, prelude
 
+    prepared = execution.prepared
     entry = prepared.entry
     relay: Relay | None = None
     try:
-        await session.dress(connection, prepared.database)
-        made = connection.statements.pop(prepared.key, None)
-        if made is None:
-            if reading(session.settings) != reading(prepared.settings):
-                # Only what matters for reading: another autocommit, say, would end the transaction.
-                changes = dict(zip(READING, reading(prepared.settings)))
-                await session.dress(connection, prepared.database, session.settings.with_changes(changes))
-            await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
-            if connection.scanner.errno:
-                error = parse_err(connection.scanner.error)
-                raise ServerFailed(error.message.decode("utf-8", "replace"), error.errno, error.sqlstate)
-            made = ServerStatement(connection.scanner.statement_id)
-            prepared.columns = connection.scanner.columns  # the table may have got one since
-            if connection.scanner.params != prepared.params:
-                _close_on(connection, made)
-                raise ServerFailed("Prepared statement needs to be re-prepared", 1615, "HY000")
-        _remember(session, connection, prepared, made)
-        await session.dress(connection, prepared.database)
+        frames = await execution.frames(session, connection)
         await prelude(session, entry, connection, cluster)
         await confirm(session, connection)  # nothing is awaited from here until the statement is sent
-        for number, data in prepared.long_data.items():
-            head = bytes((com.COM_STMT_SEND_LONG_DATA,)) + made.id.to_bytes(4, "little") + number.to_bytes(2, "little")
-            connection.write(encode(head + bytes(data), 0))
-        prepared.long_data.clear()
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
         session.sending(connection)
-        connection.send(
-            encode(rebuild_execute(parse_execute(payload, prepared.params, types), made.id), 0), relay, QUERY
-        )
+        connection.send(frames, relay, QUERY)
         await relay.done
         if session.made is not None:
             await tell_ids(session, entry, connection, relay)
     except BaseException as error:
         finish_statement(session, connection)
-        if isinstance(error, TurnoutError) and may_retry(session, entry, connection, relay) and not prepared.long_data:
-            await execute(session, prepared, payload, primary=True)
-            return
+        if isinstance(error, TurnoutError) and may_retry(session, entry, connection, relay):
+            if not execution.long_data:
+                await execute(session, prepared, payload, primary=True)
+                return
         if relay is not None and relay.relayed and isinstance(error, ServerFailed):
             session.fail(error, broken=True)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
@@ -17,6 +18,17 @@ from proxy.wire.packets import encode_eof, encode_err
 from proxy.wire.status import NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
 
 Pairs = Sequence[tuple[Send, ServerConnection]]
+_BUFFER = 16384  # as much as a server collects before it sends (net_buffer_length)
+
+
+class Receiver(Protocol):
+    """Takes an answer in the client's place (`Session.receiver`)."""
+
+    def feed(self, data: bytes) -> None:
+        """Framed packets of the answer, up to its last row. Raises TurnoutError."""
+
+    async def drained(self) -> None:
+        """Wait until more can be taken. Raises TurnoutError."""
 
 
 class Reading:
@@ -31,14 +43,28 @@ class Reading:
         self.rows = 0
         self.size = 0
         self.started = False
+        self._unsent: list[bytes] = []  # what little there is goes out with what follows it
+        self._unsent_bytes = 0
 
     async def run(self) -> None:
         """Send the answer. Raises TurnoutError; `started` says whether the client can still be told."""
         raise NotImplementedError
 
     def write(self, out: bytes) -> None:
-        self.session.client.write(out)
         self.size += len(out)
+        if self.session.receiver is not None:
+            self.session.receiver.feed(out)
+            return
+        self._unsent.append(out)
+        self._unsent_bytes += len(out)
+        if self._unsent_bytes >= _BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._unsent:
+            self.session.client.write(b"".join(self._unsent))
+            self._unsent.clear()
+            self._unsent_bytes = 0
 
     def write_packets(self, packets: list[bytes]) -> None:
         """Packets with headers whose sequence ids are not yet the client's."""
@@ -47,22 +73,27 @@ class Reading:
 
     async def drained(self) -> None:
         """Wait for the client. Raises ServerFailed when it has gone."""
-        await self.session.client.drained()
+        if self.session.receiver is not None:
+            await self.session.receiver.drained()
+        else:
+            await self.session.client.drained()
         if self.session.closed:
             raise ServerFailed("The client went away")
 
     def fail_with(self, packet: bytes) -> None:
         """A server ended its rows with an ERR packet: so does the answer. Raises it as long as nothing was sent."""
         failure = server_error(packet)
-        if not self.started:
+        if not self.started or self.session.receiver is not None:
             raise failure
-        self.session.client.write(encode(packet, self.sequence))
+        self._last(packet)
         self._after(0, failure)
 
     def refuse(self, refusal: StatementRefused) -> None:
         """End rows that are on their way with an error of our own."""
+        if self.session.receiver is not None:
+            raise refusal
         packet = encode_err(refusal.errno, refusal.sqlstate, refusal.message)
-        self.session.client.write(encode(packet, self.sequence))
+        self._last(packet)
         self.session.environment.measures.refused(refusal.reason)
         self._after(0, refusal)
 
@@ -74,14 +105,24 @@ class Reading:
             if connection.sink is None and connection.aborted is None:
                 warnings += connection.scanner.warnings
                 status |= connection.scanner.status
+        if session.receiver is not None:
+            session.warning_count = warnings
+            session.diagnostics = None
+            if warnings:
+                await collect_warnings(session, self.pairs)
+            return
         if session.pending is not None:  # INSERT .. RETURNING and the like
             acknowledge(session, session.in_transaction)
         status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
-        session.client.write(encode(encode_eof(min(warnings, 65535), status), self.sequence))
+        self._last(encode_eof(min(warnings, 65535), status))
         self._after(warnings, None)
         session.found_rows = found_rows
         if warnings:
             await collect_warnings(session, self.pairs)
+
+    def _last(self, payload: bytes) -> None:
+        self._unsent.append(encode(payload, self.sequence))
+        self.flush()
 
     def _after(self, warnings: int, failure: TurnoutError | None) -> None:
         session = self.session

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
     from proxy.front.made_ids import MadeIds
-    from proxy.front.prepared import Prepared
+    from proxy.front.prepared_statement import Prepared
+    from proxy.front.reading import Receiver
 
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")
@@ -118,6 +119,7 @@ class Session:
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.next_statement_id = 1
+        self.last_prepared = 0  # the id of the statement that was prepared last; 0: it failed
         self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
         self.last_insert_id = 0
         self.found_rows: int | None = 0
@@ -149,6 +151,7 @@ class Session:
         # Clusters on which a part of a committed transaction is still to be committed, since their servers are away.
         self.owed: dict[str, asyncio.Task[None]] = {}
         self.generated: bool | None = False  # does the statement under way generate its insert id? None: ask afterwards
+        self.receiver: Receiver | None = None  # takes the rows of a SELECT of ours in the client's place
         self.made: MadeIds | None = None  # ids that Turnout makes for the INSERT under way
         self.guard: Guard | None = None  # what the statement under way was routed by, where that may change
         self._on_replica = False

@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from parser.shape import Lexer
 from parser.statement import Effect, Kind
@@ -22,13 +23,17 @@ from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan import refusals
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Local, Plan, Route, Send
+from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
 from proxy.wire.status import IN_TRANS
+
+if TYPE_CHECKING:
+    from proxy.front.prepared_statement import Execution
 
 _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
@@ -119,14 +124,14 @@ async def _run_routed(
     plan = entry.plan
     route = await routed(session, entry.directories, lambda: plan.route(values, sql))
     if entry.marks is not None:
-        note_write(session, entry, values, tuple(send.cluster for send in route.sends))
+        note_write(session, entry, values, route.clusters)
     session.generated = plan.generates_id(values)
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
     if len(route.sends) != 1:
-        await _on_several(session, entry, route, values, sql)
+        await on_several(session, entry, route, values, sql)
         return
     send = route.sends[0]
     await forward(
@@ -165,17 +170,44 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
             session.made = None
 
 
-async def _on_several(session: Session, entry: Entry, route: Route, values: TextValues, sql: bytes) -> None:
-    """A statement that does not run on one server alone. Raises TurnoutError."""
+async def on_several(
+    session: Session,
+    entry: Entry,
+    route: Route,
+    values: ValueOf,
+    sql: bytes,
+    execution: Execution | None = None,
+) -> None:
+    """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
     from proxy.front.fanout import run_everywhere
+    from proxy.front.insert_select import insert_selected
+    from proxy.front.key_list import write_by_key
+    from proxy.front.shows import show
+    from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
 
+    if route.gather is not None:
+        await run_gathered(session, entry, route.gather, sql)
+        return
+    if route.showing is not None:
+        await show(session, entry, route.showing, sql)
+        return
+    if route.listed is not None:
+        if execution is not None:
+            raise refusals.KEY_LIST_PREPARED.error()
+        await write_by_key(session, entry, route.listed)
+        return
+    if route.selected is not None:
+        if execution is not None:
+            raise refusals.KEY_LIST_PREPARED.error()
+        await insert_selected(session, entry, route.selected)
+        return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
         work = route.otherwise.route(values, sql).work
     if work is None:
         try:
-            await run_everywhere(session, entry, route, sql)
+            await run_everywhere(session, entry, route, sql, execution)
             return
         except StatementRefused as refusal:  # nothing of an answer is out
             if route.otherwise is None or refusal.reason not in LIFTED:
@@ -183,7 +215,7 @@ async def _on_several(session: Session, entry: Entry, route: Route, values: Text
         entry.unmerged = True
         work = route.otherwise.route(values, sql).work
     assert work is not None
-    await finish_on_workbench(session, entry, work)
+    await finish_on_workbench(session, entry, work, execution)
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:
@@ -206,20 +238,21 @@ async def forward(
     payload: bytes,
     primary: bool = False,
     mode: int = QUERY,
+    relay: Relay | None = None,
 ) -> None:
-    """Send one command to the one target of `send` and relay the answer."""
-    plan = entry.plan
+    """Send one command to the one target of `send` and relay the answer, by `relay` where that is given."""
+    plan, given = entry.plan, relay
     if plan.effects & Effect.IMPLICIT_COMMIT:
         await end_branches(session)
     connection, fresh = await obtain(session, entry, send, primary)
-    relay: Relay | None = None
+    relay = None
     try:
         await join_transaction(session, connection, send.cluster, fresh)
         await prelude(session, entry, connection, send.cluster)
         pinned_before = send.cluster in session.pinned
         if plan.pins:
             pin(session, connection, plan.pins)
-        relay = Relay(session)
+        relay = given or Relay(session)
         await confirm(session, connection)
         session.sending(connection)
         connection.send(encode(payload, 0), relay, mode)

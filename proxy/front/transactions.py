@@ -65,11 +65,11 @@ async def begin(session: Session, sql: bytes) -> None:
     else:
         for cluster in session.pinned:
             if cluster in session.held:
-                await _begin_pinned(session, session.held[cluster], cluster)
+                await begin_pinned(session, session.held[cluster], cluster)
     session.ok()
 
 
-async def _begin_pinned(session: Session, connection: ServerConnection, cluster: str) -> None:
+async def begin_pinned(session: Session, connection: ServerConnection, cluster: str) -> None:
     """Begin the session's transaction on a connection that it keeps because of other state."""
     from proxy.front.atomic import branch_for, start_branch
 
@@ -110,7 +110,7 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         session.transaction.explicit = True
         session.transaction.begin = begin_text
         for cluster, connection in session.held.items():  # pinned
-            await _begin_pinned(session, connection, cluster)
+            await begin_pinned(session, connection, cluster)
     session.ok()
     if release:
         session.client.lose(None)

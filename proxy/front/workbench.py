@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from parser.rewrite import quoted
 from parser.statement import Effect
-from proxy.back.connection import Discarded, ServerConnection
+from proxy.back.connection import Discarded, ServerConnection, ServerStatement
 from proxy.back.server import Role
 from proxy.back.settings import Settings, intern
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
@@ -26,27 +26,28 @@ from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
 from proxy.front.guard import confirm
 from proxy.front.merge import comparable, kill
+from proxy.front.prepared_statement import Execution, Prepared, close_on, prepare_on, read_as
 from proxy.front.reading import Pairs, Reading
 from proxy.front.row_streams import RowStream, Splitter, other_columns, server_error
 from proxy.front.session import Session, checked
 from proxy.front.statements import join_transaction
 from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
-from proxy.plan.plan import Send
+from proxy.plan.plan import Send, Unknown
 from proxy.plan.temporary_table import TableText, Unreadable, read_definition
-from proxy.plan.workbench import KeysOf, Pull, Pulled, Work
+from proxy.plan.workbench import COPY_PREFIX, KeysOf, Pull, Pulled, Work
 from proxy.wire import command as com
 from proxy.wire.charsets import codec
 from proxy.wire.column import ColumnDefinition, encode_column, parse_column
 from proxy.wire.frames import encode
-from proxy.wire.response import QUERY
+from proxy.wire.response import PREPARE, QUERY
 from proxy.wire.status import IN_TRANS
 
-_MOST_KEYS = 1000  # in one condition
+_MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
-_LOADING = intern(
+LOADING = intern(
     {
         "character_set_client": b"'utf8mb4'",
         "character_set_connection": b"'utf8mb4'",
@@ -57,19 +58,18 @@ _LOADING = intern(
         "autocommit": b"'ON'",
     }
 )
-_MODES = ("NO_BACKSLASH_ESCAPES", "PAD_CHAR_TO_FULL_LENGTH")  # how literals are read, and compared
 _SNAPSHOT = (
     b"\x03SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     b"\x03START TRANSACTION WITH CONSISTENT SNAPSHOT",
 )
 
 
-async def finish_on_workbench(session: Session, entry: Entry, work: Work) -> None:
-    """Carry out a statement's work and answer the client. Raises TurnoutError."""
+async def finish_on_workbench(session: Session, entry: Entry, work: Work, execution: Execution | None = None) -> None:
+    """Carry out a statement's work and answer the client; of a prepared one, an execution. Raises TurnoutError."""
     effects = entry.plan.effects
     if effects & Effect.READS_USER_VARIABLE and session.pinned:
         raise refusals.WORKBENCH_VARIABLE.error()
-    bench = _Workbench(session, entry, work)
+    bench = _Workbench(session, entry, work, execution)
     try:
         try:
             async with asyncio.timeout(work.max_time_s):
@@ -83,12 +83,32 @@ async def finish_on_workbench(session: Session, entry: Entry, work: Work) -> Non
         await bench.close()
 
 
+async def describe_on_workbench(session: Session, entry: Entry, prepared: Prepared) -> tuple[bytes, int, int]:
+    """PREPARE of a statement for the workbench, over empty tables: (the server's answer, how many parameters and
+    warnings it tells of). Raises TurnoutError."""
+    work = entry.plan.route(lambda value: Unknown.UNKNOWN, prepared.sql).work
+    assert work is not None
+    bench = _Workbench(session, entry, work, None)
+    try:
+        try:
+            async with asyncio.timeout(work.max_time_s):
+                await bench.load(prepared)
+                answer = await bench.describe(prepared)
+                await bench.drop()
+        except TimeoutError:
+            raise refusals.WORKBENCH_TIME.error(limit=f"{work.max_time_s:g}") from None
+        return answer
+    finally:
+        await bench.close()
+
+
 async def _answer(session: Session, reading: _Finished) -> None:
     try:
         await reading.run()
     except TurnoutError as error:
-        if not reading.started:
+        if not reading.started or session.receiver is not None:
             raise
+        reading.flush()
         session.fail(error, broken=True)
 
 
@@ -107,10 +127,13 @@ class _Table:
 
 
 class _Workbench:
-    def __init__(self, session: Session, entry: Entry, work: Work) -> None:
+    def __init__(self, session: Session, entry: Entry, work: Work, execution: Execution | None) -> None:
         self._session = session
         self._entry = entry
         self._work = work
+        self._execution = execution
+        self._charset = session.lexer.charset  # of what sources are asked
+        self._statement: ServerStatement | None = None  # of the execution
         self._sources: dict[str, ServerConnection] = {}
         self._snapshots: set[str] = set()
         self._streams: dict[ServerConnection, RowStream] = {}
@@ -122,10 +145,11 @@ class _Workbench:
 
     # -- what is pulled
 
-    async def load(self) -> None:
-        """Fill the temporary tables. Raises TurnoutError."""
+    async def load(self, described: Prepared | None = None) -> None:
+        """Make and fill the temporary tables; `described`: they stay empty, since only the columns of this statement
+        matter. Raises TurnoutError."""
         pulls = [each for each in self._work.pulls if not self._stays(each.pull)]
-        await self._connect(pulls)
+        await self._connect(pulls, described)
         bench = self._bench
         assert bench is not None
         for each in pulls:
@@ -141,6 +165,9 @@ class _Workbench:
             unique_by = table.pulled.pull.shard_key if many else None
             for name in (table.name, *table.copies):
                 await self._on_bench(table.text.create(name, unique_by), table)
+        if described is not None:
+            await self._let_go()
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 for cluster, connection in self._sources.items():
@@ -163,13 +190,18 @@ class _Workbench:
         tied = session.in_transaction or not session.autocommit or self._work.cluster in session.held
         return pull.local and not tied
 
-    async def _connect(self, pulls: Sequence[Pulled]) -> None:
+    async def _connect(self, pulls: Sequence[Pulled], described: Prepared | None) -> None:
         """One connection for each cluster, one after the other in the order of their names, then the workbench's."""
         session = self._session
-        settings = _pulling(session)
+        prepared = self._execution.prepared if self._execution is not None else described
+        settings = pulling(session, prepared)
+        if prepared is not None:
+            self._charset = prepared.lexer.charset
         for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
             connection, fresh = await self._source(cluster, settings)
             self._sources[cluster] = connection
+            if described is not None:
+                continue
             await join_transaction(session, connection, cluster, fresh)
             if fresh:
                 if not session.transaction.explicit and session.autocommit:
@@ -180,7 +212,7 @@ class _Workbench:
         session.one_shot = []
         servers = session.environment.cluster(self._work.cluster)
         servers.primary.check_up()
-        self._bench = await session.take(servers.primary, settings=_LOADING)
+        self._bench = await session.take(servers.primary, settings=LOADING)
 
     async def _source(self, cluster: str, settings: Settings) -> tuple[ServerConnection, bool]:
         session = self._session
@@ -204,7 +236,7 @@ class _Workbench:
             raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
         source = self._sources[each.clusters[0]]
         name = _name(database, pull.name)
-        shown = await _definition(source, _spelled(self._session, name, pull.label))
+        shown = await definition_of(source, spelled(self._charset, name, pull.label))
         try:
             text = read_definition(shown).chosen(pull.words)
         except Unreadable as problem:
@@ -260,9 +292,10 @@ class _Workbench:
         if condition is None:
             return
         text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
-        text = _spelled(self._session, text, table.pulled.pull.label)
+        text = spelled(self._charset, text, table.pulled.pull.label)
         if condition:
             text += b" WHERE " + condition
+        text += self._work.lock(table.pulled.pull)
         stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
         splitter = Splitter(payloads=True)
@@ -361,22 +394,40 @@ class _Workbench:
         session, bench = self._session, self._bench
         assert bench is not None
         settings = session.settings.with_changes({"autocommit": b"'ON'"})
-        await session.dress(bench, None, settings)
+        final = self._work.final(table.pulled.pull for table in self._tables)
+        command, database = encode(bytes((com.COM_QUERY,)) + final, 0), None
+        if self._execution is not None:
+            prepared = replace(self._execution.prepared, sql=final)
+            self._statement = await prepare_on(session, bench, prepared, settings)
+            command, database = self._execution.framed(self._statement), prepared.database
+        await session.dress(bench, database, settings)
         if self._entry.plan.effects & Effect.USES_LAST_INSERT_ID:
             text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
             bench.send(encode(text, 0), Discarded("SET last_insert_id"))
         stream = RowStream(bench)
-        final = self._work.final(table.pulled.pull for table in self._tables)
         session.sending(bench)
-        bench.send(encode(bytes((com.COM_QUERY,)) + final, 0), stream, QUERY)
-        names = {
-            copy.name.encode(): table.pulled.pull.name.encode()
-            for table in self._tables
-            for copy in table.pulled.pull.copies
-        }
-        reading = _Finished(session, self._entry, [(Send(self._work.cluster), bench)], [stream], names)
+        bench.send(command, stream, QUERY)
+        reading = _Finished(session, self._entry, [(Send(self._work.cluster), bench)], [stream], self._names())
         await reading.head()
         return reading
+
+    def _names(self) -> _Names:
+        pulls = [table.pulled.pull for table in self._tables]
+        tables = {copy.name.encode(): pull.name.encode() for pull in pulls for copy in pull.copies}
+        return _Names(tables, self._work.written(pulls))
+
+    async def describe(self, prepared: Prepared) -> tuple[bytes, int, int]:
+        """Prepare the statement over the temporary tables. Raises ServerFailed."""
+        session, bench = self._session, self._bench
+        assert bench is not None
+        final = self._work.final(table.pulled.pull for table in self._tables)
+        await session.dress(bench, prepared.database, session.settings.with_changes({"autocommit": b"'ON'"}))
+        response = await bench.command(bytes((com.COM_STMT_PREPARE,)) + final, PREPARE)
+        if bench.scanner.errno:
+            raise server_error(bench.scanner.error)
+        params, warnings = bench.scanner.params, bench.scanner.warnings
+        self._statement = ServerStatement(bench.scanner.statement_id)
+        return _renamed(response, params, self._names()), params, warnings
 
     async def drop(self) -> None:
         """The client has its answer: nothing of it stays."""
@@ -384,10 +435,12 @@ class _Workbench:
         assert bench is not None
         if bench.aborted is not None or bench.sink is not None:
             return
+        if self._statement is not None:
+            close_on(bench, self._statement)
         names = [name for table in self._tables for name in (table.name, *table.copies)]
         try:
             if names:
-                names = [_spelled(self._session, name, "") for name in names]
+                names = [spelled(self._session.lexer.charset, name, "") for name in names]
                 await checked(bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
         except ServerFailed as error:
             bench.abort(error)
@@ -413,7 +466,12 @@ class _Finished(Reading):
     """The answer of the workbench, with the tables' own names in its columns."""
 
     def __init__(
-        self, session: Session, entry: Entry, pairs: Pairs, streams: Sequence[RowStream], names: dict[bytes, bytes]
+        self,
+        session: Session,
+        entry: Entry,
+        pairs: Pairs,
+        streams: Sequence[RowStream],
+        names: _Names,
     ) -> None:
         super().__init__(session, entry, pairs, streams)
         self._names = names
@@ -453,11 +511,7 @@ class _Finished(Reading):
 
     def _columns(self, packets: Iterable[bytes]) -> list[bytes]:
         count, *definitions, end = packets
-        if not self._names:
-            return [count, *definitions, end]
-        columns = [parse_column(packet[4:]) for packet in definitions]
-        named = [replace(c, org_table=self._names.get(c.org_table, c.org_table)) for c in columns]
-        return [count, *(encode(encode_column(column), 0) for column in named), end]
+        return [count, *(encode(self._names.definition(packet[4:]), 0) for packet in definitions), end]
 
     async def _found_rows(self) -> int | None:
         if self.entry.plan.effects & Effect.CALC_FOUND_ROWS:
@@ -465,15 +519,52 @@ class _Finished(Reading):
         return None if self.entry.offset else self.rows
 
 
-def _pulling(session: Session) -> Settings:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the client calls that of which there are copies: tables, and what is written for them in a column's name,
+    which is its expression where it has no alias."""
+
+    tables: dict[bytes, bytes]
+    written: dict[bytes, bytes]
+
+    def definition(self, payload: bytes) -> bytes:
+        """A column's definition with the client's names."""
+        if not self.tables:
+            return payload
+        column = parse_column(payload)
+        name = column.name
+        if COPY_PREFIX in name:
+            for text, written in self.written.items():
+                name = name.replace(text, written)
+        return encode_column(replace(column, name=name, org_table=self.tables.get(column.org_table, column.org_table)))
+
+
+def _renamed(response: bytes, params: int, names: _Names) -> bytes:
+    """The answer to PREPARE with the client's names in its columns."""
+    packets = []
+    at = 0
+    while at < len(response):
+        end = at + 4 + int.from_bytes(response[at : at + 3], "little")
+        packets.append(response[at:end])
+        at = end
+    first = 1 + (params + 1 if params else 0)
+    for number in range(first, len(packets) - 1):  # an EOF packet ends them
+        packets[number] = encode(names.definition(packets[number][4:]), packets[number][3])
+    return b"".join(packets)
+
+
+def pulling(session: Session, prepared: Prepared | None = None) -> Settings:
     """The settings under which rows are read: values as they are stored, conditions as the client means them."""
-    text = session.sql_mode
-    modes = ",".join(mode for mode in _MODES if mode in text)
-    return session.settings.with_changes(
+    text, lexer, settings = session.sql_mode, session.lexer, session.settings
+    if prepared is not None:
+        lexer, settings = prepared.lexer, read_as(settings, prepared.settings)
+    modes = ["PAD_CHAR_TO_FULL_LENGTH"] if "PAD_CHAR_TO_FULL_LENGTH" in text else []  # how values are compared
+    modes += ["NO_BACKSLASH_ESCAPES"] if lexer.no_backslash_escapes else []
+    return settings.with_changes(
         {
             "character_set_results": b"NULL",
             "time_zone": b"'+00:00'",
-            "sql_mode": b"'%s'" % modes.encode(),
+            "sql_mode": b"'%s'" % ",".join(modes).encode(),
             "sql_select_limit": None,
             "sql_quote_show_create": None,
         }
@@ -484,18 +575,18 @@ def _name(database: str, table: str) -> bytes:
     return quoted(database, table).encode()
 
 
-def _spelled(session: Session, name: bytes, table: str) -> bytes:
-    """A name (UTF-8) in the character set of the session's statements. Raises StatementRefused."""
+def spelled(charset: str, name: bytes, table: str) -> bytes:
+    """A name (UTF-8) in the character set of statements. Raises StatementRefused."""
     if name.isascii():
         return name
     try:
-        return name.decode().encode(codec(session.lexer.charset) or "ascii")
+        return name.decode().encode(codec(charset) or "ascii")
     except UnicodeError:
-        why = f"has names that {session.lexer.charset} cannot write"
+        why = f"has names that {charset} cannot write"
         raise refusals.WORKBENCH_TABLE.error(table=table, why=why) from None
 
 
-async def _definition(connection: ServerConnection, name: bytes) -> bytes:
+async def definition_of(connection: ServerConnection, name: bytes) -> bytes:
     """SHOW CREATE TABLE. Raises ServerFailed."""
     response = await connection.command(b"\x03SHOW CREATE TABLE " + name)
     if connection.scanner.errno:

@@ -50,6 +50,20 @@ class RowText:
             rows.append(row)
             self.size += len(row) + 1
 
+    def add_values(self, values: Sequence[bytes | None]) -> None:
+        """One row."""
+        parts = []
+        for head, value in zip(self._heads, values, strict=True):
+            if value is None:
+                parts.append(b"NULL")
+            elif head is None:
+                parts.append(value)
+            else:
+                parts.append(head + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'")
+        row = b"(" + b",".join(parts) + b")"
+        self._rows.append(row)
+        self.size += len(row) + 1
+
     def taken(self, limit: int) -> Iterator[bytes]:
         """All rows, and none left, as texts for one INSERT each: of at most `limit` bytes, or of one row."""
         rows, self._rows, self.size = self._rows, [], 0

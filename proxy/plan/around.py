@@ -7,14 +7,16 @@ import dataclasses
 from proxy.plan import refusals
 from proxy.plan.case import Case, writes
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Forward, Local, Plan, Refuse
+from proxy.plan.plan import Forward, Local, Plan, Refuse, Reply
 from proxy.plan.shard_routes import ByKey, Scatter
+from proxy.plan.system_reads import SystemRead
 from proxy.plan.workbench import Workbench
 from proxy.plan.write_all import WriteAll
 
 
 def plan_explain(asked: Case, inner: Plan) -> Plan:
-    """EXPLAIN: where the statement itself goes; the first of its clusters where these are several.
+    """EXPLAIN: where the statement itself goes; to each of its shards, with the text that each would get. The first of
+    its clusters explains what all do alike, and an INSERT.
 
     ANALYZE carries the statement out, so that one which writes on several clusters is refused. Raises StatementRefused.
     """
@@ -26,6 +28,8 @@ def plan_explain(asked: Case, inner: Plan) -> Plan:
         return asked.forward(inner.cluster, *inner.notes)
     if isinstance(inner, Workbench):
         raise refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
+    if isinstance(inner, SystemRead):
+        return asked.forward(inner.cluster)
     if isinstance(inner, ByKey):
         fallback = inner.fallback
         if isinstance(fallback, Workbench):
@@ -39,6 +43,12 @@ def plan_explain(asked: Case, inner: Plan) -> Plan:
         if isinstance(inner, InsertRows):
             return _unsplit(asked, inner, clusters)
         raise refusals.EXPLAIN_WRITES.error(clusters=", ".join(clusters))
+    if isinstance(inner, Scatter):
+        otherwise = inner.otherwise
+        if otherwise is not None:
+            error = refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
+            otherwise = Refuse(statement=asked.statement, error=error)
+        return dataclasses.replace(inner, statement=asked.statement, reply=Reply.EXPLAIN, otherwise=otherwise)
     return asked.forward(clusters[0], f"the statement itself goes to {', '.join(clusters)}: the first explains it")
 
 
@@ -62,6 +72,8 @@ def plan_set_statement(asked: Case, inner: Plan) -> Plan:
         raise inner.error.with_traceback(None)
     if isinstance(inner, Local):
         raise refusals.SET_STATEMENT.error(verb=asked.verb_of(inner.statement))
+    if isinstance(inner, SystemRead):
+        raise refusals.SYSTEM_INSIDE.error(system="information_schema", verb="SET STATEMENT")
     inner = _without_workbench(inner)
     targets = inner.fallback if isinstance(inner, ByKey) else inner
     if isinstance(targets, Scatter) and any(a.name == "sql_select_limit" for a in asked.statement.assignments):

@@ -6,6 +6,7 @@ that from a sequence on home (`proxy.front.sequences`), because every shard woul
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def _number(value: KeyValue) -> int | Unknown | None:
     """The number that an AUTO_INCREMENT column stores of a value; None for NULL."""
     if isinstance(value, str):
         return int(value) if _INTEGER.fullmatch(value) else Unknown.UNKNOWN
-    return value
+    return Unknown.UNKNOWN if isinstance(value, datetime.date) else value
 
 
 def id_column(insert: Insert, schema: TableSchema, sequence: SequenceOf | None, label: str) -> IdColumn | None:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from parser.rewrite import insert_parts
+from parser.fill import params_before
+from parser.params import Bindings, param_places, within
+from parser.rewrite import Number, insert_parts
 from parser.statement import Effect, Hole, Kind, Param, Statement, Value, Word
 from proxy.back.catalog import TableSchema
 from proxy.back.directory import KeysUnknown
@@ -60,11 +62,12 @@ class InsertRows(Plan):
         assert self.ids is not None
         given = self.ids.given(value_of, zero_is_a_value)
         if self.met_by_id and any(number is not None for number in given):
-            raise _unique(self.statement, self.table, self.column, self.met_by_id)
+            raise unique_refusal(self.statement, self.table, self.column, self.met_by_id)
         return given
 
-    def route_with(self, value_of: ValueOf, text: bytes, ids: Sequence[int | None]) -> Route:
-        """`ids`: those that were made, row by row, None for rows that have their own. Raises StatementRefused."""
+    def route_with(self, value_of: ValueOf, text: bytes, ids: Sequence[int | None], bound: bool = False) -> Route:
+        """`ids`: those that were made, row by row, None for rows that have their own; `bound`: as parameters of a
+        prepared statement. Raises StatementRefused."""
         if not any(ids):
             ids = ()
         if ids and self.ids is not None and self.ids.column == self.column:
@@ -89,10 +92,12 @@ class InsertRows(Plan):
             if not ids:
                 return route_to(clusters[0])
             assert self.ids is not None
-            return Route((Send(clusters[0], self.ids.filled(self.statement, text, texts_of(ids))),))
+            filled = self.ids.filled(self.statement, text, self._texts(ids, bound))
+            params = tuple(itertools.chain.from_iterable(self._bindings(text, ids))) if bound else ()
+            return Route((Send(clusters[0], filled, params),))
         if self.together is not None:
             raise self.together(", ".join(clusters))
-        return self._split(by_row, clusters, text, ids)
+        return self._split(by_row, clusters, text, ids, bound)
 
     def example(self, value_of: ValueOf, text: bytes, first: int = 1) -> Route:
         """Where the statement would go if the ids to be made were `first` and those that follow: for EXPLAIN."""
@@ -126,7 +131,40 @@ class InsertRows(Plan):
             raise refusals.INSERT_KEY_NOWHERE.error(table=self.table, column=self.column, sharding=sharding)
         return cluster
 
-    def _split(self, by_row: list[str], clusters: list[str], text: bytes, ids: Sequence[int | None]) -> Route:
+    def _texts(self, ids: Sequence[int | None], bound: bool) -> list[bytes | None]:
+        """What the ids are written as. A parameter that stands where one belongs gets another value instead."""
+        assert self.ids is not None
+        return [
+            None if number is None or (bound and isinstance(value, Param)) else b"?" if bound else b"%d" % number
+            for value, number in zip(self.ids.values, ids, strict=True)
+        ]
+
+    def _bindings(self, text: bytes, ids: Sequence[int | None]) -> list[Bindings]:
+        """What is bound to the `?` before the rows, in each row, and behind them, ids among them."""
+        lexer, insert = self.statement.lexer, self.statement.insert
+        assert lexer is not None
+        assert insert is not None
+        shape, _ = lexer.shape(text)
+        places = param_places(shape, lexer)
+        spans = insert.row_spans or ((0, len(shape)),)
+        rows: list[list[int | Number]] = [list(within(places, *span)) for span in spans]
+        if ids:
+            assert self.ids is not None
+            added = [number is not None and not isinstance(value, Param) for value, number in zip(self.ids.values, ids)]
+            before = iter(params_before(self.statement, shape, self.ids.position, added) if any(added) else ())
+            for row, span, value, number in zip(rows, spans, self.ids.values, ids, strict=True):
+                if number is None:
+                    continue
+                if isinstance(value, Param):
+                    row[row.index(value.index)] = Number(number)
+                else:
+                    row.insert(next(before) - within(places, *span).start, Number(number))
+        first, last = within(places, 0, spans[0][0]), within(places, spans[-1][1], len(shape))
+        return [tuple(first), *map(tuple, rows), tuple(last)]
+
+    def _split(
+        self, by_row: list[str], clusters: list[str], text: bytes, ids: Sequence[int | None], bound: bool
+    ) -> Route:
         """Each cluster's rows, as they are written, between what stands before the first row and behind the last."""
         lexer, insert = self.statement.lexer, self.statement.insert
         assert lexer is not None
@@ -140,13 +178,22 @@ class InsertRows(Plan):
             )
         if ids:
             assert self.ids is not None
-            before, rows, behind = self.ids.filled_parts(self.statement, text, texts_of(ids))
+            before, rows, behind = self.ids.filled_parts(self.statement, text, self._texts(ids, bound))
         else:
             before, rows, behind = insert_parts(self.statement, shape, literals)
+        params: list[Bindings] = []
+        if bound or b"?" in shape:
+            params = self._bindings(text, ids)
         sends = []
         for cluster in clusters:
             own = b", ".join(row for row, where in zip(rows, by_row) if where == cluster)
-            sends.append(Send(cluster, before + own + behind))
+            its: list[int | Number] = []
+            if params:
+                its = [*params[0]]
+                for row_params, where in zip(params[1:-1], by_row):
+                    its += row_params if where == cluster else ()
+                its += params[-1]
+            sends.append(Send(cluster, before + own + behind, tuple(its)))
         return Route(tuple(sends), Reply.SUM, rows=tuple(clusters.index(where) for where in by_row))
 
     def describe(self) -> list[tuple[str, str]]:
@@ -217,10 +264,6 @@ def _plan_sharded(asked: Case, target: Place) -> Plan:
 _BOOLEANS = (Word.TRUE, Word.FALSE)
 
 
-def texts_of(ids: Sequence[int | None]) -> list[bytes | None]:
-    return [None if number is None else b"%d" % number for number in ids]
-
-
 def sequence_of(asked: Case, target: Place, schema: TableSchema) -> SequenceOf | None:
     """What makes the ids of a sharded table; None where it has no AUTO_INCREMENT column."""
     assert target.entry is not None
@@ -244,12 +287,12 @@ def _check_upsert(asked: Case, target: Place, schema: TableSchema, ids: IdColumn
         loose = [key for key in schema.unique_keys if target.key not in key]
         for key in loose:
             if ids is None or ids.column not in key:
-                raise _unique(statement, target.label, target.key, key)
+                raise unique_refusal(statement, target.label, target.key, key)
         return loose[0] if loose else ()
     return ()
 
 
-def _unique(statement: Statement, table: str, column: str, unique: tuple[str, ...]) -> StatementRefused:
+def unique_refusal(statement: Statement, table: str, column: str, unique: tuple[str, ...]) -> StatementRefused:
     insert = statement.insert
     ignore, updates = insert is not None and insert.ignore, insert is not None and bool(insert.on_duplicate)
     verb = "INSERT IGNORE" if ignore else "ON DUPLICATE KEY UPDATE" if updates else "REPLACE"
@@ -278,8 +321,6 @@ def _together(asked: Case, target: Place) -> Callable[[str], Exception] | None:
         return lambda clusters: refusals.SEVERAL_WRITES.error(verb=verb, table=table, clusters=clusters, advice=advice)
     insert = statement.insert
     assert insert is not None
-    if any(isinstance(value, Param) for row in insert.rows for value in row):
-        return lambda clusters: refusals.SPLIT_PREPARED.error(table=table, clusters=clusters)
     # RETURNING: without IGNORE, there is one row in the answer for each that was given.
     why = one_server_reason(statement.effects if insert.ignore else statement.effects & ~Effect.RETURNING)
     if not why and statement.lexer is None:

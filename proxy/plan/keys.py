@@ -141,6 +141,8 @@ def form_text(form: KeyForm, value: KeyValue, stored: bool = False) -> bytes | N
         if not isinstance(value, int) or not form.low <= value <= form.high:
             return None
         return b"%d" % value
+    if family is Family.DATE and type(value) is datetime.date:  # no time of day
+        return value.isoformat().encode()
     if not isinstance(value, str):
         return None
     if family is Family.DATE:

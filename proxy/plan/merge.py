@@ -48,11 +48,11 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """HAVING: the number in `column` compared with a literal."""
+    """HAVING: the number in `column` compared with a literal, or with what is bound; as doubles with a double."""
 
     column: int
     operator: str
-    number: Decimal
+    number: Decimal | float
     label: str
 
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from parser.outline import Expression, SelectItem
 from parser.rewrite import Piece
-from parser.statement import Hole
+from parser.statement import Hole, Param
 from proxy.back.catalog import Column
 from proxy.plan import refusals
 from proxy.plan.merge import Condition, Fold, Groups, How, Merge, MergeKey
@@ -28,13 +28,15 @@ from proxy.plan.merge_select import (
     MergeSelect,
     column_of,
     label,
+    may_be_place,
     owner,
     placed,
     written,
 )
-from proxy.plan.plan import ValueOf
+from proxy.plan.plan import ValueOf, WholeDouble
 
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_ROUNDED = frozenset({"cast", "convert", "round", "truncate"})  # calls whose values have the digits that are shown
 _HOW = {"count": How.COUNT, "sum": How.SUM, "avg": How.AVERAGE, "min": How.LEAST, "max": How.GREATEST}
 
 
@@ -188,6 +190,8 @@ class _GroupMaking(Making):
         argument = expression.arguments[0]
         if expression.unsteady:
             raise refused
+        if how in (How.SUM, How.AVERAGE) and self.may_have_more_digits(argument):
+            raise refusals.FOLD_QUOTIENT.error(expression=name)
         if how is How.AVERAGE:
             inside = (argument.span,)
             total, count = self.hide((b"SUM(", *inside, b")")), self.hide((b"COUNT(", *inside, b")"))
@@ -195,6 +199,16 @@ class _GroupMaking(Making):
         if how in (How.COUNT, How.SUM):
             return Fold(number, how, name)
         return Fold(number, how, name, key=self.extreme(number, expression, argument))
+
+    def may_have_more_digits(self, argument: Expression) -> bool:
+        """Does a server add up more digits of it than a sum shows? Of a quotient, be it in a derived table, it does."""
+        if argument.call in _ROUNDED:
+            return False
+        column = column_of(self.select, argument)
+        return "/" in argument.form or (self.select.outline.derived and column is None)
+
+    def has_quotient(self, fold: Fold) -> bool:
+        return self.select.outline.derived or "/" in fold.label
 
     def extreme(self, number: int, expression: Expression, argument: Expression) -> MergeKey:
         column = column_of(self.select, argument)
@@ -224,19 +238,32 @@ class _GroupMaking(Making):
         found = []
         for each in outline.having:
             number = each.right.constant
-            if not isinstance(number, Hole) or number.is_string or each.right.form[0] == "(":
+            if not isinstance(number, (Hole, Param)) or each.right.form[0] == "(":
+                raise refused
+            if isinstance(number, Hole) and number.is_string:
                 raise refused
             fold = self.compared(each.left, folds)
-            if fold is None or fold.how is How.AVERAGE:  # whose digits are more than those that are shown
-                raise refused
+            if fold is None or fold.how is How.AVERAGE or (fold.key is not None and self.has_quotient(fold)):
+                raise refused  # whose digits are more than those that are shown
             if self.literals is not None:
-                text = self.literals[number.index].decode("ascii", "replace")
-                if not _PLAIN_NUMBER.fullmatch(text):
+                value = self.compared_with(number, self.literals)
+                if value is None:
                     raise refused
-                value = Decimal(text).copy_negate() if number.negative else Decimal(text)
                 found.append(Condition(fold.column, each.operator, value, fold.label))
         self.edits.append(((start, end), ()))
         return found
+
+    def compared_with(self, number: Hole | Param, literals: Sequence[bytes]) -> Decimal | float | None:
+        """A plain number, or a whole one that is bound; None for all else."""
+        if isinstance(number, Param):
+            bound = self.value_of(number) if self.value_of is not None else None
+            if isinstance(bound, WholeDouble):
+                return float(bound)
+            return Decimal(bound) if isinstance(bound, int) else None
+        text = literals[number.index].decode("ascii", "replace")
+        if not _PLAIN_NUMBER.fullmatch(text):
+            return None
+        return Decimal(text).copy_negate() if number.negative else Decimal(text)
 
     def compared(self, expression: Expression, folds: list[Fold]) -> Fold | None:
         """The fold of an aggregate in HAVING: a select item's, by its alias or repeated, or a hidden one."""
@@ -295,7 +322,7 @@ class _GroupMaking(Making):
                 raise refusals.UNKNOWN_POSITION.error(position=str(number), clause="order clause")
             item = items[number - 1]
         elif expression.constant is not None:
-            if isinstance(expression.constant, Hole) and not expression.constant.is_string:
+            if may_be_place(expression.constant):
                 raise refusals.SORT_CONSTANT.error(expression=label(expression))
             return None
         else:

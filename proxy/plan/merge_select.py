@@ -10,12 +10,13 @@ alias or a select item, inside of an expression it is a column.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from parser.outline import Expression, Outline, Span
-from parser.rewrite import Piece
-from parser.statement import Hole
+from parser.rewrite import Number, Piece
+from parser.statement import Hole, Param, Value
 from proxy.back.catalog import Column
 from proxy.plan import refusals
 from proxy.plan.merge import Merge, MergeKey
@@ -23,6 +24,7 @@ from proxy.plan.plan import ValueOf
 
 Edit = tuple[Span, tuple[Piece, ...]]
 MOST_ROWS = 18446744073709551615
+_DIGITS = re.compile(r"[0-9]{1,20}")
 
 AS_THEY_ARE = frozenset(
     [
@@ -181,7 +183,7 @@ class Making:
             sorted_items.add(number - 1)
             return self.item_key(items[number - 1], descending)
         if expression.constant is not None:
-            if isinstance(expression.constant, Hole) and not expression.constant.is_string:
+            if may_be_place(expression.constant):
                 raise refusals.SORT_CONSTANT.error(expression=label(expression))
             return None
         item = self.named(expression)
@@ -348,13 +350,26 @@ class Making:
         limit = self.select.outline.limit
         if limit is None or self.value_of is None:
             return 0, None
-        count = self.value_of(limit.count)
-        offset = self.value_of(limit.offset) if limit.offset is not None else 0
-        if not isinstance(count, int) or not isinstance(offset, int) or count < 0 or offset < 0:
-            raise refusals.MERGE_LIMIT.error()
-        wanted = min(count + offset, MOST_ROWS) if count else 0
-        self.edits.append((limit.span, (b"%d" % (wanted if instead is None else instead),)))
+        count = self.row_count(limit.count, self.value_of)
+        offset = self.row_count(limit.offset, self.value_of) if limit.offset is not None else 0
+        if instead is None:
+            instead = min(count + offset, MOST_ROWS) if count else 0
+            bound = isinstance(limit.count, Param) or isinstance(limit.offset, Param)
+            # One text for all values of a prepared statement.
+            self.edits.append((limit.span, (Number(instead) if bound else b"%d" % instead,)))
+        else:
+            self.edits.append((limit.span, (b"%d" % instead,)))
         return offset, count
+
+    @staticmethod
+    def row_count(operand: Value, value_of: ValueOf) -> int:
+        """An operand of LIMIT. A string bound to it counts as the number that it is (PHP binds them so)."""
+        value = value_of(operand)
+        if isinstance(value, str) and isinstance(operand, Param) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if not isinstance(value, int) or not 0 <= value <= MOST_ROWS:
+            raise refusals.MERGE_LIMIT.error()
+        return value
 
     # The text
 
@@ -365,6 +380,12 @@ class Making:
             for number, text in enumerate(self.hidden):
                 pieces += [b", ", *text, b" AS turnout_%d" % number]
             self.edits.append(((end, end), tuple(pieces)))
+
+
+def may_be_place(constant: Value) -> bool:
+    """May a server take this constant in ORDER BY for a select item's place, or say that it is none? MariaDB does so
+    with a bound number."""
+    return isinstance(constant, Param) or (isinstance(constant, Hole) and not constant.is_string)
 
 
 def placed(key: MergeKey, hidden: int) -> MergeKey:

@@ -105,17 +105,13 @@ class _Resolver:
                 yield (table, column), values
 
     def equalities(self, block: Block) -> Iterable[tuple[Node, Node, int | None]]:
-        for left_alias, left, right_alias, right in block.unresolved_equalities:
-            left_table = self._find(block.index, left_alias, left)
-            right_table = self._find(block.index, right_alias, right)
-            if left_table is not None and right_table is not None:
+        for left_table, left, right_table, right in block.unresolved_equalities:
+            if left_table is None:
+                left_table = self._owner_around(block.index, left)
+            if right_table is None:
+                right_table = self._owner_around(block.index, right)
+            if left_table is not None and right_table is not None and left_table != right_table:
                 yield (left_table, left), (right_table, right), None
-
-    def _find(self, block: int, alias: str | None, column: str) -> int | None:
-        if alias is None:
-            return self.owner(block, column)
-        named = [table.index for table in self._tables(block) if table.alias.lower() == alias.lower()]
-        return named[0] if len(named) == 1 else None
 
     def owner(self, block: int, column: str) -> int | None:
         """The one table of this block that has the column, if the columns of all are known.
@@ -126,6 +122,18 @@ class _Resolver:
             return None
         owners = [t.index for t in self._tables(block) if self._has(t.index, column)]
         return owners[0] if len(owners) == 1 else None
+
+    def _owner_around(self, block: int, column: str) -> int | None:
+        """The one table that an unqualified column belongs to, of this block or else of those around it."""
+        at: int | None = block
+        while at is not None:
+            table = self.owner(at, column)
+            if table is not None:
+                return table
+            if not self._columns_known(at) or any(self._has(each.index, column) for each in self._tables(at)):
+                return None
+            at = self._statement.blocks[at].around
+        return None
 
     def _columns_known(self, block: int) -> bool:
         return all(self._schema_of(table.index) is not None for table in self._tables(block))

@@ -7,17 +7,23 @@ tests show.
 
 from __future__ import annotations
 
+import datetime
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from parser.params import Bindings
 from parser.statement import Effect, Statement, Value
 from proxy.errors import StatementRefused
 from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.insert_select import Selected
+    from proxy.plan.key_list import KeyList
+    from proxy.plan.shows import Showing
+    from proxy.plan.system_reads import Gather
     from proxy.plan.workbench import Work
 
 
@@ -27,7 +33,11 @@ class Unknown(enum.Enum):
     UNKNOWN = "unknown"
 
 
-KeyValue = int | str | None | Unknown  # None is SQL NULL
+class WholeDouble(int):
+    """A whole number that was bound as DOUBLE (node's driver binds all numbers so) and is exact as such."""
+
+
+KeyValue = int | str | datetime.date | None | Unknown  # None is SQL NULL; dates and times only where they were bound
 ValueOf = Callable[[Value], KeyValue]  # gives the value of a Hole or Param in the statement at hand
 
 
@@ -37,15 +47,20 @@ class Reply(enum.Enum):
     CONCATENATE = "concatenate"  # rows one target after the other
     MERGE = "merge"  # rows sorted, limited, without duplicates: see Route.merge
     SUM = "sum"  # affected rows, warnings and matched/changed counts added up
+    EXPLAIN = "explain"  # rows one target after the other, with a column that says of which they are
     FIRST = "first"  # every target did the same work (everywhere tables): the first one's answer
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One target's share of a statement. `text` is None when the client's own bytes are forwarded."""
+    """One target's share of a statement. `text` is None when the client's own bytes are forwarded.
+
+    `params`: of a prepared statement's share, what is bound to each `?` of `text`.
+    """
 
     cluster: str
     text: bytes | None = None
+    params: Bindings = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,20 @@ class Route:
     merge: Merge | None = None  # of Reply.MERGE
     rows: tuple[int, ...] = ()  # of an INSERT that is split: for each row, which of `sends` has it
     work: Work | None = None  # without sends: to be finished on the workbench
+    gather: Gather | None = None  # without sends: of information_schema, with rows of several clusters
+    showing: Showing | None = None  # without sends: SHOW, with rows of several clusters
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
+    listed: KeyList | None = None  # without sends: rows to be found, and written by their primary keys
+    selected: Selected | None = None  # without sends: rows to be selected, and inserted elsewhere
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Where it may write."""
+        if self.listed is not None:
+            return self.listed.clusters
+        if self.selected is not None:
+            return self.selected.clusters
+        return tuple(send.cluster for send in self.sends)
 
 
 class CachedRead(Protocol):
@@ -119,7 +147,7 @@ class Plan:
     """What happens to one shape. Subclasses are the rungs of the planning ladder (DESIGN.md 5.3)."""
 
     statement: Statement
-    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, write-all, workbench, refuse
+    kind = "plan"  # bounded label for metrics: local, forward, shard, insert, scatter, workbench, refuse, ..
     writes: bool = False  # must run on a primary, and counts as the transaction's writer
     replica_ok: bool = False  # may be read from a replica (own writes and lag permitting)
     max_lag_s: float = 0.0

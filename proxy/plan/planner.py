@@ -17,13 +17,16 @@ from proxy.plan.around import plan_explain, plan_set_statement
 from proxy.plan.caching import EVERYTHING, cached_read, touched, touched_locally
 from proxy.plan.case import Case, case, with_traits
 from proxy.plan.directory_writes import check_directory_writes
+from proxy.plan.insert_select import lift_insert, with_insert_select
 from proxy.plan.insert_values import generated_id
 from proxy.plan.inserts import plan_insert
+from proxy.plan.key_list import lift_write, with_key_list
 from proxy.plan.local import plan_local
 from proxy.plan.places import check_views
 from proxy.plan.plan import Plan, Refuse
 from proxy.plan.rows import plan_rows
 from proxy.plan.server_work import plan_server_work
+from proxy.plan.system_reads import check_inside, plan_system_read, reads_system
 from proxy.plan.workbench import lift, with_workbench
 from proxy.rules.model import Rules
 
@@ -43,6 +46,9 @@ def _plan(asked: Case) -> Plan:
     _check_binary_log(asked)
     if statement.kind is Kind.SET and statement.inner is not None:
         return _set_statement(asked)
+    system = statement.kind in _MAY_READ and reads_system(asked)
+    if system and statement.kind is not Kind.SELECT:
+        check_inside(asked)
     local = plan_local(asked)
     if local is not None:
         return dataclasses.replace(local, marks=touched_locally(asked)) if asked.rules.cached_tables else local
@@ -50,6 +56,8 @@ def _plan(asked: Case) -> Plan:
     plan: Plan
     if hint is not None and hint.cluster is not None:
         plan = asked.forward(hint.cluster, "a hint names the cluster")
+    elif system and statement.kind is Kind.SELECT:
+        plan = plan_system_read(asked)
     else:
         plan = _by_kind(asked)
     plan = with_traits(plan, asked)
@@ -65,21 +73,45 @@ def _plan(asked: Case) -> Plan:
     return plan
 
 
+_MAY_READ = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE, Kind.DO, Kind.SET, Kind.DDL})
+
+
 def _by_kind(asked: Case) -> Plan:
     kind = asked.statement.kind
     check_directory_writes(asked)
     if kind is Kind.EXPLAIN:
         return _explain(asked)
-    if kind in (Kind.SELECT, Kind.UPDATE, Kind.DELETE, Kind.DO):
+    if kind in (Kind.SELECT, Kind.DO):
+        return _select(asked)
+    if kind in (Kind.UPDATE, Kind.DELETE):
         check_views(list(asked.places), asked.rules, asked.catalog)
         try:
-            return with_workbench(asked, plan_rows(asked))
+            made = plan_rows(asked)
         except StatementRefused as refusal:
-            return lift(asked, refusal)
+            return lift_write(asked, refusal, _finder)
+        return with_key_list(asked, made, _finder)
     if kind in (Kind.INSERT, Kind.REPLACE):
         check_views(list(asked.places), asked.rules, asked.catalog)
-        return plan_insert(asked)
+        try:
+            made = plan_insert(asked)
+        except StatementRefused as refusal:
+            return lift_insert(asked, refusal, _finder)
+        return with_insert_select(asked, made, _finder)
     return plan_server_work(asked)
+
+
+def _select(asked: Case) -> Plan:
+    check_views(list(asked.places), asked.rules, asked.catalog)
+    try:
+        return with_workbench(asked, plan_rows(asked))
+    except StatementRefused as refusal:
+        return lift(asked, refusal)
+
+
+def _finder(asked: Case) -> Plan:
+    """The plan of a SELECT that Turnout asks for itself, in a transaction, to write what it finds."""
+    plan = with_traits(_select(asked), asked)
+    return dataclasses.replace(plan, replica_ok=False)
 
 
 def _explain(asked: Case) -> Plan:

@@ -59,6 +59,13 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
+KEY_LIST_PREPARED = Refusal(
+    "key-list-prepared",
+    "This statement is done by a list of keys, or carries rows from cluster to cluster (docs/SQL.md), which prepared "
+    "statements (binary protocol) cannot yet.",
+    "Send it as text, or add a condition on the shard key.",
+)
+
 # -- merging the rows of several shards
 
 MERGE_FORM = Refusal(
@@ -165,6 +172,11 @@ FOLD_TYPE = Refusal(
     "{expression} over several shards is of type {type}, which does not tell its values exactly.",
     "Convert them, for example SUM(CAST(x AS DECIMAL(30,6))) or MAX(CAST(x AS DOUBLE)).",
 )
+FOLD_QUOTIENT = Refusal(
+    "aggregate-quotient",
+    "{expression} over several shards adds up quotients, of which a server has more digits than it shows.",
+    "Say how many count, for example SUM(ROUND(a / b, 6)).",
+)
 FOLD_OVERFLOW = Refusal(
     "aggregate-overflow",
     "{expression} over several shards has more than 65 digits.",
@@ -242,10 +254,43 @@ WORKBENCH_AROUND = Refusal(
     "{verb} cannot be put around a SELECT that is finished on the workbench.",
     "Send the SELECT itself; TURNOUT EXPLAIN says what happens to it.",
 )
-WORKBENCH_PREPARED = Refusal(
-    "workbench-prepared",
-    "Prepared statements are not finished on the workbench yet.",
-    "Send it as text (most drivers have a setting for client-side parameters).",
+
+# -- looking around
+
+SYSTEM_INSIDE = Refusal(
+    "system-inside",
+    "{verb} reads {system}, which several clusters have to tell.",
+    "SELECT from it first, in a statement of its own.",
+)
+SYSTEM_BESIDE = Refusal(
+    "system-with-moved-table",
+    "{system}, which several clusters have to tell, cannot be read in one statement with {table}.",
+    "Use a statement for each.",
+)
+SYSTEM_PLACE = Refusal(
+    "system-place",
+    "{system} is mentioned where Turnout cannot put the rows of several clusters in its place.",
+    "SELECT from it in FROM.",
+)
+SYSTEM_ROWS = Refusal(
+    "system-rows",
+    "{system} has more rows on other clusters than Turnout brings together ({limit} bytes).",
+    "Add conditions TABLE_SCHEMA = '..' and TABLE_NAME = '..'.",
+)
+SYSTEM_COLUMN = Refusal(
+    "system-column",
+    "{system} has no column {column} on cluster {cluster}, whose server is another than that of {home}.",
+    "Name the columns that both have.",
+)
+SHOW_CONDITION = Refusal(
+    "show-condition",
+    "This SHOW is answered by clusters {clusters}, and its WHERE {why}.",
+    "Leave that out, or use LIKE.",
+)
+SHOW_TOTALS = Refusal(
+    "show-totals",
+    "The WHERE of this SHOW is about {column}, which is added up over the shards of {table}.",
+    "SELECT from information_schema.TABLES, with the same condition.",
 )
 
 # -- writing in several places
@@ -261,6 +306,58 @@ UPDATE_KEY = Refusal(
     "{column} is the shard key of {table}: assigning it would move rows between shards.",
     "Leave it out (or, with a condition on {column}, assign a value of the same shard), or insert the row under its "
     "new key and delete the old one.",
+)
+KEY_LIST = Refusal(
+    "key-list",
+    "This {verb} would have to find its rows first and write them by their primary keys, and it {why}.",
+    "Without that: {first}",
+)
+KEY_LIST_PRIMARY = Refusal(
+    "key-list-primary",
+    "{table} has no primary key by which its rows could be found first and then written.",
+    "Give it one. Without that: {first}",
+)
+KEY_LIST_MEMORY = Refusal(
+    "key-list-memory",
+    "More than {limit} bytes of rows and keys would have to be kept in Turnout to write them.",
+    "Write fewer rows at a time, with a LIMIT or narrower conditions.",
+)
+KEY_LIST_CHANGED = Refusal(
+    "key-list-changed",
+    "While the rows of {table} were found and written, others changed them on cluster {cluster}.",
+    "Try the statement again.",
+    1205,
+    "HY000",
+)
+INSERT_SELECT_LOCKS = Refusal(
+    "insert-select-in-transaction",
+    "Inside of a transaction an INSERT .. SELECT reads and locks what is there now, which Turnout cannot ask for in a "
+    "query with subqueries or UNION whose rows go to other clusters.",
+    "Use READ COMMITTED, a statement outside of a transaction, or a plain SELECT.",
+)
+INSERT_SELECT_SIZE = Refusal(
+    "insert-select-size",
+    "The rows of this query come to more than {limit} bytes, which Turnout would have to keep until it "
+    "can insert them.",
+    "Insert fewer at a time.",
+)
+VALUE_TYPE = Refusal(
+    "value-type",
+    "The values of {expression} have to go through Turnout to other clusters, and it is {type}, so that its text does "
+    "not tell them exactly.",
+    "Convert it, for example CAST({expression} AS DOUBLE), or SET time_zone = '+00:00' for times.",
+)
+MOVE_ROWS = Refusal(
+    "update-shard-key",
+    "{column} is the shard key of {table}, and assigning it would move rows between shards: {why}.",
+    "Leave it out (or, with a condition on {column}, assign a value of the same shard), or insert the row under its "
+    "new key and delete the old one.",
+)
+MOVE_ORDER = Refusal(
+    "update-shard-key-order",
+    "This UPDATE gives a row of {table} a unique key that another one of its rows had before: whether one server "
+    "would let it depends on the order in which it goes over the rows.",
+    "Change one row after the other, in an order in which no key is there twice.",
 )
 UPSERT_UNIQUE = Refusal(
     "unique-key-without-shard-key",
@@ -323,11 +420,6 @@ COLUMN_COUNT = Refusal(
     "",
     1136,
     "21S01",
-)
-SPLIT_PREPARED = Refusal(
-    "split-prepared-insert",
-    "The rows of this prepared INSERT into {table} are on several shards ({clusters}).",
-    "Execute it once per row, or send it as a text statement.",
 )
 SPLIT_NEEDS_ONE = Refusal(
     "split-insert",

@@ -19,6 +19,7 @@ from proxy.plan.places import (
 )
 from proxy.plan.plan import Plan
 from proxy.plan.rows import fixed_cluster, plan_rows
+from proxy.plan.shows import plan_show
 from proxy.rules.model import Rules
 
 
@@ -62,7 +63,7 @@ def _on_several(asked: Case, written_only: bool = False) -> tuple[Place, tuple[s
 
 def _plan_show(asked: Case) -> Plan:
     if not asked.places:
-        return asked.forward(home_of(asked.rules, asked.statement.detail or asked.database))
+        return plan_show(asked) or asked.forward(home_of(asked.rules, asked.statement.detail or asked.database))
     table = asked.places[0]
     clusters = _clusters(asked, table)
     if len(clusters) > 1:
@@ -160,10 +161,17 @@ _SESSION_WORDS = frozenset(
 )
 
 
+# What several clusters may have to show together (SHOW TABLE STATUS has `table`).
+_LOOKING_AROUND = frozenset({"table", "tables", "triggers", "databases", "schemas"})
+
+
 def _plan_unread(asked: Case) -> Plan:
     """A text whose tables are not known: to home, unless it mentions something that is not there."""
     statement = asked.statement
     elsewhere = sorted(statement.words & words_elsewhere(asked.rules, asked.catalog, asked.home))
+    if one_place(asked.rules) is None:
+        elsewhere += sorted(statement.words & _LOOKING_AROUND) if "show" in statement.words else []
+        elsewhere += ["information_schema"] if "information_schema" in statement.words else []
     if statement.kind is Kind.MULTI:
         elsewhere += sorted(statement.words & _SESSION_WORDS)
         if elsewhere:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
 from proxy.back.directory import Directory, KeysUnknown
 from proxy.errors import StatementRefused
-from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
@@ -86,6 +86,7 @@ _REPLIES = {
     Reply.CONCATENATE: "rows one shard after the other",
     Reply.MERGE: "rows merged",
     Reply.SUM: "affected rows added up",
+    Reply.EXPLAIN: "rows one shard after the other, with a column `cluster`",
     Reply.FIRST: "the first shard's",
 }
 
@@ -121,7 +122,8 @@ class Scatter(Plan):
                 raise
             return self.otherwise.route(value_of, text)
         own = edit(shape, literals, edits) if edits else None
-        sends = tuple(Send(cluster, own) for cluster in targets)
+        params = bindings(param_places(shape, self.statement.lexer), edits) if edits and b"?" in shape else ()
+        sends = tuple(Send(cluster, own, params) for cluster in targets)
         return Route(sends, self.reply, merge, otherwise=self.otherwise)
 
     def describe(self) -> list[tuple[str, str]]:
@@ -138,7 +140,7 @@ class ByKey(Plan):
     """To the one shard that holds every row that matters: all `keys` lead there (and `required` is it, if given).
 
     Where they lead to several shards, or a value's shard is not known, `fallback` decides. `moves` are values that an
-    UPDATE assigns to shard keys: they have to leave the rows where they are.
+    UPDATE assigns to shard keys: where they may not leave the rows where they are, `fallback` decides too.
     """
 
     kind = "shard"
@@ -174,7 +176,7 @@ class ByKey(Plan):
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:
             value = value_of(self._value)
-            if type(value) is int and self._low <= value <= self._high:
+            if isinstance(value, int) and self._low <= value <= self._high:
                 if self._directory is None:
                     return self._routes[crc32(b"%d" % value) % SLOTS]
                 return route_to(self._directory.find(b"%d" % value) or self.any_cluster)
@@ -196,7 +198,7 @@ class ByKey(Plan):
         cluster = found.pop() if found else self.any_cluster
         for move in self.moves:
             if move.clusters(value_of) != {cluster}:
-                raise refusals.UPDATE_KEY.error(table=move.table, column=move.column)
+                return self.fallback.route(value_of, text)
         return route_to(cluster)
 
     def describe(self) -> list[tuple[str, str]]:

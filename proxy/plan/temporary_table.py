@@ -54,6 +54,7 @@ class ColumnText:
     text: bytes
     counts: bool = False  # AUTO_INCREMENT, which needs a key and shows in result columns
     virtual: bool = False
+    generated: bool = False  # virtual, or stored: never given a value in the table itself
 
     @property
     def pulled(self) -> bytes:
@@ -72,6 +73,18 @@ class KeyText:
     head: bytes  # PRIMARY KEY, UNIQUE KEY `x`, KEY `x`
     columns: tuple[bytes, ...]  # in backquotes
     parts: tuple[bytes, ...]  # the columns with lengths and directions
+
+    @property
+    def not_unique(self) -> bytes:
+        """The head of such a key that allows values more than once."""
+        return self.head.replace(b"UNIQUE KEY", b"KEY").replace(b"PRIMARY KEY", b"KEY `turnout_primary`")
+
+    def within(self, names: Collection[bytes]) -> KeyText | None:
+        """The key over those of its first columns that are among `names`."""
+        count = next((n for n, column in enumerate(self.columns) if column not in names), len(self.columns))
+        if count == len(self.columns):
+            return self
+        return KeyText(False, self.not_unique, self.columns[:count], self.parts[:count]) if count else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +111,8 @@ class TableText:
             first = self.keys[0].columns[0] if self.keys else b""
             kept = [next((c for c in self.stored if c.name == first), self.stored[0])]
         names = {column.name for column in kept}
-        keys = tuple(key for key in self.keys if names.issuperset(key.columns))
-        return TableText(tuple(kept), keys, self.charset)
+        keys = (key.within(names) for key in self.keys)
+        return TableText(tuple(kept), tuple(key for key in keys if key is not None), self.charset)
 
     def create(self, name: bytes, unique_by: str | None = None) -> bytes:
         """CREATE TEMPORARY TABLE `name` (qualified and quoted). `unique_by`: rows of several servers are in it, on
@@ -116,7 +129,7 @@ class TableText:
                 if unique_by.encode() not in {_plain(column).lower() for column in key.columns}:
                     if any(kinds[c] in _NOT_INDEXED and c == part for c, part in zip(key.columns, key.parts)):
                         continue
-                    head = head.replace(b"UNIQUE KEY", b"KEY").replace(b"PRIMARY KEY", b"KEY `turnout_primary`")
+                    head = key.not_unique
             lines.append(head + b" (" + b",".join(key.parts) + b")")
         return b"CREATE TEMPORARY TABLE " + name + b" (" + b",".join(lines) + b")" + self.charset
 
@@ -182,7 +195,7 @@ def _column(tokens: list[bytes]) -> ColumnText:
         raise Unreadable(f"has the column {name.decode('utf-8', 'replace')}, of a type that Turnout cannot copy")
     at = _group(tokens, 2)
     kept = [kind + b"".join(tokens[2:at])]
-    counts = virtual = False
+    counts = virtual = generated = False
     check = [b"CHECK", b"(", b"json_valid", b"(", name, b")", b")"]  # MariaDB knows JSON by it
     while at < len(tokens):
         word = tokens[at].upper()
@@ -215,6 +228,7 @@ def _column(tokens: list[bytes]) -> ColumnText:
         elif word == b"COMMENT":
             size = 2
         elif word == b"GENERATED":
+            generated = True
             end = _group(tokens, at + 3)
             if tokens[end : end + 1] == [b"VIRTUAL"]:
                 kept.append(_joined(tokens[at : end + 1]))
@@ -224,7 +238,7 @@ def _column(tokens: list[bytes]) -> ColumnText:
         at += size
     if not virtual and b"NULL" not in kept and b"NOT NULL" not in kept:  # a TIMESTAMP would take it for NOT NULL
         kept.insert(len(kept) - kept[-1].startswith(b"CHECK"), b"NULL")
-    return ColumnText(name, kind, b" ".join(kept), counts, virtual)
+    return ColumnText(name, kind, b" ".join(kept), counts, virtual, generated)
 
 
 def _joined(tokens: list[bytes]) -> bytes:

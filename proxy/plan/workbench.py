@@ -11,26 +11,30 @@ What is copied may be more than what matters, never less: the statement's own co
 from __future__ import annotations
 
 import datetime
+import enum
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from parser.rewrite import edit, quoted
-from parser.statement import Bound, Effect, Hole, Kind, TableRef, Value, Word
+from parser.rewrite import edit, literal, quoted
+from parser.shape import Lexer
+from parser.statement import Bound, BoundValue, DateSum, Effect, Hole, Kind, NumberSum, Param, TableRef, Value, Word
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
-from proxy.plan.pins import Conditions, bounds, conditions
+from proxy.plan.pins import Conditions, Node, bounds, conditions
 from proxy.plan.places import Place, table_clusters
-from proxy.plan.plan import Plan, Refuse, Route, ValueOf
+from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf, WholeDouble
 from proxy.plan.rows import key_placement
 from proxy.plan.shard_routes import ByKey, KeyPin, Scatter, values_text
 from proxy.plan.sharding import Placement
 from proxy.rules.model import Method
 from proxy.rules.model import Workbench as WorkbenchRules
+from proxy.wire.charsets import codec
 
 COPY = "turnout_copy_{number}"  # the temporary table of a further mention
+COPY_PREFIX = b"`turnout_copy_"
 
 # Refusals that are about where rows are or how they are merged: one server with all of them would just answer.
 LIFTED = frozenset(
@@ -43,6 +47,7 @@ LIFTED = frozenset(
         *(refusals.AMBIGUOUS_NAME, refusals.ALIAS_IN_EXPRESSION, refusals.DISTINCT_ORDER, refusals.DISTINCT_UNSTEADY),
         *(refusals.GROUP_ROLLUP, refusals.GROUP_HAVING, refusals.GROUP_FOUND_ROWS, refusals.GROUP_ITEM),
         *(refusals.GROUP_ORDER, refusals.GROUP_CONSTANT, refusals.FOLD_TYPE, refusals.FOLD_OVERFLOW),
+        refusals.FOLD_QUOTIENT,
     )
 )
 
@@ -73,9 +78,80 @@ _COMPARED = frozenset(
     ]
 )
 _DATE = re.compile(rb"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}(?: [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_AMOUNT = re.compile(rb"[0-9]{1,4}")
 _MOST_VALUES = 10_000
 
 Span = tuple[int, int]
+
+
+class _Of(enum.Enum):
+    NUMBER = "number"
+    STRING = "string"
+    MOMENT = "moment"  # that was bound as such
+    DAY = "day"  # an expression whose value is a certain date
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """The constants of one statement, as they are written in a pull's conditions: literals as the client wrote them,
+    parameters as literals that mean the same."""
+
+    value_of: ValueOf
+    literals: Sequence[bytes]
+    lexer: Lexer
+
+    def of(self, value: BoundValue) -> tuple[_Of, bytes] | None:
+        """None: it is not certain how."""
+        if isinstance(value, DateSum):
+            return self._day(value)
+        if isinstance(value, NumberSum):
+            terms = (b"%s %s" % (sign.encode(), self._written(term)) for sign, term in value.terms)
+            return _Of.NUMBER, b" ".join(terms)
+        if isinstance(value, Word):
+            return _Of.NUMBER, value.value.encode()
+        if isinstance(value, Param):
+            return self._bound(self.value_of(value))
+        if not isinstance(value, Hole):
+            return None
+        return _Of.STRING if value.is_string else _Of.NUMBER, self._written(value)
+
+    def _written(self, value: Hole) -> bytes:
+        """A literal as the client wrote it."""
+        text = self.literals[value.index]
+        if not value.is_string:
+            return (b"-" if value.negative else b"") + text
+        quote = b'"' if value.double_quoted else b"'"
+        return quote + text + quote
+
+    def _day(self, value: DateSum) -> tuple[_Of, bytes] | None:
+        """A day whose meaning is certain, and what is added to it."""
+        day = self.literals[value.day.index]
+        if len(day) != 10 or not _is_date(day):
+            return None
+        if not all(_AMOUNT.fullmatch(self.literals[amount.index]) for _, amount, _ in value.moves):
+            return None
+        moves = (
+            b" %s INTERVAL %s %s" % (sign.encode(), self._written(amount), unit.encode())
+            for sign, amount, unit in value.moves
+        )
+        return _Of.DAY, b"DATE " + self._written(value.day) + b"".join(moves)
+
+    def _bound(self, value: KeyValue) -> tuple[_Of, bytes] | None:
+        if isinstance(value, WholeDouble):
+            return _Of.NUMBER, b"%de0" % value
+        if isinstance(value, int):
+            return _Of.NUMBER, b"%d" % value
+        if isinstance(value, datetime.datetime):
+            return _Of.MOMENT, b"'%s'" % value.isoformat(" ").encode()
+        if isinstance(value, datetime.date):
+            return _Of.MOMENT, b"'%s'" % value.isoformat().encode()
+        if not isinstance(value, str):
+            return None  # NULL too: `<=> NULL` finds rows
+        try:
+            text = literal(value.encode(codec(self.lexer.charset) or "ascii"), self.lexer)
+        except UnicodeEncodeError:
+            return None
+        return (_Of.STRING, text) if text is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +161,14 @@ class Pin:
     column: str
     values: tuple[Value, ...]
 
-    def condition(self, literals: Sequence[bytes]) -> bytes:
-        texts = b", ".join(_constant(value, literals) for value in self.values)
-        return b"%s IN (%s)" % (quoted(self.column).encode(), texts)
+    def condition(self, constants: Constants) -> bytes:
+        """Empty where it cannot be asked for."""
+        found = [constants.of(value) for value in self.values]
+        texts = [each[1] for each in found if each is not None]
+        kinds = {each[0] if each is not None else None for each in found}
+        if kinds not in ({_Of.NUMBER}, {_Of.STRING}):
+            return b""
+        return b"%s IN (%s)" % (quoted(self.column).encode(), b", ".join(dict.fromkeys(texts)))
 
     def describe(self) -> str:
         return f"{self.column} = {values_text(self.values)}"
@@ -99,18 +180,27 @@ class Limit:
 
     column: str
     operator: str
-    values: tuple[Value, ...]
+    values: tuple[BoundValue, ...]
     dates: bool = False
 
-    def condition(self, literals: Sequence[bytes]) -> bytes:
+    def condition(self, constants: Constants) -> bytes:
         """Empty where it cannot be asked for."""
-        if self.dates and not all(isinstance(v, Hole) and _is_date(literals[v.index]) for v in self.values):
-            return b""
-        texts = b"".join(b" AND " * bool(n) + _constant(value, literals) for n, value in enumerate(self.values))
-        return b"%s %s" % (quoted(self.column).encode(), self.operator.encode()) + b" " * bool(texts) + texts
+        texts = []
+        for value in self.values:
+            found = constants.of(value)
+            if found is None:
+                return b""
+            kind, text = found
+            if self.dates and kind is not _Of.DAY and (kind is _Of.NUMBER or not _is_date(text[1:-1])):
+                return b""
+            if kind in (_Of.MOMENT, _Of.DAY) and not self.dates:
+                return b""
+            texts.append(text)
+        operator = b"%s %s" % (quoted(self.column).encode(), self.operator.encode())
+        return operator + b" " * bool(texts) + b" AND ".join(texts)
 
     def describe(self) -> str:
-        values = " and ".join(values_text((value,)) for value in self.values)
+        values = " and ".join(_value_text(value) for value in self.values)
         return f"{self.column} {self.operator} {values}".rstrip()
 
 
@@ -144,6 +234,10 @@ class Copy:
     name: str
     span: Span
     aliased: bool
+
+    @property
+    def quoted(self) -> bytes:
+        return b"`%s`" % self.name.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +299,29 @@ class Work:
     pulls: tuple[Pulled, ...]
     shape: bytes
     literals: tuple[bytes, ...]
+    writes: frozenset[tuple[str | None, str]] | None = None  # tables whose rows a statement of ours finds to write them
+
+    def lock(self, pull: Pull) -> bytes:
+        """What is asked for behind a pull's condition: what is written, and what that depends on, must stay."""
+        if self.writes is None:
+            return b""
+        return b" FOR UPDATE" if (pull.database, pull.name) in self.writes else b" LOCK IN SHARE MODE"
 
     def final(self, pulled: Iterable[Pull]) -> bytes:
         """The statement over the temporary tables of these pulls."""
         edits = []
         for copy in sorted((copy for pull in pulled for copy in pull.copies), key=lambda copy: copy.span):
-            name = b"`%s`" % copy.name.encode()
+            name = copy.quoted
             edits.append((copy.span, (name,) if copy.aliased else (name, b" AS ", copy.span)))
         return edit(self.shape, self.literals, edits)
+
+    def written(self, pulled: Iterable[Pull]) -> dict[bytes, bytes]:
+        """By what stands for a further mention of a table in `final`: what the client wrote."""
+        made = {}
+        for copy in (copy for pull in pulled for copy in pull.copies):
+            name = self.shape[slice(*copy.span)]
+            made[copy.quoted if copy.aliased else copy.quoted + b" AS " + name] = name
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +340,8 @@ class Workbench(Plan):
         lexer = self.statement.lexer
         assert lexer is not None
         shape, literals = lexer.shape(text)
-        pulls = tuple(_pulled(pull, value_of, literals) for pull in self.pulls)
+        constants = Constants(value_of, literals, lexer)
+        pulls = tuple(_pulled(pull, constants) for pull in self.pulls)
         limits = self.limits
         return Route((), work=Work(self.cluster, limits.max_rows, limits.max_time_s, pulls, shape, tuple(literals)))
 
@@ -338,16 +448,23 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
     order = [number for number, pull in enumerate(pulls) if _is_selective(pull)]
     told: dict[int, tuple[int, str, str]] = {}
     for number in order:  # grows on the way
-        for table in tables[number]:
-            for (one, source), targets in found.edges.items():
-                for target, column in sorted(targets) if one == table else ():
-                    other = owner[target]
-                    pull = pulls[other]
-                    if other in order or pull.local or len(tables[other]) > 1:
-                        continue
-                    if _is_whole(asked, table, source) and _is_whole(asked, target, column):
+        for source, targets in _told_by(found, tables[number]).items():
+            if not all(_is_whole(asked, table, source) for table in tables[number]):
+                continue
+            for other in sorted({owner[target] for target, _ in targets}):
+                pull, mentions = pulls[other], tables[other]
+                if other in order or (pull.local and not asked.places[mentions[0]].everywhere):
+                    continue
+                for column in sorted({column for target, column in targets if target == mentions[0]}):
+                    if all((each, column) in targets and _is_whole(asked, each, column) for each in mentions):
                         told[other] = (number, source, column)
                         order.append(other)
+                        break
+    # What could stay where it is, and tells nobody, does.
+    while idle := [n for n in told if pulls[n].local and all(teller != n for teller, _, _ in told.values())]:
+        for number in idle:
+            del told[number]
+            order.remove(number)
     order += [number for number in range(len(pulls)) if number not in order]
     tellers = {number for number, _, _ in told.values()}
     place = {number: turn for turn, number in enumerate(order)}
@@ -363,6 +480,15 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
             pull = replace(pull, after=KeysOf(column, place[teller], source, label, placed))
         made.append(pull)
     return tuple(made)
+
+
+def _told_by(found: Conditions, mentions: list[int]) -> dict[str, set[Node]]:
+    """For columns of a table: the columns of others whose values are among its own, by equalities of any mention."""
+    made: dict[str, set[Node]] = {}
+    for (table, source), targets in found.edges.items():
+        if table in mentions:
+            made.setdefault(source, set()).update(target for target in targets if target[0] not in mentions)
+    return made
 
 
 def _is_selective(pull: Pull) -> bool:
@@ -443,7 +569,7 @@ def _pins(asked: Case, place: Place, found: Conditions) -> tuple[Pin, ...]:
         if column is None or column.data_type not in _COMPARED or column.generated:
             continue
         values = min(alternatives, key=len)
-        if len(values) <= _MOST_VALUES and (all(map(_is_number, values)) or all(map(_is_string, values))):
+        if len(values) <= _MOST_VALUES and any(all(map(kind, values)) for kind in (_is_number, _is_string)):
             pins.append(Pin(name, tuple(dict.fromkeys(values))))
     return tuple(sorted(pins, key=lambda pin: pin.column))
 
@@ -455,16 +581,18 @@ def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[L
     limits: dict[Limit, None] = {}
     for bound in found.get(place.ref.index, ()):
         column = schema.column(bound.column)
-        if column is None or column.generated or not all(map(_is_constant, bound.values)):
+        if column is None or column.generated:
             continue
-        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "IS NOT NULL")
+        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "NOT LIKE", "IS NOT NULL")
+        if not all(_is_constant(value) or (dates and isinstance(value, DateSum)) for value in bound.values):
+            continue
         if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
             limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
     return tuple(limits)
 
 
-def _is_constant(value: Value) -> bool:
-    return _is_number(value) or _is_string(value)
+def _is_constant(value: BoundValue) -> bool:
+    return isinstance(value, NumberSum) or _is_number(value) or _is_string(value)
 
 
 def _is_date(text: bytes) -> bool:
@@ -475,20 +603,23 @@ def _is_date(text: bytes) -> bool:
         return False
 
 
-def _is_number(value: Value) -> bool:
-    return (isinstance(value, Hole) and not value.is_string) or value in (Word.TRUE, Word.FALSE)
+def _is_number(value: BoundValue) -> bool:
+    """May it be one? Of a parameter, that is seen when it is bound."""
+    if isinstance(value, Hole):
+        return not value.is_string
+    return isinstance(value, Param) or value in (Word.TRUE, Word.FALSE)
 
 
-def _is_string(value: Value) -> bool:
-    return isinstance(value, Hole) and value.is_string
+def _is_string(value: BoundValue) -> bool:
+    return isinstance(value, Param) or (isinstance(value, Hole) and value.is_string)
 
 
-def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
+def _pulled(pull: Pull, constants: Constants) -> Pulled:
     clusters = pull.clusters
     if pull.keys:
         wanted: set[str] = set()
         for key in pull.keys:
-            some = key.clusters(value_of)
+            some = key.clusters(constants.value_of)
             if some is None:
                 break
             wanted |= some
@@ -498,7 +629,7 @@ def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
     condition = b""
     if all(pull.mentions):
         each = [
-            b" AND ".join(text for one in conditions if (text := one.condition(literals)))
+            b" AND ".join(text for one in conditions if (text := one.condition(constants)))
             for conditions in dict.fromkeys(pull.mentions)
         ]
         if all(each):
@@ -506,12 +637,10 @@ def _pulled(pull: Pull, value_of: ValueOf, literals: Sequence[bytes]) -> Pulled:
     return Pulled(pull, clusters, condition)
 
 
-def _constant(value: Value, literals: Sequence[bytes]) -> bytes:
-    """A constant as the client wrote it."""
-    if isinstance(value, Word):
-        return value.value.encode()
-    assert isinstance(value, Hole)
-    if not value.is_string:
-        return (b"-" if value.negative else b"") + literals[value.index]
-    quote = b'"' if value.double_quoted else b"'"
-    return quote + literals[value.index] + quote
+def _value_text(value: BoundValue) -> str:
+    if isinstance(value, DateSum):
+        moves = (f" {sign} INTERVAL {values_text((amount,))} {unit}" for sign, amount, unit in value.moves)
+        return f"DATE {values_text((value.day,))}{''.join(moves)}"
+    if isinstance(value, NumberSum):
+        return " ".join(f"{sign} {values_text((term,))}" for sign, term in value.terms).strip()
+    return values_text((value,))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.errors import ProtocolError
@@ -132,42 +132,44 @@ def rebuild_execute(execute: Execute, statement_id: int) -> bytes:
     return b"".join((head, execute.null_bitmap, b"\x01", execute.types, execute.payload[execute.values_offset :]))
 
 
-def with_integers(
-    execute: Execute, long_data: Set[int], replaced: Mapping[int, int], added: Sequence[tuple[int, int]]
-) -> tuple[bytes, list[int | None]]:
-    """The same execute (payload with types; no statement id) with some values made unsigned 64-bit integers: those of
-    the parameters in `replaced`, and more of them, `added` as (before which parameter, value), ascending.
+class Integer(NamedTuple):
+    """An unsigned 64-bit parameter that the client has not bound."""
 
-    Also returns, for each parameter of the new one, which it was in the old one, or None for what is new.
+    value: int
+
+
+def rearranged(
+    execute: Execute, long_data: Set[int], wanted: Sequence[int | Integer]
+) -> tuple[bytes, list[int | None]]:
+    """An execute (payload with types; no statement id) of parameters of this one, by number, and integers.
+
+    Also returns, for each of them, which it was of this one, or None.
     """
+    params: list[tuple[bytes, bool, bytes]] = []  # type, is it NULL, its bytes
     cursor = Cursor(execute.payload, execute.values_offset)
-    params: list[tuple[int | None, bytes, bool, bytes]] = []  # old number, type, is it NULL, its bytes
-    waiting = list(reversed(added))
     for index in range(execute.param_count):
-        while waiting and waiting[-1][0] <= index:
-            params.append((None, _ID_TYPE, False, _id_bytes(waiting.pop()[1])))
         kind = execute.types[2 * index : 2 * index + 2]
         null = bool(execute.null_bitmap[index >> 3] >> (index & 7) & 1) and index not in long_data
         start = cursor.pos
         if not null and index not in long_data:
             _decode(cursor, kind[0], kind[1])
-        value = execute.payload[start : cursor.pos]
-        number = replaced.get(index)
-        params.append((index, kind, null, value) if number is None else (None, _ID_TYPE, False, _id_bytes(number)))
-    params += [(None, _ID_TYPE, False, _id_bytes(number)) for _, number in reversed(waiting)]
-    nulls = bytearray((len(params) + 7) // 8)
-    for index, (_, _, null, _) in enumerate(params):
+        params.append((kind, null, execute.payload[start : cursor.pos]))
+    nulls = bytearray((len(wanted) + 7) // 8)
+    types, values = [], []
+    for index, what in enumerate(wanted):
+        if isinstance(what, Integer):
+            kind, null, value = _INTEGER_TYPE, False, what.value.to_bytes(8, "little")
+        else:
+            kind, null, value = params[what]
         nulls[index >> 3] |= null << (index & 7)
+        types.append(kind)
+        values.append(value)
     head = _HEAD.pack(COM_STMT_EXECUTE, 0, execute.flags, execute.iterations)
-    types, values = b"".join(kind for _, kind, _, _ in params), b"".join(value for _, _, _, value in params)
-    return b"".join((head, nulls, b"\x01", types, values)), [old for old, _, _, _ in params]
+    payload = b"".join((head, nulls, b"\x01", *types, *values)) if wanted else head
+    return payload, [None if isinstance(what, Integer) else what for what in wanted]
 
 
-_ID_TYPE: Final = bytes((column.LONGLONG, _UNSIGNED))
-
-
-def _id_bytes(number: int) -> bytes:
-    return number.to_bytes(8, "little")
+_INTEGER_TYPE: Final = bytes((column.LONGLONG, _UNSIGNED))
 
 
 def parse_long_data(payload: bytes) -> tuple[int, int, bytes]:
@@ -209,6 +211,15 @@ def _decode(cursor: Cursor, kind: int, sign: int) -> Value:
     if decoder is None:
         raise ProtocolError(f"Malformed packet: a parameter of type {kind}", *_WRONG_ARGUMENTS)
     return decoder(cursor)
+
+
+def _year(cursor: Cursor) -> bytes:
+    """No integer, like MEDIUMINT: MariaDB takes neither from a packet, and goes on with NULL."""
+    return b"%d" % cursor.uint(2)
+
+
+def _medium(cursor: Cursor) -> bytes:
+    return b"%d" % cursor.uint(4)
 
 
 def _float(cursor: Cursor) -> float:
@@ -259,9 +270,7 @@ def _null(cursor: Cursor) -> None:
 _INTEGERS: Final = {
     column.TINY: 1,
     column.SHORT: 2,
-    column.YEAR: 2,
     column.LONG: 4,
-    column.INT24: 4,
     column.LONGLONG: 8,
 }
 
@@ -269,6 +278,8 @@ _DECODERS: Final[dict[int, Callable[[Cursor], Value]]] = {
     column.FLOAT: _float,
     column.DOUBLE: _double,
     column.NULL: _null,
+    column.YEAR: _year,
+    column.INT24: _medium,
     column.DATE: _date,
     column.TIMESTAMP: _datetime,
     column.DATETIME: _datetime,

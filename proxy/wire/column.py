@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +62,7 @@ class ColumnDefinition:
     decimals: int
 
 
+@functools.lru_cache(maxsize=4096)  # every shard answers the same statement with the same definitions each time
 def parse_column(payload: bytes) -> ColumnDefinition:
     """Reads one definition. A default value behind it (COM_FIELD_LIST) is ignored."""
     cursor = Cursor(payload)

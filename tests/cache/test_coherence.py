@@ -11,7 +11,7 @@ from tests.cache.coherence.checker import Setting, check
 from tests.cache.coherence.faults import HARMFUL, HARMLESS
 from tests.servers import Run
 
-READS = int(os.environ.get("TURNOUT_COHERENCE_READS", "200000"))
+READS = int(os.environ.get("TURNOUT_COHERENCE_READS", "60000"))
 
 pytestmark = pytest.mark.servers
 

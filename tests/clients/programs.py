@@ -75,6 +75,19 @@ def log_in(argv: Sequence[str], mode: str, target: Target) -> Seen:
     return _run(argv, {"action": "log in", "mode": mode, "target": target.as_json(), "other": target.as_json()})
 
 
+def ask(argv: Sequence[str], mode: str, target: Target, asked: Sequence[tuple[str, Sequence[object]]]) -> object:
+    """What a client sees of each statement with its values: rows, the number of rows affected, or the error."""
+    questions = [{"statement": statement, "values": list(values)} for statement, values in asked]
+    work: dict[str, object] = {
+        "action": "ask",
+        "mode": mode,
+        "target": target.as_json(),
+        "other": target.as_json(),
+        "asked": questions,
+    }
+    return _run(argv, work)["answers"]
+
+
 def _run(argv: Sequence[str], work: dict[str, object]) -> Seen:
     given = json.dumps({**work, "scenario": scenario.as_json()})
     done = subprocess.run(argv, input=given, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)

@@ -19,7 +19,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
-Param = int | float | str | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A parameter of a type of its own: `data` as the protocol writes it."""
+
+    type: int
+    data: bytes
+    unsigned: bool = False
+
+
+Param = int | float | str | bytes | None | Bound
 
 # Capability flags (protocol: "Capabilities Flags").
 LONG_PASSWORD, FOUND_ROWS, LONG_FLAG, CONNECT_WITH_DB = 1, 2, 4, 8
@@ -325,7 +336,7 @@ def prepare(sql: bytes) -> Steps[Statement | Answer]:
     return Statement(number, params, tuple(found))
 
 
-def execute(statement: Statement, params: Sequence[Param]) -> Steps[Answer]:
+def execute(statement: Statement, params: Sequence[Param], cursor: int = 0) -> Steps[Answer]:
     """COM_STMT_EXECUTE with newly bound parameters."""
     nulls = bytearray((len(params) + 7) // 8)
     types, values = b"", b""
@@ -339,11 +350,14 @@ def execute(statement: Statement, params: Sequence[Param]) -> Steps[Answer]:
         elif isinstance(value, float):
             types += bytes((DOUBLE, 0))
             values += struct.pack("<d", value)
+        elif isinstance(value, Bound):
+            types += bytes((value.type, 0x80 * value.unsigned))
+            values += value.data
         else:
             data = value.encode() if isinstance(value, str) else value
             types += bytes((VAR_STRING, 0))
-            values += _lenenc(len(data)) + data
-    head = struct.pack("<IBI", statement.id, 0, 1)
+            values += lenenc(len(data)) + data
+    head = struct.pack("<IBI", statement.id, cursor, 1)
     bound = bytes(nulls) + b"\1" + types + values if params else b""
     return (yield from command(COM_STMT_EXECUTE, head + bound, binary=True))
 
@@ -364,10 +378,12 @@ def _one_packet(payload: bytes) -> Steps[bytes]:
     return (yield payload)
 
 
-def _lenenc(n: int) -> bytes:
+def lenenc(n: int) -> bytes:
     if n < 0xFB:
         return bytes((n,))
-    return b"\xfc" + n.to_bytes(2, "little") if n < 1 << 16 else b"\xfd" + n.to_bytes(3, "little")
+    if n < 1 << 16:
+        return b"\xfc" + n.to_bytes(2, "little")
+    return b"\xfd" + n.to_bytes(3, "little") if n < 1 << 24 else b"\xfe" + n.to_bytes(8, "little")
 
 
 def framed(payload: bytes, sequence: int = 0) -> bytes:
@@ -447,8 +463,18 @@ class Client:
     def prepare(self, sql: str | bytes) -> Statement | Answer:
         return self._drive(prepare(sql.encode() if isinstance(sql, str) else sql))
 
-    def execute(self, statement: Statement, *params: Param) -> Answer:
-        return self._drive(execute(statement, params))
+    def execute(self, statement: Statement, *params: Param, cursor: int = 0) -> Answer:
+        return self._drive(execute(statement, params, cursor))
+
+    def execute_again(self, statement: Statement, nulls: bytes, values: bytes) -> Answer:
+        """Execute with parameters of the types that were bound last."""
+        head = struct.pack("<IBI", statement.id, 0, 1)
+        return self._drive(command(COM_STMT_EXECUTE, head + nulls + b"\0" + values, binary=True))
+
+    def long_data(self, statement: Statement, number: int, data: bytes) -> None:
+        """A piece of a parameter's value, which has no answer."""
+        head = bytes((COM_STMT_SEND_LONG_DATA,)) + struct.pack("<IH", statement.id, number)
+        self._socket.sendall(framed(head + data))
 
     def close_statement(self, statement: Statement) -> None:
         self._socket.sendall(framed(bytes((COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little")))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from parser.analyse import parse
 from parser.shape import lexer
-from parser.statement import Hole, Kind, Statement, Value, Word
+from parser.statement import DateSum, Hole, Kind, Statement, Value, Word
 
 TABLES = ("t", "u")
 COLUMNS = ("k", "m")
@@ -282,6 +282,52 @@ def test_pins(sql: str, pins: dict[tuple[int, str], int]) -> None:
         and "d" not in sql.split()[3]
     ):
         check(sql.replace("IN ((1, 2)", "IN (/*V*/(1, 2)"), SOME)
+
+
+@pytest.mark.parametrize(
+    ("condition", "bounds"),
+    [
+        ("k < 1", ["k < 1"]),
+        ("1 < k", ["k > 1"]),
+        ("k <> 'a' AND m >= 2", ["k <> 1", "m >= 1"]),
+        ("k LIKE 'a'", ["k LIKE 1"]),
+        ("k NOT LIKE 'a'", ["k NOT LIKE 1"]),
+        ("NOT k LIKE 'a'", []),
+        ("'a' LIKE k", []),
+        ("'a' NOT LIKE k", []),
+        ("k LIKE 'a' ESCAPE '!'", []),
+        ("k NOT LIKE 'a' ESCAPE '!'", []),
+        ("k LIKE 'a' COLLATE utf8mb4_bin", []),
+        ("k BETWEEN 1 AND 2", ["k BETWEEN 2"]),
+        ("k NOT BETWEEN 1 AND 2", []),
+        ("k BETWEEN 0.06 - 0.01 AND 0.06 + 0.01", ["k BETWEEN 2"]),
+        ("k < DATE '2024-01-01'", ["k < 1"]),
+        ("k < DATE '2024-01-01' + INTERVAL '3' MONTH - INTERVAL 1 DAY", ["k < 1"]),
+        ("k < DATE '2024-01-01' + INTERVAL 3 MICROSECOND", []),
+        ("k < DATE '2024-01-01' + INTERVAL m DAY", []),
+        ("k < DATE '2024-01-01' + INTERVAL -1 DAY", []),
+        ("k < '2024-01-01' + INTERVAL 1 DAY", []),
+        ("k < 1 - '2'", []),
+        ("k < 1 - (2 - 3)", []),
+        ("k < 1 * 2", []),
+        ("k < (1 - 2)", ["k < 1"]),
+        ("k < CAST('2024-01-01' AS DATE)", ["k < 1"]),
+        ("k IS NOT NULL", ["k IS NOT NULL 0"]),
+        ("k IS NULL", []),
+        ("k < 1 OR k > 3", []),
+        ("k NOT IN (1, 2)", []),
+        ("k NOT REGEXP 'a'", []),
+        ("k < m", []),
+        ("k < ALL (SELECT 1)", []),
+    ],
+)
+def test_bounds(condition: str, bounds: list[str]) -> None:
+    statement, _ = read(f"SELECT * FROM t WHERE {condition}")
+    found = statement.blocks[0].bounds
+    if "+ INTERVAL '3'" in condition:
+        moves = (("+", Hole(1, True), "MONTH"), ("-", Hole(2, False), "DAY"))
+        assert found[0].values == (DateSum(Hole(0, True), moves),)
+    assert sorted(f"{bound.column} {bound.operator} {len(bound.values)}" for bound in found) == sorted(bounds)
 
 
 def test_the_check_finds_wrong_pins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,9 +134,12 @@ def test_a_long_insert_costs_milliseconds() -> None:
     assert statement.insert is not None
     assert statement.insert.rows[9_999] == (Hole(29_997, False), Hole(29_998, True), Word.NULL, Hole(29_999, True))
     assert insert_parts(statement, shape, literals)[1][9_999] == row % 9_999
-    began = time.perf_counter()
+    began = time.process_time()
     parse(shape, literals, lexer=lexer())
-    assert time.perf_counter() - began < 0.2
+    reading = time.process_time() - began
+    began = time.process_time()
+    lexer().shape(sql)
+    assert reading < 20 * (time.process_time() - began)  # as long as a few passes of the lexer; sqlglot takes seconds
 
 
 def test_long_inserts_with_subqueries_or_more_statements() -> None:

@@ -169,6 +169,7 @@ KINDS = [
     ("FLUSH PRIVILEGES", Kind.ADMIN, ""),
     ("HANDLER d.t OPEN", Kind.HANDLER, "d.t"),
     ("SELECT 1; SELECT 2", Kind.MULTI, ""),
+    ("SELECT --1, (---a) FROM t WHERE a = --2", Kind.SELECT, "t"),
     ("SELECT ';'", Kind.SELECT, ""),
     ("SELECT 1 /* ; */", Kind.SELECT, ""),
     ("SHOW TURNOUT CLUSTERS", Kind.TURNOUT, ""),
@@ -191,6 +192,7 @@ def test_kind_and_tables(sql: str, kind: Kind, mentioned: str) -> None:
         assert statement.words
 
 
+_UNKNOWN = Effect.UNKNOWN_FUNCTION
 EFFECTS = [
     ("SELECT * FROM t", Effect.NONE),
     ("SELECT COUNT(*), CONCAT(a, 'x') FROM t", Effect.NONE),
@@ -210,6 +212,9 @@ EFFECTS = [
     ("SELECT LAST_INSERT_ID(5)", Effect.NONDETERMINISTIC | Effect.SETS_LAST_INSERT_ID),
     ("SELECT GET_LOCK('a', 1)", Effect.NONDETERMINISTIC | Effect.SESSION_LOCK),
     ("SELECT SQL_CALC_FOUND_ROWS * FROM t", Effect.CALC_FOUND_ROWS),
+    ("SELECT SQL_CALC_FOUND_ROWS (a) FROM t", Effect.CALC_FOUND_ROWS),
+    ("SELECT DISTINCT SQL_NO_CACHE sql_calc_found_rows (a), f (1) FROM t", Effect.CALC_FOUND_ROWS | _UNKNOWN),
+    ("SELECT a, sql_no_cache(1) FROM t", Effect.UNKNOWN_FUNCTION),
     ("SELECT FOUND_ROWS()", Effect.NONDETERMINISTIC | Effect.USES_FOUND_ROWS),
     ("SELECT SLEEP(1)", Effect.NONDETERMINISTIC | Effect.SLEEPS),
     ("SELECT f(1)", Effect.UNKNOWN_FUNCTION),
@@ -220,6 +225,7 @@ EFFECTS = [
     ("INSERT INTO `t` (`a`) VALUES (1)", Effect.WRITES),
     ("INSERT INTO d.t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = VALUES(a)", Effect.WRITES),
     ("INSERT INTO t (a) VALUES (1) RETURNING a", Effect.WRITES | Effect.RETURNING),
+    ("INSERT INTO t (a) VALUES (1) RETURNING (a)", Effect.WRITES | Effect.RETURNING),
     ("WITH c (a) AS (SELECT 1) SELECT * FROM c", Effect.NONE),
     ("CREATE TABLE t (a INT)", Effect.WRITES | Effect.IMPLICIT_COMMIT),
     ("CREATE TEMPORARY TABLE t (a INT)", Effect.WRITES | Effect.TEMPORARY_TABLE),
@@ -283,7 +289,7 @@ def test_nullable(sql: str, nullable: tuple[int, ...]) -> None:
         ("SELECT * FROM a JOIN b ON 1 JOIN c USING (x)", [], []),
         ("SELECT * FROM a NATURAL JOIN b", [], []),
         ("SELECT * FROM a JOIN b ON x = y", [], [(None, "x", None, "y")]),
-        ("SELECT * FROM a JOIN b ON a.x = y", [], [("a", "x", None, "y")]),
+        ("SELECT * FROM a JOIN b ON a.x = y", [], [(0, "x", None, "y")]),
         ("SELECT * FROM a LEFT JOIN b ON a.x = y", [], []),
         ("SELECT * FROM a JOIN (SELECT 1 y) b ON a.x = b.y", [], []),
         ("SELECT * FROM a WHERE a.x = a.y", [], []),
@@ -299,6 +305,20 @@ def test_equalities(sql: str, equalities: list[object], unresolved: list[object]
 def test_correlated_equality_holds_for_the_inner_table_only() -> None:
     block = read("SELECT * FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.x = a.x)").blocks[1]
     assert [(e.left, e.right, e.only) for e in block.equalities] == [((1, "x"), (0, "x"), 1)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "unresolved", "around"),
+    [
+        ("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b WHERE x = y)", [(None, "x", None, "y")], 0),
+        ("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b WHERE x = a.y)", [(None, "x", 0, "y")], 0),
+        ("SELECT * FROM a WHERE EXISTS (SELECT 1 FROM b, (SELECT 1) c WHERE x = a.y)", [(None, "x", 0, "y")], None),
+        ("SELECT * FROM a JOIN (SELECT 1 FROM b, c WHERE x = y) d", [(None, "x", None, "y")], None),
+    ],
+)
+def test_names_that_may_be_of_blocks_around(sql: str, unresolved: list[object], around: int | None) -> None:
+    block = next(block for block in read(sql).blocks if block.index == 1)
+    assert (list(block.unresolved_equalities), block.around) == (unresolved, around)
 
 
 def test_unresolved_pins() -> None:

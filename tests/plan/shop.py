@@ -88,7 +88,15 @@ def catalog(database: str = "shop") -> Catalog:
     tables = {}
     for cluster, schemas in _CLUSTERS.items():
         for name, (columns, unique) in schemas.items():
-            schema = TableSchema(database, name, tuple(columns), primary_key=unique[0], unique_keys=tuple(unique))
+            schema = TableSchema(
+                database,
+                name,
+                tuple(columns),
+                primary_key=unique[0],
+                unique_keys=tuple(unique),
+                engine="InnoDB",
+                referenced=(),
+            )
             tables[cluster, database, name] = schema
     for name, definition in _VIEWS.items():
         view = TableSchema(database, name, (_text("name"),), is_view=True, view_definition=definition)

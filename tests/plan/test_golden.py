@@ -23,7 +23,7 @@ FOLDER = Path(__file__).with_name("golden")
 FILES = sorted(FOLDER.glob("*.txt"))
 RULES = {
     (transactions, workbench): shop.rules(transactions, workbench)
-    for transactions in ("single", "best_effort")
+    for transactions in ("single", "best_effort", "atomic")
     for workbench in ("off", "main", "media")
 }
 CATALOG = shop.catalog()
@@ -59,6 +59,21 @@ def described(
             condition = f" where {each.condition.decode()}" if each.condition else ""
             lines.append(f"here: {each.pull.name} from {', '.join(each.clusters)}{condition}")
         return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
+    if route.gather is not None:
+        for ask in route.gather.asks:
+            for cluster, wanted in (*ask.there, (route.gather.cluster, ask.here)):
+                lines.append(f"here: {ask.mention.table.name} of {cluster} where {wanted.decode()}")
+        return lines
+    if route.showing is not None:
+        return lines
+    if route.listed is not None:
+        listed = route.listed
+        then = [f"then: {part.head.decode()}..{part.tail.decode()}" for part in listed.parts]
+        return [*lines, f"here: {listed.find.decode()}", *then]
+    if route.selected is not None:
+        selected = route.selected
+        text = (selected.head + b".." + selected.tail).decode()
+        return [*lines, f"here: {selected.find.decode()}{(selected.lock or b'').decode()}", f"then: {text}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
@@ -88,7 +103,20 @@ def test_golden(path: Path) -> None:
 
 def test_there_are_golden_files_with_every_kind_of_plan() -> None:
     text = "".join(path.read_text() for path in FILES)
-    for kind in ("local", "forward", "shard", "insert", "scatter", "write-all", "workbench", "refuse"):
+    for kind in (
+        "local",
+        "forward",
+        "shard",
+        "insert",
+        "scatter",
+        "write-all",
+        "workbench",
+        "key-list",
+        "insert-select",
+        "refuse",
+        "show",
+        "system",
+    ):
         assert f"    plan: {kind}\n" in text, kind
     for reply in Reply:
         assert f", {reply.value}\n" in text, reply

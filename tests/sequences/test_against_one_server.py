@@ -251,12 +251,31 @@ def test_prepared_statements(pair: Pair) -> None:
         pair.same(sql, *params, prepare=True)
 
 
-def test_a_prepared_statement_of_rows_on_several_shards_is_refused(pair: Pair) -> None:
-    statement = pair.ours.prepare("INSERT INTO orders (customer_id, k) VALUES (?, ?), (?, ?)")
-    assert isinstance(statement, Statement)
-    answer = pair.ours.execute(statement, 1, "a", 8, "b")
-    assert answer.errno == 1235
-    assert "Execute it once per row" in answer.message
+PREPARED_SPLIT: tuple[tuple[str, tuple[Param, ...]], ...] = (
+    ("INSERT INTO orders (customer_id, k) VALUES (?, ?), (?, ?)", (1, "a", 8, "b")),
+    ("INSERT INTO orders (customer_id, k) VALUES (?, ?), (?, ?)", (8, "c", 1, None)),
+    ("INSERT INTO orders (customer_id, k) VALUES (?, ?), (?, ?)", (8, "d", 8, "e")),
+    (
+        "INSERT INTO orders (v, customer_id, k, id) VALUES (? + ?, ?, CONCAT(?, ?), ?), (1, 8, 'x', 0), (?, ?, ?, ?)",
+        (1, 2, 1, "f", "é", None, 5, 9, "g", 0),
+    ),
+    ("INSERT orders (id, customer_id, k) VALUES (DEFAULT, ?, ?), (?, ?, ?), (NULL, ?, 'x')", (1, "h", 7001, 8, "i", 9)),
+    ("INSERT orders (id, customer_id, k) VALUES (DEFAULT, ?, ?), (?, ?, ?), (NULL, ?, 'x')", (8, "j", None, 1, "k", 1)),
+    ("INSERT INTO orders VALUES (NULL, 1, 'l', 1), (0, 8, 'm', 1)", ()),
+    ("INSERT INTO orders (customer_id) VALUES (?), (?), (?), (?), (?), (?)", (1, 2, 3, 8, 9, 10)),
+    ("INSERT INTO items (customer_id, k) VALUES (?, ?), (?, ?) ON DUPLICATE KEY UPDATE v = v + ?", (1, "a", 8, "b", 1)),
+    ("INSERT INTO items (customer_id, k) VALUES (?, ?), (?, ?) ON DUPLICATE KEY UPDATE v = v + ?", (1, "a", 8, "b", 3)),
+    ("INSERT INTO items (customer_id, k) VALUES (?, ?), (?, ?) ON DUPLICATE KEY UPDATE v = v + ?", (8, "b", 1, "c", 5)),
+    ("INSERT IGNORE INTO items (customer_id, k) VALUES (?, ?), (?, ?)", (1, "b", 8, "b")),
+    ("REPLACE INTO items (customer_id, k) VALUES (?, ?), (?, ?)", (1, "b", 8, "z")),
+    ("INSERT INTO items (customer_id, k) VALUES (?, ?), (?, ?)", (1, "new", 8, "z")),  # the second is there
+    ("INSERT INTO items (customer_id, k) VALUES (?, ?), (?, ?) RETURNING k, v + ?", (8, "y", 2, "x", 1)),
+)  # fmt: skip
+
+
+def test_prepared_statements_of_rows_on_several_shards(pair: Pair) -> None:
+    for sql, params in (*PREPARED_SPLIT, *PREPARED_SPLIT[:8]):
+        pair.same(sql, *params, prepare=True)
 
 
 def test_ids_of_a_statement_follow_one_another(world: World, connect: Connect) -> None:

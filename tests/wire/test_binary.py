@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ProtocolError
 from proxy.wire import binary, column
-from proxy.wire.binary import LONG_DATA, PrepareOk, decode_params, parse_execute, rebuild_execute, with_integers
+from proxy.wire.binary import LONG_DATA, Integer, PrepareOk, decode_params, parse_execute, rearranged, rebuild_execute
 from proxy.wire.frames import FrameReader
 from proxy.wire.lenenc import write_bytes
 from proxy.wire.resultset import int_column, text_column
@@ -38,9 +38,9 @@ def type_bytes(types: list[tuple[int, int]]) -> bytes:
         (column.TINY, 0, b"\xff", -1),
         (column.TINY, UNSIGNED, b"\xff", 255),
         (column.SHORT, 0, b"\x00\x80", -32768),
-        (column.YEAR, UNSIGNED, b"\xe8\x07", 2024),
+        (column.YEAR, UNSIGNED, b"\xe8\x07", b"2024"),
         (column.LONG, 0, b"\xff\xff\xff\x7f", 2147483647),
-        (column.INT24, 0, b"\xff\xff\xff\xff", -1),
+        (column.INT24, 0, b"\xff\xff\xff\x00", b"16777215"),
         (column.LONGLONG, 0, b"\x00" * 7 + b"\x80", -(2**63)),
         (column.LONGLONG, UNSIGNED, b"\xff" * 8, 2**64 - 1),
         (column.FLOAT, 0, struct.pack("<f", 0.5), 0.5),
@@ -186,34 +186,34 @@ def test_binary_rows_of_our_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "long_data", "replaced", "added", "expected", "was"),
+    ("params", "long_data", "wanted", "expected", "was"),
     [
-        ([5, b"x"], set(), {}, [(0, 7)], [7, 5, b"x"], [None, 0, 1]),
-        ([5, b"x"], set(), {}, [(2, 7)], [5, b"x", 7], [0, 1, None]),
-        ([5, b"x", 6], set(), {}, [(1, 7), (3, 8)], [5, 7, b"x", 6, 8], [0, None, 1, 2, None]),
-        ([None, b"x"], set(), {0: 7}, [], [7, b"x"], [None, 1]),
-        ([0, None, b"0", 1.5], set(), {0: 7, 2: 2**63}, [(1, 9)], [7, 9, None, 2**63, 1.5], [None, None, 1, None, 3]),
-        ([LONG_DATA, 5], {0}, {}, [(0, 7), (1, 8)], [7, LONG_DATA, 8, 5], [None, 0, None, 1]),
-        ([LONG_DATA, 5], {0}, {0: 7}, [], [7, 5], [None, 1]),
-        ([], set(), {}, [(0, 7)], [7], [None]),
-        ([None] * 9, set(), {}, [(8, 7)], [None] * 8 + [7, None], [*range(8), None, 8]),
+        ([5, b"x"], set(), [Integer(7), 0, 1], [7, 5, b"x"], [None, 0, 1]),
+        ([5, b"x"], set(), [1, Integer(7), 1, 0, 0], [b"x", 7, b"x", 5, 5], [1, None, 1, 0, 0]),
+        ([5, b"x", 6], set(), [0, Integer(7), 2, Integer(2**64 - 1)], [5, 7, 6, 2**64 - 1], [0, None, 2, None]),
+        ([None, b"x"], set(), [1, 0, 0], [b"x", None, None], [1, 0, 0]),
+        ([0, None, b"0", 1.5], set(), [3, 2, 1, 0], [1.5, b"0", None, 0], [3, 2, 1, 0]),
+        ([LONG_DATA, 5], {0}, [Integer(7), 0, 1, 0], [7, LONG_DATA, 5, LONG_DATA], [None, 0, 1, 0]),
+        ([LONG_DATA, 5], {0}, [1], [5], [1]),
+        ([], set(), [Integer(7)], [7], [None]),
+        ([5], set(), [], [], []),
+        ([None] * 9, set(), [*range(8), Integer(7), 8], [None] * 8 + [7, None], [*range(8), None, 8]),
     ],
 )  # fmt: skip
-def test_integers_put_into_an_execute(
+def test_parameters_in_another_order_and_integers_among_them(
     params: list[object],
     long_data: set[int],
-    replaced: dict[int, int],
-    added: list[tuple[int, int]],
+    wanted: list[int | Integer],
     expected: list[object],
     was: list[int | None],
 ) -> None:
     payload = _execute_of(params, long_data)
-    made, numbers = with_integers(parse_execute(payload, len(params), None), long_data, replaced, added)
+    made, numbers = rearranged(parse_execute(payload, len(params), None), long_data, wanted)
     assert numbers == was
     now_long = {new for new, old in enumerate(numbers) if old in long_data and old is not None}
     again = parse_execute(made, len(expected), None)
     assert decode_params(again, now_long) == expected
-    assert again.new_params_bound
+    assert again.new_params_bound == bool(expected)
 
 
 def _execute_of(params: list[object], long_data: set[int]) -> bytes:

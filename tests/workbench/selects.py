@@ -119,7 +119,7 @@ class Selects:
             named = [name for ref in refs for name in ref.others if name.partition(".")[2] in LITERALS]
             if named:
                 name = rng.choice(named)
-                return f"{name} {rng.choice(('=', '<>', '<=', 'LIKE'))} {LITERALS[name.partition('.')[2]]}"
+                return f"{name} {rng.choice(('=', '<>', '<=', 'LIKE', 'NOT LIKE'))} {LITERALS[name.partition('.')[2]]}"
         if choice < 0.17:
             named = [name for ref in refs for name in ref.others if name.partition(".")[2] in DATES]
             if named:

@@ -135,7 +135,7 @@ class Pair:
         said = f"{sql}\n  {ours}\n  instead of {theirs}"
         assert (ours.errno, ours.sqlstate) == (theirs.errno, theirs.sqlstate), said
         for mine, other in zip(ours.columns, theirs.columns, strict=True):
-            assert _alike(mine, other, "LEFT JOIN" in sql or "RIGHT JOIN" in sql), said + f"\n  {mine}\n  {other}"
+            assert alike(mine, other, "LEFT JOIN" in sql or "RIGHT JOIN" in sql), said + f"\n  {mine}\n  {other}"
         if ordered:
             assert ours.rows == theirs.rows, said
         else:
@@ -148,7 +148,7 @@ class Pair:
         self.mirror.abort()
 
 
-def _alike(one: Column, other: Column, outer: bool) -> bool:
+def alike(one: Column, other: Column, outer: bool) -> bool:
     """Whether two columns differ in what depends on a server's plan alone. By way of a temporary table of its own it
     forgets which table a column is of, with its defaults, and may forget NOT NULL; or it names an expression twice.
     Whether an outer join that is an inner one in truth makes columns nullable depends on what it finds empty."""

@@ -185,8 +185,6 @@ def test_what_is_refused_by_name(pair: Pair) -> None:
         answer = pair.client.query(sql)
         assert answer.errno == 1235, sql
         assert text in answer.message
-    prepared = pair.client.prepare(JOIN)
-    assert "Prepared statements are not finished on the workbench yet" in str(prepared)
 
 
 # -- nothing stays

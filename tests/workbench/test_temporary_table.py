@@ -57,6 +57,9 @@ def test_some_columns_and_rows_of_several_servers() -> None:
     assert b"KEY `turnout_primary` (`id`)" in table.create(b"`t`", "code")
     assert [column.name for column in table.chosen(set()).columns] == [b"`id`"]  # COUNT(*) counts something
     assert b"`id` int NOT NULL AUTO_INCREMENT" in table.chosen({"id"}).create(b"`t`")
+    # Without its last column a key still finds rows; they need not be unique by what is left of it.
+    assert b",KEY `code` (`code`))" in table.chosen({"code", "no"}).create(b"`t`")
+    assert b"KEY" not in table.chosen({"body", "no"}).create(b"`t`")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ type account struct {
 type work struct {
 	Action, Mode  string
 	Target, Other account
+	Asked         []question
 	Scenario      struct {
 		Tables, Notes, Kinds []*string
 		Columns, Data, Big   string
@@ -39,6 +40,11 @@ type work struct {
 		Database             string
 		SecondDatabase       string `json:"second_database"`
 	}
+}
+
+type question struct {
+	Statement string
+	Values    []any
 }
 
 type seen map[string]any
@@ -302,13 +308,42 @@ func logIn(w work) seen {
 	return seen{"answer": answer}
 }
 
+// Rows of each SELECT, affected rows of everything else, or the error.
+func answers(w work) seen {
+	db := open(w.Target, w.Mode)
+	defer db.Close()
+	on := must(db.Conn(background))
+	found := []any{}
+	for _, asked := range w.Asked {
+		for i, value := range asked.Values {
+			if number, is := value.(json.Number); is {
+				asked.Values[i] = must(number.Int64())
+			}
+		}
+		if strings.HasPrefix(asked.Statement, "SELECT") {
+			rows, _ := askRows(on, asked.Statement, asked.Values...)
+			found = append(found, rows)
+		} else if result, err := on.ExecContext(background, asked.Statement, asked.Values...); err != nil {
+			found = append(found, shownError(err))
+		} else {
+			found = append(found, must(result.RowsAffected()))
+		}
+	}
+	return seen{"answers": found}
+}
+
 func main() {
 	var w work
-	ok(json.NewDecoder(os.Stdin).Decode(&w))
+	given := json.NewDecoder(os.Stdin)
+	given.UseNumber()
+	ok(given.Decode(&w))
 	saw := seen{}
-	if w.Action == "play" {
+	switch w.Action {
+	case "play":
 		saw = play(w)
-	} else {
+	case "ask":
+		saw = answers(w)
+	default:
 		saw = logIn(w)
 	}
 	ok(json.NewEncoder(os.Stdout).Encode(saw))

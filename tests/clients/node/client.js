@@ -7,7 +7,7 @@ const crypto = require('node:crypto')
 const fs = require('node:fs')
 const mysql = require('mysql2/promise')
 
-const { action, mode, target, other, scenario } = JSON.parse(fs.readFileSync(0, 'utf8'))
+const { action, mode, target, other, scenario, asked } = JSON.parse(fs.readFileSync(0, 'utf8'))
 
 function options (account) {
   const found = {
@@ -192,7 +192,28 @@ async function play () {
   return seen
 }
 
-(action === 'play' ? play() : logIn()).then(
+// Rows of each SELECT, affected rows of everything else, or the error.
+async function answers () {
+  const connection = await mysql.createConnection(options(target))
+  const found = []
+  for (const { statement, values } of asked) {
+    if (statement.startsWith('SELECT')) {
+      found.push(await askRows(connection, statement, values))
+    } else {
+      try {
+        found.push((await run(connection, statement, values))[0].affectedRows)
+      } catch (error) {
+        found.push(shownError(error))
+      }
+    }
+  }
+  await connection.end()
+  return { answers: found }
+}
+
+const actions = { play, ask: answers, 'log in': logIn }
+
+actions[action]().then(
   seen => process.stdout.write(JSON.stringify(seen)),
   error => { console.error(error); process.exit(1) }
 )

@@ -1,0 +1,31 @@
+"""The shop of `tests.workbench` with its mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.front.conftest import end
+from tests.prepared.pair import PreparedPair
+from tests.servers import MariaDB, Run, Shop, Turnout
+from tests.workbench.shop import CLUSTERS, Pair, inserts, prepare
+
+
+@pytest.fixture(scope="module")
+def proxy(run: Run, shop_servers: Shop) -> Iterator[tuple[Turnout, MariaDB]]:
+    for name in CLUSTERS:
+        shop_servers.server(name).execute("SET GLOBAL max_allowed_packet = 67108864")  # of connections from now on
+    made, mirror = prepare(run, shop_servers, "{cluster: main}")
+    pair = Pair(made, mirror)
+    pair.run(*inserts())
+    pair.close()
+    yield made, mirror
+    end(made)
+
+
+@pytest.fixture
+def pair(proxy: tuple[Turnout, MariaDB]) -> Iterator[PreparedPair]:
+    made = PreparedPair(*proxy)
+    yield made
+    made.close()
