@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from proxy.plan.inserts import InsertRows
 from proxy.plan.keys import form_text
 from proxy.plan.plan import Plan, Route, ValueOf
 from proxy.plan.shard_routes import ByKey, KeyPin, constant
+from proxy.plan.sharding import Placement
 from proxy.wire.status import IN_TRANS
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Guard:
     """What a statement was routed by: directories, each in one version."""
 
     uses: tuple[tuple[Directory, int], ...]
+
+    @property
+    def directories(self) -> tuple[Directory, ...]:
+        return tuple(directory for directory, _ in self.uses)
 
     @classmethod
     def of(cls, directories: tuple[Directory, ...]) -> Guard:
@@ -150,6 +155,28 @@ async def routed(session: Session, directories: tuple[Directory, ...], make: Cal
             return route
     finally:
         session.waiting = False
+
+
+async def learn(session: Session, placement: Placement, texts: Iterable[bytes | None], new: bool = False) -> None:
+    """Look up the keys that rows turned out to have, so that `placement` knows their clusters; `new`: enter those that
+    are not there. What was routed before has to be confirmed all the same. Raises TurnoutError."""
+    directory = placement.directory
+    if directory is None:
+        return
+    keys = {text for text in texts if text is not None}
+    deadline = _now() + session.environment.rules.pool.wait_s
+    absent: dict[Directory, set[bytes]] = {}
+    while unknown := directory.unknown(keys):
+        if not await _learned(KeysUnknown(directory, unknown, new), absent):
+            await _pause(session, deadline, directory, "a key of this statement is")
+        if absent.get(directory):
+            raise StatementRefused(
+                f"There are rows with keys that {directory.table} does not have: enter them there, each with the "
+                "cluster that has its rows",
+                1105,
+                "HY000",
+                reason="directory-incomplete",
+            )
 
 
 async def _learned(unknown: KeysUnknown, absent: dict[Directory, set[bytes]]) -> bool:
