@@ -348,15 +348,9 @@ REFUSALS = {
     "UPDATE customers SET id = 5 WHERE name = 'x'": "shard key",
     "UPDATE orders SET total = 1 ORDER BY 1 LIMIT 3": "customer_id",
     "DELETE FROM customers ORDER BY 1 LIMIT 1": "customers",
-<<<<<<< HEAD
-    "UPDATE countries SET name = UUID()": "countries",
+    "INSERT INTO countries VALUES ('xx', UUID())": "countries",
     "ALTER TABLE customers DROP COLUMN id": "the other key",
     "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES users (id)": "everywhere: true",
-=======
-    "INSERT INTO countries VALUES ('xx', UUID())": "countries",
-    "ALTER TABLE customers ADD COLUMN extra INT": "turnout: cluster=shard0",
-    "TRUNCATE TABLE orders": "turnout: cluster=shard3",
->>>>>>> writes
     "LOCK TABLES customers WRITE": "FOR UPDATE",
     "SELECT ROW_NUMBER() OVER (ORDER BY id) FROM customers": "window",
     "SELECT id FROM customers UNION SELECT id FROM users": "users",
