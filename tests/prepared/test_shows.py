@@ -24,7 +24,7 @@ SCHEMA = "TABLE_SCHEMA = ?"
         ("SHOW COLUMNS FROM things", ()),
         ("SHOW INDEX FROM parts", ()),
         ("SHOW CREATE TABLE photos", ()),
-        ("SHOW DATABASES", ()),
+        ("SHOW DATABASES LIKE 'sho%'", ()),
         ("SHOW TRIGGERS", ()),
         ("DESCRIBE odd", ()),
         (f"SELECT COUNT(*) FROM information_schema.TABLES WHERE {SCHEMA}", ("shop",)),
