@@ -24,6 +24,7 @@ from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
 from proxy.plan import refusals
+from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
@@ -130,6 +131,14 @@ async def _run_routed(
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
+    if isinstance(plan, Ddl | TableWork):
+        from proxy.front.ddl import run_ddl, run_table_work
+
+        if isinstance(plan, Ddl):
+            await run_ddl(session, entry, plan, sql, route)
+        else:
+            await run_table_work(session, entry, route, sql)
+        return
     if len(route.sends) != 1:
         await on_several(session, entry, route, values, sql)
         return
