@@ -191,7 +191,7 @@ async def on_several(
     from proxy.front.fanout import run_everywhere
     from proxy.front.insert_select import insert_selected
     from proxy.front.key_list import write_by_key
-    from proxy.front.shows import show
+    from proxy.front.shows import execute_show, show
     from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
 
@@ -199,7 +199,10 @@ async def on_several(
         await run_gathered(session, entry, route.gather, sql)
         return
     if route.showing is not None:
-        await show(session, entry, route.showing, sql)
+        if execution is not None:
+            await execute_show(session, entry, route.showing, execution, values)
+        else:
+            await show(session, entry, route.showing, sql)
         return
     if route.listed is not None:
         if execution is not None:

@@ -23,7 +23,7 @@ from proxy.plan.case import Case, case, pin_reason
 from proxy.plan.keys import Family
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
-from proxy.plan.rows import key_placement
+from proxy.plan.rows import check_ids, key_placement
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import ByKey
 from proxy.plan.told_apart import Cells, Known, ShardKey, known
@@ -207,11 +207,17 @@ def lift_write(asked: Case, refusal: StatementRefused, plan_select: PlanSelect) 
         raise refusal
     if one_server_reason(asked.statement.effects) or pin_reason(asked.statement):
         raise refusal
+    check_ids(asked)
     written = [asked.places[table] for table in change.targets]
-    clusters = {cluster for place in written for cluster in _clusters(asked, place)}
+    clusters = dict.fromkeys(cluster for place in written for cluster in _clusters(asked, place))
     if len(clusters) > 1 and asked.rules.transactions is Transactions.SINGLE:
-        raise refusal
+        raise several_writes(asked, written[0], clusters, "Name the rows of each shard with a statement of their own, ")
     return _Planning(asked, change, lexer, refusal).plan(plan_select)
+
+
+def several_writes(asked: Case, place: Place, clusters: Iterable[str], advice: str) -> StatementRefused:
+    names = ", ".join(clusters)
+    return refusals.SEVERAL_WRITES.error(verb=asked.verb(), table=place.label, clusters=names, advice=advice)
 
 
 def _clusters(asked: Case, place: Place) -> tuple[str, ...]:

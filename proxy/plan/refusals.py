@@ -386,7 +386,7 @@ INSERT_KEY_NOWHERE = Refusal(
 )
 INSERT_SELECT = Refusal(
     "insert-select-into-sharded",
-    "{table} is sharded by {column}: Turnout cannot yet spread the rows of a query over the shards.",
+    "{table} is sharded by {column}, and Turnout cannot spread the rows of this query over the shards.",
     "Run the query first and INSERT its rows with VALUES.",
 )
 LOAD_DATA = Refusal(

@@ -53,14 +53,14 @@ pytestmark = pytest.mark.servers
 def test_over_clusters(pair: Pair, sql: str) -> None:
     pair.same(sql)
     pair.same("SELECT ROW_COUNT()")
-    pair.compare()
+    pair.compare(sql)
     pair.run(
         "BEGIN", "INSERT INTO photos VALUES (500, 1, 1, 'mine')", "INSERT INTO things (k, id, n) VALUES (1, 500, 3)"
     )
     pair.same(sql)
-    pair.compare()
+    pair.compare(sql)
     pair.run("ROLLBACK")
-    pair.compare()
+    pair.compare(sql)
 
 
 def test_others_wait_for_what_a_write_depends_on(pair: Pair, place: Place) -> None:

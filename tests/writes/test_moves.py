@@ -40,7 +40,7 @@ def test_rows_are_moved(pair: Pair, sql: str) -> None:
     pair.same(sql)
     pair.same("SHOW WARNINGS")
     pair.same("SELECT ROW_COUNT()")
-    pair.compare()
+    pair.compare(sql)
 
 
 def test_inside_of_a_transaction(pair: Pair, place: Place) -> None:
