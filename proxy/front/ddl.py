@@ -30,6 +30,7 @@ from proxy.front.answers import diagnostics_response, diagnostics_rows
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.fanout import run_everywhere
+from proxy.front.guard import confirm
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
 from proxy.front.statements import record
@@ -193,6 +194,7 @@ class _Change:
                 await self._move_sequences()
             except TurnoutError as error:
                 raise _prefixed(error, "Nothing was changed: ") from error
+            await confirm(session)  # keys of a directory may have begun to move meanwhile
             if self.plan.drops and self.plan.again is Again.FAILS and before is not None:
                 await self._drop(before)
             else:
