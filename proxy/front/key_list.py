@@ -150,22 +150,26 @@ def _by_cluster(target: Target, found: Sequence[Row]) -> dict[str, list[Row]]:
         identity = target.identity(row)
         if identity[0] is None:
             continue
-        cluster = target.cluster(row)
-        if (cluster, identity) not in seen:
-            seen.add((cluster, identity))
-            by_cluster.setdefault(cluster, []).append(row)
+        for cluster in target.places(row):
+            if (cluster, identity) not in seen:
+                seen.add((cluster, identity))
+                by_cluster.setdefault(cluster, []).append(row)
     return by_cluster
 
 
 async def _write(writer: Writer, part: Part, found: Gathered, by_cluster: dict[str, list[Row]]) -> None:
     connections = {cluster: await writer.connection(cluster) for cluster in sorted(by_cluster)}
+    # Of a table with copies, what is done to the first is what is told.
+    counted = part.target.clusters if part.target.key is not None else part.target.clusters[:1]
+    silent = Writer(writer.session, writer.entry)
+    writers = {cluster: writer if cluster in counted else silent for cluster in by_cluster}
     if part.values:
         zone = await time_zone(writer.session, next(iter(connections.values())))
         columns = [given.column for given in part.values]
         literals = literals_of([found.columns[given.at] for given in part.values], columns, zone)
-        works = [_write_values(writer, connections[c], part, literals, rows) for c, rows in by_cluster.items()]
+        works = [_write_values(writers[c], connections[c], part, literals, rows) for c, rows in by_cluster.items()]
     else:
-        works = [write_rows(writer, connections[c], part, rows) for c, rows in by_cluster.items()]
+        works = [write_rows(writers[c], connections[c], part, rows) for c, rows in by_cluster.items()]
     await together(works)
 
 

@@ -36,6 +36,7 @@ LIFTED = frozenset(
     for refusal in (
         *(refusals.NOT_ONE_SHARD, refusals.SHARDS_APART, refusals.UPDATE_KEY),
         *(refusals.CROSS_CLUSTER, refusals.SHARDED_AND_FIXED, refusals.SEVERAL_SHARDS),
+        *(refusals.EVERYWHERE_MIXED, refusals.EVERYWHERE_DIFFERS),
     )
 )
 _ENGINES = frozenset({"innodb", "rocksdb"})  # that take back what a failed statement did
@@ -64,11 +65,11 @@ class Target:
     clusters: tuple[str, ...]
     primary: tuple[Known, ...]
     first: int
-    key: ShardKey | None = None  # None: all rows are on the one cluster
+    key: ShardKey | None = None  # None: each of the clusters has all rows
 
-    def cluster(self, cells: Cells) -> str:
+    def places(self, cells: Cells) -> tuple[str, ...]:
         """Where a row is. Raises StatementRefused."""
-        return self.clusters[0] if self.key is None else self.key.cluster(cells[self.key.at])
+        return self.clusters if self.key is None else (self.key.cluster(cells[self.key.at]),)
 
     def identity(self, cells: Cells) -> tuple[bytes | None, ...]:
         """Its primary key. The first is None where an outer join had no row."""
@@ -243,6 +244,8 @@ class _Planning:
         if change.by_place:
             raise self.problem("sorts by a number, which one server takes for a constant")
         as_written = change.plain and not any("select" in each.words for each in change.assigned)
+        if self.asked.statement.kind is Kind.UPDATE and any(self.asked.places[t].everywhere for t in change.targets):
+            as_written = False  # what a server computes may differ from what another one does
         targets = {table: self.target(table) for table in change.targets}
         moving = None
         for table, target in targets.items():
@@ -304,7 +307,7 @@ class _Planning:
     def target(self, table: int) -> Target:
         place, schema = self.asked.places[table], self.schema(table)
         if place.everywhere:
-            raise self.refusal
+            self.check_copies(place, schema)
         if not schema.primary_key:
             raise refusals.KEY_LIST_PRIMARY.error(table=place.label, first=self.refusal.message)
         if schema.engine.lower() not in _ENGINES or not schema.is_base:
@@ -321,6 +324,22 @@ class _Planning:
         qualified = b".".join(map(self.name, names))
         clusters = _clusters(self.asked, place)
         return Target(place.label, place.database, place.ref.name, qualified, clusters, primary, first, key)
+
+    def check_copies(self, place: Place, schema: TableSchema) -> None:
+        """Raises StatementRefused where servers would put values of their own into the copies of a table."""
+        why = "runs triggers, which may do different things on every server" if schema.has_triggers else ""
+        assigned = self.asked.statement.assigned
+        for column in schema.columns:
+            if column.on_update and self.asked.statement.kind is Kind.UPDATE:
+                why = why or f"may let the server set {column.name} to the time"
+            if column.server_default and column.name in assigned:
+                why = why or f"may leave {column.name} to the server"
+        if why and self.refusal.reason == refusals.EVERYWHERE_DIFFERS.slug:
+            raise self.refusal
+        if why:
+            advice = "Name the rows, and give the values, in a statement of its own."
+            verb = self.asked.verb()
+            raise refusals.EVERYWHERE_DIFFERS.error(table=place.label, verb=verb, why=why, advice=advice)
 
     @property
     def ignore(self) -> bytes:

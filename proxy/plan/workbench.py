@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import datetime
 import enum
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from parser.rewrite import edit, literal, quoted
@@ -468,9 +469,10 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
     must be those that were asked for.
     """
     owner = {table: number for number, mentions in enumerate(tables) for table in mentions}
-    order = [number for number, pull in enumerate(pulls) if _is_selective(pull)]
+    order = [number for number, pull in enumerate(pulls) if _is_selective(pull, Pin)]
+    rest = [number for number, pull in enumerate(pulls) if not pull.local and _is_selective(pull, Limit, AnyOf)]
     told: dict[int, tuple[int, str, str]] = {}
-    for number in order:  # grows on the way
+    for number in _growing(order, rest):
         for source, targets in _told_by(found, tables[number]).items():
             if not all(_is_whole(asked, table, source) for table in tables[number]):
                 continue
@@ -514,9 +516,18 @@ def _told_by(found: Conditions, mentions: list[int]) -> dict[str, set[Node]]:
     return made
 
 
-def _is_selective(pull: Pull) -> bool:
-    """May it be few rows that it needs? Of a table that could stay where it is, that has to be likely."""
-    kinds = (Pin,) if pull.local else (Pin, Limit, AnyOf)
+def _growing(order: list[int], rest: Iterable[int]) -> Iterator[int]:
+    """All of `order`, and what comes to it on the way; then those of `rest` that did not, one after the other."""
+    yield from order
+    for number in rest:
+        if number not in order:
+            start = len(order)
+            order.append(number)
+            yield from itertools.islice(order, start, None)
+
+
+def _is_selective(pull: Pull, *kinds: type[Pin | Limit | AnyOf]) -> bool:
+    """May it be few rows that it needs? That is likely of those that equal constants, less of those within limits."""
     return not pull.system and all(any(isinstance(one, kinds) for one in each) for each in pull.mentions)
 
 

@@ -17,7 +17,7 @@ from tests.servers import MariaDB, Run, Shop, Turnout
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
-STATEMENTS = int(os.environ.get("TURNOUT_STATEMENTS", "5000"))
+STATEMENTS = int(os.environ.get("TURNOUT_STATEMENTS", "1000"))
 MOST_REFUSED = 0.001  # of the SELECTs
 
 

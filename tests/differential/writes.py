@@ -20,7 +20,7 @@ class Writes:
         makers = (
             *((self.insert, 6), (self.insert_many, 3), (self.on_duplicate, 3), (self.replace, 3), (self.ignore, 3)),
             *((self.update, 8), (self.update_by_key, 8), (self.delete, 4), (self.delete_by_key, 5), (self.joined, 2)),
-            *((self.insert_set, 2), (self.from_select, 1), (self.limited, 1), (self.wrong, 2)),
+            *((self.insert_set, 2), (self.from_select, 2), (self.limited, 1), (self.wrong, 2)),
         )
         (maker,) = self.rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         table = self.rng.choice(TABLES)
@@ -66,7 +66,22 @@ class Writes:
         return f"INSERT IGNORE INTO {table.name} VALUES {self._rows(table, self.rng.choice((1, 1, 3, 5)))}"
 
     def from_select(self, table: Table) -> str:
-        return f"INSERT IGNORE INTO {table.name} SELECT * FROM {table.name} WHERE {self._condition(table)}"
+        rng = self.rng
+        orders = self._condition(BY_NAME["orders"])
+        lines = "order_lines (customer_id, order_id, line, kind, amount, price)"
+        chosen = f"SELECT customer_id, id, 1 + ABS(id) % 4, qty, 3, total FROM orders WHERE {orders}"
+        return rng.choice(
+            (
+                f"INSERT IGNORE INTO {table.name} SELECT * FROM {table.name} WHERE {self._condition(table)}",
+                f"INSERT IGNORE INTO {lines} {chosen}",
+                f"REPLACE INTO {lines} {chosen}",
+                f"INSERT INTO {lines} {chosen} ON DUPLICATE KEY UPDATE kind = 5",
+                f"INSERT INTO {lines} {chosen}",
+                "INSERT IGNORE INTO photos (id, customer_id, title) SELECT id, level, name FROM customers WHERE id > 0",
+                "REPLACE INTO staff (id, boss, name, hired) SELECT i, parent, IFNULL(kind, ''), DATE '2024-01-01' "
+                "FROM kinds WHERE i > 0",
+            )
+        )
 
     # -- changes
 

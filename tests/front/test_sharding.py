@@ -348,7 +348,7 @@ REFUSALS = {
     "UPDATE customers SET id = 5 WHERE name = 'x'": "shard key",
     "UPDATE orders SET total = 1 ORDER BY 1 LIMIT 3": "customer_id",
     "DELETE FROM customers ORDER BY 1 LIMIT 1": "customers",
-    "UPDATE countries SET name = UUID()": "countries",
+    "INSERT INTO countries VALUES ('xx', UUID())": "countries",
     "ALTER TABLE customers DROP COLUMN id": "the other key",
     "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES users (id)": "everywhere: true",
     "LOCK TABLES customers WRITE": "FOR UPDATE",
