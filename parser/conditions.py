@@ -57,7 +57,14 @@ class InDatabase:
     column: ColumnName
 
 
-Fact = Constants | Same | Limits | InDatabase
+@dataclass(frozen=True, slots=True)
+class Either:
+    """All of one of these: none of what is in them is true for NULL."""
+
+    branches: tuple[tuple[Constants | Limits, ...], ...]
+
+
+Fact = Constants | Same | Limits | InDatabase | Either
 
 
 def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
@@ -65,9 +72,8 @@ def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
     found: list[Fact] = []
     for term in _terms(condition, exp.And):
         if isinstance(term, exp.Or):
-            united = _united(term, tree) if trust_or else None
-            if united is not None:
-                found.append(united)
+            if trust_or:
+                found.extend(_united(term, tree) or _either(term, tree))
         else:
             found.extend(_comparison(term, tree) or _in_database(term, tree) or _limits(term, tree))
     return found
@@ -86,18 +92,29 @@ def _terms(condition: exp.Expression, connector: type[exp.Expression]) -> Iterat
             yield node
 
 
-def _united(disjunction: exp.Or, tree: Tree) -> Constants | None:
+def _united(disjunction: exp.Or, tree: Tree) -> list[Fact]:
     column: ColumnName | None = None
     values: list[Value] = []
     for term in _terms(disjunction, exp.Or):
         said = _comparison(term, tree)
         if len(said) != 1 or not isinstance(said[0], Constants) or said[0].null_safe:
-            return None
+            return []
         if column is not None and said[0].column != column:
-            return None
+            return []
         column = said[0].column
         values.extend(said[0].values)
-    return None if column is None else Constants(column, tuple(values))
+    return [] if column is None else [Constants(column, tuple(values))]
+
+
+def _either(disjunction: exp.Or, tree: Tree) -> list[Fact]:
+    branches = []
+    for term in _terms(disjunction, exp.Or):
+        said = [fact for fact in facts(term, tree, True) if isinstance(fact, (Constants, Limits))]
+        branch = tuple(fact for fact in said if not (isinstance(fact, Constants) and fact.null_safe))
+        if not branch:
+            return []
+        branches.append(branch)
+    return [Either(tuple(branches))]
 
 
 def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:

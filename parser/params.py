@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -12,6 +13,8 @@ from parser.tokens import Of, decode, read, to_bytes_offsets
 
 Bindings = tuple[int | Number, ...]  # for each `?` in order: the number of the statement's own, or a number to bind
 _LONGEST_KEPT = 16 * 1024
+_AROUND = (b"`", b'"', b"/*", b"@")  # what begins something in which a `?` means nothing, in a shape
+_PARAM = re.compile(rb"\?")
 
 
 def param_places(shape: bytes, lexer: Lexer) -> tuple[int, ...]:
@@ -22,6 +25,8 @@ def param_places(shape: bytes, lexer: Lexer) -> tuple[int, ...]:
 
 
 def _places(shape: bytes, lexer: Lexer) -> tuple[int, ...]:
+    if not any(mark in shape for mark in _AROUND):
+        return tuple(found.start() for found in _PARAM.finditer(shape))
     text = decode(shape, lexer)
     if text is None:
         raise ValueError("text that cannot be read")

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 from sqlglot import exp
 
-from parser.conditions import ColumnName, Constants, Fact, InDatabase, Limits, Same, facts
+from parser.conditions import ColumnName, Constants, Either, Fact, InDatabase, Limits, Same, facts
 from parser.functions import AGGREGATES
 from parser.scopes import Building, Item, Join, Scope, find
 from parser.statement import Access, Block, Bound, ColumnEquality, Opaque, Param, Pin, TableRef, Word
@@ -287,7 +288,7 @@ class Reader:
 
     def _use(self, fact: Fact, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """Record what a condition says; `restricted` are the tables for which an outer join's ON may be used."""
-        if isinstance(fact, (Limits, InDatabase)):
+        if isinstance(fact, (Limits, InDatabase, Either)):
             self._limit(fact, scope, building, restricted)
             return
         if isinstance(fact, Constants):
@@ -332,22 +333,41 @@ class Reader:
             ColumnEquality((one.table, fact.left.column), (other.table, fact.right.column), only)
         )
 
-    def _limit(self, fact: Limits | InDatabase, scope: Scope, building: Building, restricted: set[int] | None) -> None:
+    def _limit(
+        self, fact: Limits | InDatabase | Either, scope: Scope, building: Building, restricted: set[int] | None
+    ) -> None:
         """What `_use` does, for a condition that no NULL passes."""
-        place = find(fact.column, scope)
-        table: int | None = None
-        if place is None:
-            if fact.column.table is not None or restricted is not None or not self._may_be_a_table_here(scope):
-                return
+        if isinstance(fact, Either):
+            branches = tuple(self._bounds(branch, scope, restricted) for branch in fact.branches)
+            if all(branches):
+                building.either.append(branches)
+        elif isinstance(fact, InDatabase):
+            if self._is_limited(fact.column, scope, restricted):
+                building.in_database.append((self.find(fact.column, scope), fact.column.column))
         else:
-            item, own = place
-            if item.table is None or not own or (restricted is not None and item.table not in restricted):
-                return
-            table = item.table
-        if isinstance(fact, InDatabase):
-            building.in_database.append((table, fact.column.column))
-            return
-        building.bounds.append(Bound(table, fact.column.column, fact.operator, fact.values))
+            building.bounds += self._bounds((fact,), scope, restricted)
+
+    def _bounds(
+        self, branch: Iterable[Constants | Limits], scope: Scope, restricted: set[int] | None
+    ) -> tuple[Bound, ...]:
+        return tuple(
+            Bound(
+                self.find(fact.column, scope),
+                fact.column.column,
+                fact.operator if isinstance(fact, Limits) else "IN",
+                fact.values,
+            )
+            for fact in branch
+            if self._is_limited(fact.column, scope, restricted)
+        )
+
+    def _is_limited(self, column: ColumnName, scope: Scope, restricted: set[int] | None) -> bool:
+        """May rows that do not pass be left out of the column's table, or of the one that the planner finds it in?"""
+        place = find(column, scope)
+        if place is None:
+            return column.table is None and restricted is None and self._may_be_a_table_here(scope)
+        item, own = place
+        return item.table is not None and own and (restricted is None or item.table in restricted)
 
     def _unresolved_equality(
         self, fact: Same, left: tuple[Item, bool] | None, right: tuple[Item, bool] | None, building: Building

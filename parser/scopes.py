@@ -54,6 +54,7 @@ class Building:
     unresolved_equalities: list[tuple[int | None, str, int | None, str]] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
     in_database: list[tuple[int | None, str]] = field(default_factory=list)
+    either: list[tuple[tuple[Bound, ...], ...]] = field(default_factory=list)
     joins: list[Join] = field(default_factory=list)
     nullable: set[int] = field(default_factory=set)
     flags: dict[str, bool] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Building:
             set_operation=self.set_operation,
             computed=self.computed,
             around=self.around,
+            either=tuple(self.either),
             **self.flags,
         )
 

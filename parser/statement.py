@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from parser.shape import Lexer
 
 if TYPE_CHECKING:
+    from parser.defined import Defined
     from parser.outline import Outline
 
 
@@ -182,8 +183,8 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """Every row of table `table` that can matter to its block passes `column operator value`: <, <=, >, >=, <>, LIKE,
-    NOT LIKE, BETWEEN (two values) or IS NOT NULL (none). From the same places as pins; `table` is None where the
-    column's table is for the planner to find among those of the block."""
+    NOT LIKE, BETWEEN (two values) or IS NOT NULL (none); in a branch of an OR also IN. From the same places as pins;
+    `table` is None where the column's table is for the planner to find among those of the block."""
 
     table: int | None
     column: str
@@ -217,6 +218,8 @@ class Block:
     bounds: tuple[Bound, ...] = field(default=(), compare=False)
     in_database: tuple[tuple[int | None, str], ...] = field(default=(), compare=False)
     # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
+    either: tuple[tuple[tuple[Bound, ...], ...], ...] = field(default=(), compare=False)
+    # of each OR: what its branches say, in one of which every row combination that can matter passes all bounds
     around: int | None = field(default=None, compare=False)
     # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
     # tables, whose columns nobody knows
@@ -352,6 +355,7 @@ class Statement:
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
+    defined: Defined | None = field(default=None, compare=False)  # of DDL: what it says of columns and keys
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up
     lexer: Lexer | None = field(

@@ -21,6 +21,7 @@ class Column:
     auto_increment: bool = False
     generated: bool = False
     length: int | None = None  # characters, for string types
+    fraction: int = 0  # digits of a second's, for types with a time of day
     zerofill: bool = False
     invisible: bool = False  # not among the columns of INSERT INTO t VALUES (..)
     server_default: bool = False  # its default is an expression: the time, a UUID, a sequence's next value ..
@@ -38,6 +39,7 @@ class TableSchema:
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()  # the primary key is one of them
     has_triggers: bool = False
+    triggers: frozenset[str] = frozenset()  # their names, lower case
     engine: str = ""  # as in information_schema.TABLES.ENGINE; empty for views
     is_base: bool = True  # an ordinary table: no view, no sequence, not system-versioned
     cascades: tuple[tuple[str, str], ...] = ()  # (database, table) whose rows change with this one's by foreign keys

@@ -26,8 +26,9 @@ from proxy.rules.model import Rules, Sharding
 log = logging.getLogger("turnout.directories")
 
 _AT_ONCE = 1000  # keys of one statement
-_ENTER_TRIES = 4  # of an INSERT that a lock kept waiting, or a deadlock ended
-_RETRY = frozenset({1205, 1213})
+_LOCK_WAIT_S = 1  # somebody who enters a key in a transaction keeps others waiting
+_TRIES = 4  # of an INSERT that a deadlock ended
+_LOCK_WAIT, _DEADLOCK = 1205, 1213
 _PLAIN = re.compile(r"[A-Za-z0-9_$.]+")
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Directories:
             reader = self._readers.get(sharding.name)
             if reader is None or not reader.serves(sharding, home, found):
                 reader = Reader(self, sharding, home)
-            reader.sharding, reader.table = sharding, found
+            reader.follow(sharding, found)
             readers[sharding.name] = reader
         self._readers = readers
         return replace(catalog, directories={name: reader.directory for name, reader in readers.items()})
@@ -73,7 +74,7 @@ class Directories:
         """Look-ups and INSERTs go by connections of their own: a lock must not keep look-ups waiting."""
         found = self._homes.get((cluster, use))
         if found is None:
-            found = self._homes[cluster, use] = Home(self._sequences, cluster, "a directory")
+            found = self._homes[cluster, use] = Home(self._sequences, cluster, "a directory", _LOCK_WAIT_S)
         return found
 
     def close(self) -> None:
@@ -91,17 +92,29 @@ class _Batch:
     )
 
 
+@dataclass(slots=True)
+class _Share:
+    """Keys that one statement brings, to be entered with one cluster."""
+
+    keys: list[bytes]
+    cluster: str
+    entered: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
 class Reader:
     """One directory's `Source`."""
 
     def __init__(self, directories: Directories, sharding: Sharding, home: str) -> None:
         self.sharding = sharding
         self.table: DirectoryTable | None = None
+        self._last: DirectoryTable | None = None  # by which the entries were read
         self.name = sharding.table.lower()
         self.directory = Directory(sharding.name, sharding.table, home, frozenset(sharding.clusters), self)
         self._directories = directories
         self._next: _Batch | None = None
         self._reading = False
+        self._shares: list[_Share] = []
+        self._entering = False
         self._upkeep = False
 
     def serves(self, sharding: Sharding, home: str, table: DirectoryTable | None) -> bool:
@@ -111,7 +124,12 @@ class Reader:
             return False
         if known.clusters != frozenset(sharding.clusters):
             return False
-        return self.table is None or table is None or self.table == table
+        return self._last is None or table is None or self._last == table
+
+    def follow(self, sharding: Sharding, table: DirectoryTable | None) -> None:
+        """Under other rules or definitions that it serves."""
+        self.sharding, self.table = sharding, table
+        self._last = table or self._last
 
     # -- Source
 
@@ -131,13 +149,13 @@ class Reader:
         return await asyncio.shield(batch.rows)
 
     async def enter(self, keys: Collection[bytes]) -> None:
-        table = self._known_table()
         weights = self.sharding.weights
-        cluster = random.choices(list(weights), list(weights.values()))[0]
-        texts = sorted(keys)  # two that enter the same keys take their locks in one order
-        for at in range(0, len(texts), _AT_ONCE):
-            await self._explained(self._enter(table.enter(texts[at : at + _AT_ONCE], cluster)))
-        self._directories.measures.directory_new_keys += len(texts)
+        share = _Share(list(keys), random.choices(list(weights), list(weights.values()))[0])
+        self._shares.append(share)
+        if not self._entering:
+            self._entering = True
+            self._directories.spawn(self._enter_all(), f"directory {self.name}")
+        await asyncio.shield(share.entered)
 
     # -- asking home
 
@@ -158,18 +176,19 @@ class Reader:
                     return
                 try:
                     rows = await self._explained(self._read(sorted(batch.keys)))
-                except BaseException as error:
-                    batch.rows.set_exception(error if isinstance(error, Exception) else ServerFailed("given up"))
+                except TurnoutError as error:
+                    batch.rows.set_exception(error)
                     batch.rows.exception()  # it may be that nobody waits any longer
-                    if not isinstance(error, TurnoutError):
-                        raise
+                except BaseException:
+                    _give_up(batch.rows)
+                    raise
                 else:
                     batch.rows.set_result(rows)
         finally:
             self._reading = False
-            if self._next is not None:
-                self._next.rows.cancel()
-                self._next = None
+            batch, self._next = self._next, None
+            if batch is not None:
+                _give_up(batch.rows)
 
     async def _read(self, keys: Sequence[bytes]) -> Mapping[bytes, str]:
         table = self._known_table()
@@ -230,13 +249,61 @@ class Reader:
                     found[text] = (rows[0][0] or b"").decode("utf-8", "replace")
         return found
 
-    async def _enter(self, sql: str) -> None:
-        for left in reversed(range(_ENTER_TRIES)):
+    async def _enter_all(self) -> None:
+        """The new keys of all statements that wait, together; one by one where that fails."""
+        shares: list[_Share] = []
+        try:
+            while True:
+                await asyncio.sleep(0)  # the other sessions of this turn
+                shares, self._shares = self._shares, []
+                if not shares:
+                    return
+                if len(shares) > 1:
+                    try:
+                        await self._enter(shares)
+                        shares = []
+                    except TurnoutError:
+                        pass  # each is told what is the matter with its own
+                for share in shares:
+                    try:
+                        await self._explained(self._enter([share]))
+                    except TurnoutError as error:
+                        share.entered.set_exception(error)
+                        share.entered.exception()  # it may be that nobody waits any longer
+        finally:
+            self._entering = False
+            for share in (*shares, *self._shares):
+                _give_up(share.entered)
+            self._shares = []
+
+    async def _enter(self, shares: Sequence[_Share]) -> None:
+        table = self._known_table()
+        clusters: dict[bytes, str] = {}
+        for share in shares:
+            for key in share.keys:
+                clusters.setdefault(key, share.cluster)
+        rows = sorted(clusters.items())  # two that enter the same keys take their locks in one order
+        for at in range(0, len(rows), _AT_ONCE):
+            await self._insert(table.enter(rows[at : at + _AT_ONCE]))
+        for share in shares:
+            share.entered.set_result(None)
+
+    async def _insert(self, sql: str) -> None:
+        for left in reversed(range(_TRIES)):
             try:
-                await self._home("enter").run(sql)
+                outcome = await self._home("enter").run(sql)
+                self._directories.measures.directory_new_keys += outcome.matched
                 return
             except ServerFailed as error:
-                if error.errno not in _RETRY or not left:
+                if error.errno == _LOCK_WAIT:
+                    raise StatementRefused(
+                        f"Somebody else is entering a key of this INSERT in {self.directory.table}, in a transaction "
+                        "that is still open: it has to be committed first; try again then",
+                        _LOCK_WAIT,
+                        "HY000",
+                        reason="directory-key-locked",
+                    ) from None
+                if error.errno != _DEADLOCK or not left:
                     raise
                 await asyncio.sleep(random.uniform(0, 0.02))
 
@@ -281,6 +348,13 @@ class Reader:
                 error.errno,
                 error.sqlstate,
             ) from error
+
+
+def _give_up(future: asyncio.Future[T]) -> None:
+    """Whoever waits for it is told, when what would have answered ends early."""
+    if not future.done():
+        future.set_exception(ServerFailed("The look-up in a directory was given up"))
+        future.exception()
 
 
 def advice(table: str) -> str:

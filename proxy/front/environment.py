@@ -24,6 +24,7 @@ from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
+from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
@@ -72,7 +73,7 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect):
+    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -215,6 +216,8 @@ class Environment:
     definitions: Mapping[str, int] = field(default_factory=dict)
     tokens: Tokens = field(default_factory=Tokens)  # of clusters, for transactions over several
     slow_ns: int = field(init=False)  # statements that take longer are logged
+    # Answers to PREPARE of statements for the workbench, with their numbers of parameters and warnings.
+    descriptions: dict[Hashable, tuple[bytes, int, int]] = field(default_factory=dict)
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _texts: int = 0
@@ -351,6 +354,8 @@ class Environment:
     def _directories(self, statement: Statement, database: str | None) -> tuple[Directory, ...]:
         """Those of the tables of a statement, and of one inside it (EXPLAIN, SET STATEMENT)."""
         found: dict[str, Directory] = {}
+        if statement.hint is not None and statement.hint.cluster is not None:
+            return ()
         inner: Statement | None = statement
         while inner is not None:
             for table in inner.tables:

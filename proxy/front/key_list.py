@@ -18,7 +18,7 @@ from proxy.front.answers import diagnostics_response, diagnostics_rows
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.found_rows import Gathered, find, time_zone
-from proxy.front.guard import confirm
+from proxy.front.guard import confirm, learn
 from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
@@ -120,6 +120,12 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
         take_warnings(session, writer.tally, entry.plan.statement)
         nothing = True
         for part in listed.parts:
+            if (key := part.target.key) is not None:
+                texts = (key.text(row[key.at], key.known.charset) for row in found.rows)
+                await learn(session, key.placement, texts)
+                if listed.moving is not None:
+                    texts = (key.text(row[listed.moving.at], "utf8mb4") for row in found.rows)
+                    await learn(session, key.placement, texts, new=True)
             by_cluster = _by_cluster(part.target, found.rows)
             nothing = nothing and not by_cluster
             if not by_cluster:

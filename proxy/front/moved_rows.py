@@ -15,6 +15,7 @@ from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
 from proxy.errors import ServerFailed
 from proxy.front.found_rows import Gathered, cells
+from proxy.front.guard import confirm
 from proxy.front.key_list import Writer, together, write_rows
 from proxy.front.literals import check_key
 from proxy.front.row_streams import RowStream, Splitter, server_error
@@ -25,7 +26,7 @@ from proxy.plan import refusals
 from proxy.plan.key_list import Moving, Part, Target
 from proxy.plan.keys import Family
 from proxy.plan.temporary_table import ColumnText, Unreadable, read_definition
-from proxy.plan.told_apart import Known, ShardKey
+from proxy.plan.told_apart import PLAIN, Known, ShardKey
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -41,7 +42,7 @@ async def write_and_move(
     """Carry out an UPDATE that assigns the shard key for the rows that were found. Raises TurnoutError."""
     key = part.target.key
     assert key is not None
-    if key.placement.form.family in (Family.INTEGER, Family.DATE):
+    if key.placement.form.family in PLAIN:
         check_key(found.columns[moving.at], key.placement.form.family is Family.INTEGER)
     move = _Move(writer, part, moving, key)
     staying: dict[str, list[Row]] = {}
@@ -163,6 +164,7 @@ class _Move:
         names = b",".join(column.name for column in columns)
         head = b"INSERT INTO " + _utf8(self._target) + b" (" + names + b") VALUES "
         for text in self.coming[cluster].taken(_BATCH):
+            await confirm(session, connection)
             await checked(connection, b"\x03" + head + text)
         await session.dress(connection)
 

@@ -17,7 +17,7 @@ from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, local
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
-from proxy.front.guard import DirectoryChanged, Guard, confirm, routed
+from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, reading, remember
 from proxy.front.sequences import IdsVoided
@@ -40,6 +40,7 @@ from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.front.workbench import describe_on_workbench
 from proxy.plan import refusals
+from proxy.plan.ddl import Ddl
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
@@ -53,6 +54,7 @@ from proxy.wire.response import PREPARE, QUERY
 from proxy.wire.resultset import ColumnDefinition, encode_column
 
 _MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
+_MOST_DESCRIPTIONS, _LONGEST_DESCRIPTION = 1000, 16 * 1024
 _NONE: frozenset[int] = frozenset()
 _LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXECUTE sent without waiting for its id
 
@@ -93,7 +95,7 @@ async def prepare(session: Session, sql: bytes) -> None:
     if plan.kind == "refuse":
         plan.route(BoundValues([], b"", literals, session.lexer, session.lexer.charset), sql)
     if isinstance(plan, Workbench):
-        _prepared(session, prepared, *await describe_on_workbench(session, entry, prepared))
+        _prepared(session, prepared, *await _described(session, entry, prepared))
         return
     if isinstance(plan, ByKeyList | InsertSelect):  # its tables need not all be on one cluster
         raise refusals.KEY_LIST_PREPARED.error()
@@ -119,6 +121,23 @@ async def prepare(session: Session, sql: bytes) -> None:
     _prepared(session, prepared, response, scanner.params, scanner.warnings)
     if fresh:
         session.give_back(connection)
+
+
+async def _described(session: Session, entry: Entry, prepared: Prepared) -> tuple[bytes, int, int]:
+    """The answer to PREPARE of a statement for the workbench. It is kept, since drivers prepare a statement for each
+    execution, unless it may depend on the session. Raises TurnoutError."""
+    if session.held or entry.plan.effects & Effect.READS_USER_VARIABLE:
+        return await describe_on_workbench(session, entry, prepared)
+    kept = session.environment.descriptions
+    key = (prepared.key, session.user, session.settings)
+    found = kept.get(key)
+    if found is None:
+        found = await describe_on_workbench(session, entry, prepared)
+        if len(kept) >= _MOST_DESCRIPTIONS:
+            kept.clear()
+        if len(found[0]) <= _LONGEST_DESCRIPTION:
+            kept[key] = found
+    return found
 
 
 def _prepared(session: Session, prepared: Prepared, response: bytes, params: int, warnings: int) -> None:
@@ -307,7 +326,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     if made is None:
         session.send_prelude(connection)
         session.guard = Guard.of(entry.directories) if entry.directories else None
-        session.run(_execute_on(session, Execution(prepared, bound, {}), payload, connection, cluster))
+        session.run(_prepare_and_execute(session, Execution(prepared, bound, {}), payload, connection, cluster))
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
@@ -334,12 +353,30 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         finally:
             session.binary = False
         return
+    if isinstance(plan, Ddl):  # which has no parameters and no rows
+        await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
+        return
     execution = Execution.of(prepared, payload)
     prepared.long_data.clear()
     values = execution.values(session.lexer.charset)
     if entry.makes_ids:
         await _insert(session, execution, payload, values)
         return
+    for left in reversed(range(TRIES)):
+        try:
+            await _execute_routed(session, execution, payload, values, primary)
+            return
+        except DirectoryChanged:
+            session.not_filled()
+            if not left:
+                raise
+
+
+async def _execute_routed(
+    session: Session, execution: Execution, payload: bytes, values: BoundValues, primary: bool
+) -> None:
+    prepared = execution.prepared
+    entry, plan = prepared.entry, prepared.entry.plan
     text = prepared.text if plan.effects & Effect.USES_CONNECTION_ID else prepared.sql
     route = await routed(session, entry.directories, partial(plan.route, values, text))
     session.generated = plan.generates_id(values)
@@ -367,6 +404,16 @@ async def _on_targets(
         await end_branches(session)
     connection = await _joined(session, prepared, sends[0], primary)
     await _execute_on(session, execution.share(sends[0], session), payload, connection, sends[0].cluster)
+
+
+async def _prepare_and_execute(
+    session: Session, execution: Execution, payload: bytes, connection: ServerConnection, cluster: str
+) -> None:
+    """What the fast path has routed, on a connection that does not have the statement yet."""
+    try:
+        await _execute_on(session, execution, payload, connection, cluster)
+    except DirectoryChanged:
+        await execute(session, execution.prepared, payload)
 
 
 async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
@@ -413,10 +460,10 @@ async def _execute_on(
     try:
         frames = await execution.frames(session, connection)
         await prelude(session, entry, connection, cluster)
+        await confirm(session, connection)  # nothing is awaited from here until the statement is sent
         if entry.plan.pins:
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
-        await confirm(session, connection)
         session.sending(connection)
         connection.send(frames, relay, QUERY)
         await relay.done

@@ -22,7 +22,7 @@ from proxy.back.connection import ServerConnection
 from proxy.back.decisions import open_service, service_account
 from proxy.back.server import Server
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front.id_blocks import LEASE_S, IdBlocks
+from proxy.front.id_blocks import LEASE_S, VOID_AFTER_S, IdBlocks
 from proxy.plan.id_column import SequenceOf
 from proxy.rules.model import Rules
 from proxy.wire import capability as cap
@@ -41,7 +41,7 @@ DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
 _ANSWER_S = 10.0
 _ASKED_AT_ONCE = 1000  # ids of one statement that are looked for on the shards
 # What a server's global variables may say otherwise.
-_SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = 5"
+_SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = {lock_wait_s}"
 _PLAIN = re.compile(r"[a-z0-9_$.]+")
 _GREATEST = 2**64 - 1
 
@@ -118,12 +118,12 @@ class Sequences:
             raise StatementRefused(f"No cluster '{cluster}' in the rules", reason="unknown-cluster")
         return servers.primary
 
-    async def connect(self, cluster: str) -> ServerConnection:
+    async def connect(self, cluster: str, lock_wait_s: int = 5) -> ServerConnection:
         """A new connection of the service account. Raises TurnoutError."""
         connection = await open_service(self.primary(cluster), service_account(self.rules, cluster), cap.FOUND_ROWS)
         try:
             async with asyncio.timeout(_ANSWER_S):
-                await connection.query(_SESSION)
+                await connection.query(_SESSION.format(lock_wait_s=lock_wait_s))
         except BaseException:
             connection.abort(ServerFailed("The connection could not be prepared"))
             raise
@@ -147,8 +147,9 @@ class Outcome:
 class Home:
     """A connection of the service account to one cluster, for statements that may be repeated. `about`: for errors."""
 
-    def __init__(self, sequences: Sequences, cluster: str, about: str = "a sequence") -> None:
+    def __init__(self, sequences: Sequences, cluster: str, about: str = "a sequence", lock_wait_s: int = 5) -> None:
         self._about = about
+        self._lock_wait_s = lock_wait_s
         self.cluster = cluster
         self._sequences = sequences
         self._connection: ServerConnection | None = None
@@ -203,7 +204,7 @@ class Home:
             connection.close()
             connection = None
         if connection is None:
-            connection = self._connection = await self._sequences.connect(self.cluster)
+            connection = self._connection = await self._sequences.connect(self.cluster, self._lock_wait_s)
             self._server = server
         server.check_up()
         return connection
@@ -268,6 +269,14 @@ class IdSequence:
         """Ask home which blocks are valid; returns until when what it said holds. Raises TurnoutError."""
         async with self._lock:
             return await self._explained(self._renew())
+
+    async def move_past(self, source: SequenceOf) -> None:
+        """Rows of the table `source` are about to be this one's (RENAME), or its counter was set (AUTO_INCREMENT = n):
+        give out no id below what that table's rows and counters say, and take all blocks away from all workers. Returns
+        when no id that was reserved before can come any more. Raises TurnoutError."""
+        async with self._lock:
+            if await self._explained(self._moved_past(source)):
+                await asyncio.sleep(VOID_AFTER_S)
 
     # -- asking home, one at a time ----------------------------------------------------------------------------------
 
@@ -365,16 +374,27 @@ class IdSequence:
 
     async def _begin(self) -> None:
         """Home does not know the sequence: it begins above every id that any shard has, or has used."""
-        starts = await asyncio.gather(*(self._start_on(cluster) for cluster in self.of.clusters))
+        starts = await asyncio.gather(*(self._start_on(self.of, cluster) for cluster in self.of.clusters))
         start = max([1, self.blocks.highest, *starts])
         await self._run(
             f"INSERT IGNORE INTO {TABLE} (name, next_id, handed_out, void_below)"
             f" VALUES ({_literal(self.of.name)}, {start}, {start}, {start})"
         )
 
-    async def _start_on(self, cluster: str) -> int:
+    async def _moved_past(self, source: SequenceOf) -> bool:
+        """False where home does not know this sequence yet: it will begin above its rows."""
+        starts = await asyncio.gather(*(self._start_on(source, cluster) for cluster in source.clusters))
+        known = await self._run(f"SELECT next_id FROM {TABLE} WHERE name = {_literal(source.name)}")
+        start = max([1, *starts, *(int(row[0] or 0) for row in known.rows)])
+        outcome = await self._run(
+            f"UPDATE {TABLE} SET next_id = GREATEST(next_id, {start}), void_below = next_id WHERE {self._where}"
+        )
+        if outcome.matched:
+            await self._state()
+        return bool(outcome.matched)
+
+    async def _start_on(self, of: SequenceOf, cluster: str) -> int:
         """Where ids of one shard may begin. Raises ServerFailed."""
-        of = self.of
         try:
             connection = await self.sequences.connect(cluster)
             try:

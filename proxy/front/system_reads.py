@@ -26,14 +26,14 @@ from proxy.front.statements import Relay, forward, with_connection_id
 from proxy.plan import refusals
 from proxy.plan.plan import Plan, Send
 from proxy.plan.system_reads import Ask, Gather
-from proxy.plan.system_tables import INFORMATION_SCHEMA, Cell, SystemTable, Total, total
+from proxy.plan.system_tables import INFORMATION_SCHEMA, Cell, SystemTable, total
 from proxy.wire import column as types
 from proxy.wire import command as com
 from proxy.wire.charsets import collation
 from proxy.wire.column import ColumnDefinition
 from proxy.wire.frames import encode
 from proxy.wire.response import PREPARE
-from proxy.wire.resultset import ResultsetReader
+from proxy.wire.resultset import ResultsetReader, read_resultset
 
 MOST_BYTES = 8 << 20  # of the rows of one mention, as text; servers take statements of 16 MB
 
@@ -171,13 +171,7 @@ async def _query(connection: ServerConnection, sql: bytes) -> ResultsetReader:
     response = await connection.command(bytes((com.COM_QUERY,)) + sql)
     if connection.scanner.errno:
         raise server_error(connection.scanner.error)
-    reader = ResultsetReader()
-    pos = 0
-    while pos < len(response):
-        n = int.from_bytes(response[pos : pos + 3], "little")
-        reader.feed(response[pos + 4 : pos + 4 + n])
-        pos += 4 + n
-    return reader
+    return read_resultset(response)
 
 
 async def _definitions(session: Session, connection: ServerConnection, sql: bytes) -> list[bytes]:
@@ -251,54 +245,43 @@ def _derived(ask: Ask, names: Sequence[str], brought: dict[str, Rows]) -> bytes:
 
 def _rows(ask: Ask, brought: dict[str, Rows]) -> list[tuple[dict[str, ColumnDefinition], dict[str, Cell]]]:
     """The rows that were brought, those of a sharded table's clusters made one."""
+    table = ask.mention.table
     made = []
     added: dict[tuple[Cell, ...], list[tuple[str, dict[str, Cell]]]] = {}
+    keyed: dict[tuple[tuple[str, str], Cell], int] = {}  # by index: from which of its columns on the shard key is in it
     definitions = {
         cluster: {column.name.decode(): column for column in answer.columns} for cluster, answer in brought.items()
     }
     for cluster, answer in brought.items():
         for row in answer.rows:
-            about = _about(ask, row) if ask.spread else ("", "")
-            if about in ask.spread:
-                identity = tuple(row[name] for name in ask.mention.table.identity)
-                added.setdefault((*(part.encode() for part in about), *identity), []).append((cluster, row))
-            else:
+            about = _about(table, row) if ask.spread else ("", "")
+            if about not in ask.spread:
                 made.append((definitions[cluster], row))
+                continue
+            identity = tuple(row[name] for name in table.identity)
+            added.setdefault((*(part.encode() for part in about), *identity), []).append((cluster, row))
+            speaks, key = ask.spread[about]
+            if "SEQ_IN_INDEX" in row and cluster == speaks and _text(row["COLUMN_NAME"]).lower() == key:
+                keyed[about, row["INDEX_NAME"]] = int(row["SEQ_IN_INDEX"] or 0)
     for rows in added.values():
-        speaks, key = ask.spread[_about(ask, rows[0][1])]
+        about = _about(table, rows[0][1])
+        speaks, _ = ask.spread[about]
         spoken = next((at for at, (cluster, _) in enumerate(rows) if cluster == speaks), None)
-        if spoken is not None:
-            by_key = _has_key(ask, added, rows[spoken][1], speaks, key)
-            totals = ask.mention.table.totals or {}
-            made.append((definitions[speaks], total([row for _, row in rows], spoken, totals, by_key=by_key)))
+        if spoken is None:
+            continue  # it is not there where it should be
+        row = rows[spoken][1]
+        first = keyed.get((about, row.get("INDEX_NAME")))
+        by_key = first is not None and first <= int(row["SEQ_IN_INDEX"] or 0)
+        made.append((definitions[speaks], total([each for _, each in rows], spoken, table.totals or {}, by_key=by_key)))
     return made
 
 
-def _about(ask: Ask, row: dict[str, Cell]) -> tuple[str, str]:
-    table = ask.mention.table
-    schema, name = row[table.schema] or b"", row[table.table] or b""
-    return schema.decode("utf-8", "replace").lower(), name.decode("utf-8", "replace").lower()
+def _about(table: SystemTable, row: dict[str, Cell]) -> tuple[str, str]:
+    return _text(row[table.schema]).lower(), _text(row[table.table]).lower()
 
 
-def _has_key(
-    ask: Ask,
-    added: dict[tuple[Cell, ...], list[tuple[str, dict[str, Cell]]]],
-    row: dict[str, Cell],
-    speaks: str,
-    key: str,
-) -> bool:
-    """Is the shard key among the columns of an index up to this one?"""
-    if Total.KEYS not in (ask.mention.table.totals or {}).values():
-        return False
-    return any(
-        cluster == speaks
-        and _about(ask, other) == _about(ask, row)
-        and other["INDEX_NAME"] == row["INDEX_NAME"]
-        and int(other["SEQ_IN_INDEX"] or 0) <= int(row["SEQ_IN_INDEX"] or 0)
-        and (other["COLUMN_NAME"] or b"").decode("utf-8", "replace").lower() == key
-        for rows in added.values()
-        for cluster, other in rows
-    )
+def _text(value: Cell) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 def _constant(value: Cell, column: ColumnDefinition) -> bytes:

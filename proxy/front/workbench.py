@@ -195,11 +195,10 @@ class _Workbench:
         session = self._session
         prepared = self._execution.prepared if self._execution is not None else described
         settings = pulling(session, prepared)
-        alone = settings.with_changes({"autocommit": b"'ON'"}) if described is not None else settings
         if prepared is not None:
             self._charset = prepared.lexer.charset
         for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
-            connection, fresh = await self._source(cluster, settings, alone)
+            connection, fresh = await self._source(cluster, settings)
             self._sources[cluster] = connection
             if described is not None:
                 continue
@@ -215,8 +214,7 @@ class _Workbench:
         servers.primary.check_up()
         self._bench = await session.take(servers.primary, settings=LOADING)
 
-    async def _source(self, cluster: str, settings: Settings, alone: Settings) -> tuple[ServerConnection, bool]:
-        """A connection to read from, and whether it is not the session's; then it gets the settings `alone`."""
+    async def _source(self, cluster: str, settings: Settings) -> tuple[ServerConnection, bool]:
         session = self._session
         held = session.held.get(cluster)
         if held is not None:
@@ -225,11 +223,11 @@ class _Workbench:
         send = Send(cluster)
         server = session.target(send, self._entry, False)
         try:
-            return await session.take(server, settings=alone), True
+            return await session.take(server, settings=settings), True
         except (ServerFailed, PoolExhausted):
             if server.role is not Role.REPLICA:
                 raise
-            return await session.take(session.target(send, self._entry, True), settings=alone), True
+            return await session.take(session.target(send, self._entry, True), settings=settings), True
 
     async def _table(self, each: Pulled) -> _Table:
         pull = each.pull

@@ -280,6 +280,8 @@ def class_forms(schema: TableSchema, one: CacheClass) -> tuple[KeyForm, ...] | s
         form = key_form(column)
         if isinstance(form, Unmodelled):
             return f"{name} {form.why}"
+        if form.family is Family.DATETIME:
+            return f"{name} is a DATETIME, which classes cannot be by"
         forms.append(form)
     return tuple(forms)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parser.rewrite import quoted
@@ -55,10 +56,9 @@ class DirectoryTable:
         """(cluster) of one key, by the server's own idea of equality."""
         return f"SELECT {quoted(CLUSTER)} FROM {self.name} WHERE {quoted(self.key)} = {self.literal(text)}"
 
-    def enter(self, texts: list[bytes], cluster: str) -> str:
-        """An INSERT that leaves keys alone that are there already."""
-        where = f"_utf8mb4 x'{cluster.encode().hex()}'"
-        rows = ", ".join(f"({self.literal(text)}, {where})" for text in texts)
+    def enter(self, clusters: Sequence[tuple[bytes, str]]) -> str:
+        """An INSERT of keys with their clusters. It leaves keys alone that are there already."""
+        rows = ", ".join(f"({self.literal(text)}, _utf8mb4 x'{name.encode().hex()}')" for text, name in clusters)
         return f"INSERT IGNORE INTO {self.name} ({quoted(self.key)}, {quoted(CLUSTER)}) VALUES {rows}"
 
 

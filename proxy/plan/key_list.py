@@ -20,13 +20,12 @@ from proxy.back.catalog import Column, TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case, case, pin_reason
-from proxy.plan.keys import Family
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import check_ids, key_placement
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import ByKey
-from proxy.plan.told_apart import Cells, Known, ShardKey, known
+from proxy.plan.told_apart import PLAIN, Cells, Known, ShardKey, known
 from proxy.rules.model import Transactions
 from proxy.wire.charsets import codec
 
@@ -418,7 +417,7 @@ class _Planning:
         )
         columns = tuple(self.known)
         value = next(each.value for each in self.change.assigned if each.column == column)
-        if key.placement.form.family in (Family.INTEGER, Family.DATE):
+        if key.placement.form.family in PLAIN:
             self.items.append((b"(", value, b")"))
         else:
             self.items.append((b"HEX(CONVERT((", value, b") USING utf8mb4))"))

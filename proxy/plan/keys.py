@@ -23,6 +23,7 @@ from proxy.plan.plan import KeyValue
 class Family(enum.Enum):
     INTEGER = "integer"  # canonical decimal text
     DATE = "date"  # YYYY-MM-DD
+    DATETIME = "datetime"  # YYYY-MM-DD HH:MM:SS, with as many digits of a fraction as the column has
     EXACT = "exact string"  # collations under which different characters are different
     FOLDED = "folded string"  # collations that ignore case: printable ASCII, in lower case
 
@@ -38,10 +39,11 @@ class KeyForm:
     last_character: str = ""  # of EXACT: the greatest character that means the same in literal and column
     strips: bool = False  # trailing spaces do not count
     length: int = 0  # of strings, in characters: longer ones do not fit into the column
+    fraction: int = 0  # of DATETIME: digits of a second's
 
     def compares_with(self, other: KeyForm) -> bool:
         """Do columns of the two forms that the server calls equal have the same text?"""
-        return self.family is other.family and self.collation == other.collation
+        return self.family is other.family and self.collation == other.collation and self.fraction == other.fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ _INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "inte
 _CANONICAL_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _PRINTABLE_ASCII = re.compile(r"[ -~]*")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATETIME = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?: (?P<time>(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(?:\.(?P<fraction>[0-9]{1,6}))?)?"
+)
 _EXACT_IN_DOUBLES = 1 << 53  # beyond, a server that compares a number and a string as doubles calls neighbours equal
 
 # Greatest character by charset for which literal and stored character are certainly the same.
@@ -91,6 +97,10 @@ def key_form(column: Column) -> KeyForm | Unmodelled:
         return KeyForm(Family.INTEGER, low, high)
     if column.data_type == "date":
         return KeyForm(Family.DATE)
+    if column.data_type == "datetime":
+        return KeyForm(Family.DATETIME, fraction=column.fraction)
+    if column.data_type == "timestamp":
+        return Unmodelled("is a TIMESTAMP, whose text depends on the session's time zone")
     if column.data_type in ("char", "varchar", "varbinary"):
         return _string_form(column)
     return Unmodelled(f"is of type {column.data_type.upper()}, whose values have no single text")
@@ -137,6 +147,8 @@ def form_text(form: KeyForm, value: KeyValue, stored: bool = False) -> bytes | N
         return None
     if family is Family.DATE:
         return value.encode() if _DATE.fullmatch(value) and _is_calendar_date(value) else None
+    if family is Family.DATETIME:
+        return _datetime_text(form, value)
     if form.strips:
         value = value.rstrip(" ")
     if len(value) > form.length:
@@ -149,6 +161,19 @@ def form_text(form: KeyForm, value: KeyValue, stored: bool = False) -> bytes | N
         return value.encode()
     except UnicodeEncodeError:  # a lone surrogate
         return None
+
+
+def _datetime_text(form: KeyForm, value: str) -> bytes | None:
+    """A date alone is its midnight. A fraction of more digits than the column has is equal to none of its values, and
+    would be rounded, or cut off, where it is stored."""
+    found = _DATETIME.fullmatch(value)
+    if found is None or not _is_calendar_date(found["date"]):
+        return None
+    digits = (found["fraction"] or "").rstrip("0")
+    if len(digits) > form.fraction:
+        return None
+    fraction = f".{digits:0<{form.fraction}}" if form.fraction else ""
+    return f"{found['date']} {found['time'] or '00:00:00'}{fraction}".encode()
 
 
 def _is_calendar_date(text: str) -> bool:

@@ -36,6 +36,7 @@ from proxy.plan.merge_select import (
 from proxy.plan.plan import ValueOf, WholeDouble
 
 _PLAIN_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_ROUNDED = frozenset({"cast", "convert", "round", "truncate"})  # calls whose values have the digits that are shown
 _HOW = {"count": How.COUNT, "sum": How.SUM, "avg": How.AVERAGE, "min": How.LEAST, "max": How.GREATEST}
 
 
@@ -189,6 +190,8 @@ class _GroupMaking(Making):
         argument = expression.arguments[0]
         if expression.unsteady:
             raise refused
+        if how in (How.SUM, How.AVERAGE) and self.may_have_more_digits(argument):
+            raise refusals.FOLD_QUOTIENT.error(expression=name)
         if how is How.AVERAGE:
             inside = (argument.span,)
             total, count = self.hide((b"SUM(", *inside, b")")), self.hide((b"COUNT(", *inside, b")"))
@@ -196,6 +199,16 @@ class _GroupMaking(Making):
         if how in (How.COUNT, How.SUM):
             return Fold(number, how, name)
         return Fold(number, how, name, key=self.extreme(number, expression, argument))
+
+    def may_have_more_digits(self, argument: Expression) -> bool:
+        """Does a server add up more digits of it than a sum shows? Of a quotient, be it in a derived table, it does."""
+        if argument.call in _ROUNDED:
+            return False
+        column = column_of(self.select, argument)
+        return "/" in argument.form or (self.select.outline.derived and column is None)
+
+    def has_quotient(self, fold: Fold) -> bool:
+        return self.select.outline.derived or "/" in fold.label
 
     def extreme(self, number: int, expression: Expression, argument: Expression) -> MergeKey:
         column = column_of(self.select, argument)
@@ -230,8 +243,8 @@ class _GroupMaking(Making):
             if isinstance(number, Hole) and number.is_string:
                 raise refused
             fold = self.compared(each.left, folds)
-            if fold is None or fold.how is How.AVERAGE:  # whose digits are more than those that are shown
-                raise refused
+            if fold is None or fold.how is How.AVERAGE or (fold.key is not None and self.has_quotient(fold)):
+                raise refused  # whose digits are more than those that are shown
             if self.literals is not None:
                 value = self.compared_with(number, self.literals)
                 if value is None:

@@ -79,6 +79,26 @@ def bounds(statement: Statement, schema_of: SchemaOf) -> dict[int, list[Bound]]:
     return found
 
 
+def alternatives(statement: Statement, schema_of: SchemaOf) -> dict[int, list[list[list[Bound]]]]:
+    """By table, for each OR that all of the table's rows have to do with: what its branches say of them."""
+    resolver = _Resolver(statement, schema_of)
+    found: dict[int, list[list[list[Bound]]]] = {}
+    for block in statement.blocks:
+        for branches in block.either:
+            by_table: list[dict[int, list[Bound]]] = []
+            for branch in branches:
+                of_branch: dict[int, list[Bound]] = {}
+                for bound in branch:
+                    table = bound.table if bound.table is not None else resolver.owner(block.index, bound.column)
+                    if table is not None:
+                        of_branch.setdefault(table, []).append(bound)
+                by_table.append(of_branch)
+            for table in by_table[0]:
+                if all(table in of_branch for of_branch in by_table):
+                    found.setdefault(table, []).append([of_branch[table] for of_branch in by_table])
+    return found
+
+
 def _same_texts(left: KeyForm | None, right: KeyForm | None) -> bool:
     return left is not None and right is not None and left.compares_with(right)
 

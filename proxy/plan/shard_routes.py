@@ -10,7 +10,7 @@ from zlib import crc32
 from parser.params import bindings, param_places
 from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
-from proxy.back.directory import KeysUnknown
+from proxy.back.directory import Directory, KeysUnknown
 from proxy.errors import StatementRefused
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
@@ -150,29 +150,36 @@ class ByKey(Plan):
     any_cluster: str  # where no row can matter
     moves: tuple[KeyPin, ...] = ()
 
-    # The quick way: one hashed integer key with one value, no conditions.
+    # The quick way: one integer key with one value, hashed or of a directory, no conditions.
     _value: Value | None = field(init=False, default=None, repr=False, compare=False)
     _low: int = field(init=False, default=0, repr=False, compare=False)
     _high: int = field(init=False, default=0, repr=False, compare=False)
     _routes: tuple[Route, ...] = field(init=False, default=(), repr=False, compare=False)
+    _directory: Directory | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.keys) != 1 or self.required is not None or self.moves:
             return
         key = self.keys[0]
         sharding, form = key.placement.sharding, key.placement.form
-        if len(key.values) == 1 and sharding.method is Method.HASH and form.family is Family.INTEGER:
-            if isinstance(key.values[0], (Hole, Param)):
-                object.__setattr__(self, "_value", key.values[0])
-                object.__setattr__(self, "_low", form.low)
-                object.__setattr__(self, "_high", form.high)
+        if len(key.values) == 1 and form.family is Family.INTEGER and isinstance(key.values[0], (Hole, Param)):
+            if sharding.method is Method.HASH:
                 object.__setattr__(self, "_routes", _routes_by_slot(sharding.slots))
+            elif key.placement.directory is not None:
+                object.__setattr__(self, "_directory", key.placement.directory)
+            else:
+                return
+            object.__setattr__(self, "_value", key.values[0])
+            object.__setattr__(self, "_low", form.low)
+            object.__setattr__(self, "_high", form.high)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:
             value = value_of(self._value)
             if isinstance(value, int) and self._low <= value <= self._high:
-                return self._routes[crc32(b"%d" % value) % SLOTS]
+                if self._directory is None:
+                    return self._routes[crc32(b"%d" % value) % SLOTS]
+                return route_to(self._directory.find(b"%d" % value) or self.any_cluster)
         return self._route(value_of, text)
 
     def _route(self, value_of: ValueOf, text: bytes) -> Route:

@@ -72,6 +72,9 @@ def placement(sharding: Sharding, form: KeyForm, directory: Directory | None = N
     return Placement(sharding, form)
 
 
+_DATES = (Family.DATE, Family.DATETIME)
+
+
 def _ascending(numbers: Sequence[int], texts: Sequence[bytes]) -> bool:
     return list(numbers) == sorted(set(numbers)) and (bool(numbers) or list(texts) == sorted(set(texts)))
 
@@ -80,7 +83,7 @@ def _bound_text(form: KeyForm, value: int | str | None) -> bytes | None:
     """A bound or listed value as key text; it need not fit into the column (`below: 5000` on a TINYINT)."""
     if form.family is Family.INTEGER:
         return b"%d" % value if isinstance(value, int) else None
-    if isinstance(value, str) and len(value) > form.length and form.family is not Family.DATE:
+    if isinstance(value, str) and len(value) > form.length and form.family not in _DATES:
         return None
     return form_text(form, value, stored=True)
 
@@ -176,6 +179,20 @@ def check_sharding_keys(rules: Rules, catalog: Catalog) -> list[KeyProblem]:
     return problems
 
 
+def table_problems(rules: Rules, catalog: Catalog, label: str) -> list[KeyProblem]:
+    """What is wrong, or doubtful, with one sharded table (`database.table`), by the first cluster that knows it."""
+    database, _, name = label.partition(".")
+    entry = rules.table(database, name)
+    if entry is None or entry.sharding is None:
+        return []
+    known = ((cluster, catalog.find(cluster, database, name)) for cluster in entry.sharding.clusters)
+    cluster, schema = next(((c, s) for c, s in known if s is not None), ("", None))
+    if schema is None:
+        return []
+    found = _check_table(entry, cluster, schema, rules, catalog)
+    return [found] if isinstance(found, KeyProblem) else _doubts(entry, schema)
+
+
 def _check_table(
     entry: Table, cluster: str, schema: TableSchema, rules: Rules, catalog: Catalog
 ) -> KeyForm | KeyProblem:
@@ -192,8 +209,8 @@ def _check_table(
     if isinstance(form, Unmodelled):
         return problem(
             f"{entry.key} on cluster {cluster} {form.why}.",
-            "Use an integer, a DATE, or a CHAR or VARCHAR with a _bin, _general_ci, _unicode_ci, _0900_ai_ci or "
-            "_uca1400_ai_ci collation.",
+            "Use an integer, a DATE, a DATETIME, or a CHAR or VARCHAR with a _bin, _general_ci, _unicode_ci, "
+            "_0900_ai_ci or _uca1400_ai_ci collation.",
         )
     assert entry.sharding is not None
     placed = placement(entry.sharding, form)

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from parser.rewrite import edit, literal, quoted
 from parser.shape import Lexer
 from parser.statement import Bound, BoundValue, DateSum, Effect, Hole, Kind, NumberSum, Param, TableRef, Value, Word
+from proxy.back.catalog import TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.keys import Family, Unmodelled, key_form
-from proxy.plan.pins import Conditions, Node, bounds, conditions
+from proxy.plan.pins import Conditions, Node, alternatives, bounds, conditions
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import KeyValue, Plan, Refuse, Route, ValueOf, WholeDouble
 from proxy.plan.rows import key_placement
@@ -47,6 +48,7 @@ LIFTED = frozenset(
         *(refusals.AMBIGUOUS_NAME, refusals.ALIAS_IN_EXPRESSION, refusals.DISTINCT_ORDER, refusals.DISTINCT_UNSTEADY),
         *(refusals.GROUP_ROLLUP, refusals.GROUP_HAVING, refusals.GROUP_FOUND_ROWS, refusals.GROUP_ITEM),
         *(refusals.GROUP_ORDER, refusals.GROUP_CONSTANT, refusals.FOLD_TYPE, refusals.FOLD_OVERFLOW),
+        refusals.FOLD_QUOTIENT,
     )
 )
 
@@ -204,6 +206,27 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Rows that can matter pass all of one of these."""
+
+    branches: tuple[tuple[Limit | Pin, ...], ...]
+
+    def condition(self, constants: Constants) -> bytes:
+        """Empty where it cannot be asked for."""
+        texts = []
+        for branch in self.branches:
+            said = [text for one in branch if (text := one.condition(constants))]
+            if not said:
+                return b""
+            texts.append(b" AND ".join(said))
+        return b"(%s)" % b" OR ".join(texts)
+
+    def describe(self) -> str:
+        branches = (" and ".join(one.describe() for one in branch) for branch in self.branches)
+        return f"(({') or ('.join(branches)}))"
+
+
+@dataclass(frozen=True, slots=True)
 class KeysOf:
     """Rows that can matter have in `column` a value that some row of the pull number `pull` has in `source`; both are
     of whole numbers. `placement`: where the rows with a value are, if `column` is the shard key."""
@@ -253,7 +276,7 @@ class Pull:
     label: str
     clusters: tuple[str, ...]
     words: frozenset[str] | None
-    mentions: tuple[tuple[Pin | Limit, ...], ...]
+    mentions: tuple[tuple[Pin | Limit | AnyOf, ...], ...]
     keys: tuple[KeyPin, ...] = ()  # of a sharded table, by mention; empty: not all are pinned
     shard_key: str = ""  # lower case
     copies: tuple[Copy, ...] = ()
@@ -423,6 +446,7 @@ def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
     """What the statement needs of each table. Raises StatementRefused."""
     statement = asked.statement
     found, limits = conditions(statement, asked.schema), bounds(statement, asked.schema)
+    either = alternatives(statement, asked.schema)
     mentions: dict[tuple[str | None, str], list[Place]] = {}
     for place in asked.places:
         mentions.setdefault((place.database, place.ref.name), []).append(place)
@@ -433,7 +457,7 @@ def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
         if any(copy.name in statement.names for copy in more):
             raise refusals.WORKBENCH_TABLE.error(table=places[0].label, why="needs a name that the statement has")
         copies += len(more)
-        pulls.append(_pull(asked, cluster, places, found, limits, tuple(more)))
+        pulls.append(_pull(asked, cluster, places, found, limits, either, tuple(more)))
     return _in_turn(asked, pulls, [[place.ref.index for place in places] for places in mentions.values()], found)
 
 
@@ -492,7 +516,7 @@ def _told_by(found: Conditions, mentions: list[int]) -> dict[str, set[Node]]:
 
 def _is_selective(pull: Pull) -> bool:
     """May it be few rows that it needs? Of a table that could stay where it is, that has to be likely."""
-    kinds = (Pin,) if pull.local else (Pin, Limit)
+    kinds = (Pin,) if pull.local else (Pin, Limit, AnyOf)
     return not pull.system and all(any(isinstance(one, kinds) for one in each) for each in pull.mentions)
 
 
@@ -518,6 +542,7 @@ def _pull(
     places: list[Place],
     found: Conditions,
     limits: dict[int, list[Bound]],
+    either: dict[int, list[list[list[Bound]]]],
     copies: tuple[Copy, ...],
 ) -> Pull:
     place = places[0]
@@ -548,7 +573,7 @@ def _pull(
         place.label,
         clusters,
         words,
-        tuple((*_pins(asked, each, found), *_limits(asked, each, limits)) for each in places),
+        tuple((*_pins(asked, each, found), *_limits(asked, each, limits, either)) for each in places),
         tuple(keys) if len(keys) == len(places) else (),
         place.key if place.sharded else "",
         copies,
@@ -563,31 +588,54 @@ def _pins(asked: Case, place: Place, found: Conditions) -> tuple[Pin, ...]:
     if schema is None:
         return ()
     pins = []
-    for (table, name), alternatives in found.pins.items():
+    for (table, name), choices in found.pins.items():
         column = schema.column(name) if table == place.ref.index else None
         if column is None or column.data_type not in _COMPARED or column.generated:
             continue
-        values = min(alternatives, key=len)
-        if len(values) <= _MOST_VALUES and any(all(map(kind, values)) for kind in (_is_number, _is_string)):
-            pins.append(Pin(name, tuple(dict.fromkeys(values))))
+        pin = _pin(name, min(choices, key=len))
+        if pin is not None:
+            pins.append(pin)
     return tuple(sorted(pins, key=lambda pin: pin.column))
 
 
-def _limits(asked: Case, place: Place, found: dict[int, list[Bound]]) -> tuple[Limit, ...]:
+def _limits(
+    asked: Case, place: Place, found: dict[int, list[Bound]], either: dict[int, list[list[list[Bound]]]]
+) -> tuple[Limit | Pin | AnyOf, ...]:
     schema = asked.schema(place.ref.index)
     if schema is None:
         return ()
-    limits: dict[Limit, None] = {}
+    limits: dict[Limit | Pin | AnyOf, None] = {}
     for bound in found.get(place.ref.index, ()):
-        column = schema.column(bound.column)
-        if column is None or column.generated:
-            continue
-        dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "NOT LIKE", "IS NOT NULL")
-        if not all(_is_constant(value) or (dates and isinstance(value, DateSum)) for value in bound.values):
-            continue
-        if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
-            limits[Limit(bound.column, bound.operator, bound.values, dates)] = None
+        limit = _limit(schema, bound)
+        if limit is not None:
+            limits[limit] = None
+    for branches in either.get(place.ref.index, ()):
+        made = tuple(tuple(one for bound in branch if (one := _limit(schema, bound))) for branch in branches)
+        if all(made):
+            limits[AnyOf(made)] = None
     return tuple(limits)
+
+
+def _limit(schema: TableSchema, bound: Bound) -> Limit | Pin | None:
+    """What can be asked for where the table is pulled."""
+    column = schema.column(bound.column)
+    if column is None or column.generated:
+        return None
+    if bound.operator == "IN":
+        values = tuple(value for value in bound.values if not isinstance(value, (DateSum, NumberSum)))
+        return _pin(bound.column, values) if column.data_type in _COMPARED else None
+    dates = column.data_type in ("date", "datetime") and bound.operator not in ("LIKE", "NOT LIKE", "IS NOT NULL")
+    if not all(_is_constant(value) or (dates and isinstance(value, DateSum)) for value in bound.values):
+        return None
+    if dates or column.data_type in _COMPARED or bound.operator == "IS NOT NULL":
+        return Limit(bound.column, bound.operator, bound.values, dates)
+    return None
+
+
+def _pin(column: str, values: tuple[Value, ...]) -> Pin | None:
+    if len(values) <= _MOST_VALUES and any(all(map(kind, values)) for kind in (_is_number, _is_string)):
+        return Pin(column, tuple(dict.fromkeys(values)))
+    return None
 
 
 def _is_constant(value: BoundValue) -> bool:

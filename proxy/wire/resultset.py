@@ -23,6 +23,7 @@ __all__ = [
     "int_column",
     "parse_column",
     "parse_row",
+    "read_resultset",
     "text_column",
 ]
 
@@ -156,3 +157,14 @@ class ResultsetReader:
         self._left_bytes -= len(payload)
         if self._left_bytes < 0:
             raise ProtocolError("The answer to a query of the proxy's own is bigger than it may be")
+
+
+def read_resultset(response: bytes) -> ResultsetReader:
+    """A whole response as frames, none of whose packets comes in several."""
+    reader = ResultsetReader()
+    pos = 0
+    while pos < len(response):
+        n = int.from_bytes(response[pos : pos + 3], "little")
+        reader.feed(response[pos + 4 : pos + 4 + n])
+        pos += 4 + n
+    return reader

@@ -169,6 +169,12 @@ TOOLS = (  # DBeaver, phpMyAdmin, HeidiSQL, Adminer, Metabase, DataGrip
     " WHERE c.TABLE_SCHEMA = 'shop' AND c.TABLE_NAME = '{t}' ORDER BY 1",
     "SELECT c.COLUMN_NAME, a.id FROM information_schema.COLUMNS c JOIN accounts a ON a.id = c.ORDINAL_POSITION"
     " WHERE c.TABLE_SCHEMA = 'shop' AND c.TABLE_NAME = '{t}' ORDER BY 1",
+    "SELECT t.TABLE_NAME, c.COLUMN_NAME FROM information_schema.TABLES t LEFT JOIN information_schema.COLUMNS c ON"
+    " c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME AND c.TABLE_NAME = 'photos' WHERE"
+    " t.TABLE_SCHEMA = 'shop' ORDER BY 1, 2",
+    "SELECT TABLE_NAME FROM information_schema.TABLES t WHERE TABLE_SCHEMA = 'shop' AND NOT EXISTS (SELECT * FROM"
+    " information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = 'shop' AND c.TABLE_NAME = t.TABLE_NAME AND c.TABLE_NAME ="
+    " 'photos') ORDER BY 1",
     "SELECT COUNT(*) FROM information_schema.ENGINES WHERE ENGINE = 'InnoDB'",
     "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysql' AND TABLE_NAME = 'proc'",
     "SELECT 'it''s' AS s, TABLE_NAME AS `a``b` FROM `information_schema`.`TABLES` WHERE TABLE_SCHEMA = \"shop\" AND"
@@ -255,5 +261,16 @@ PREPARED = (
         "SELECT CONNECTION_ID() > 0 AS me, c.column_name FROM information_schema.columns c WHERE table_schema = 'shop'"
         " AND c.table_name <> ? ORDER BY 2",
         ("x",),
+    ),
+    (
+        "SELECT v.table_name, v.is_updatable, t.table_rows + ? AS more, t.data_length - 1e3 FROM"
+        " information_schema.views v RIGHT JOIN information_schema.tables t ON t.table_name = v.table_name WHERE"
+        " t.table_schema = 'shop' AND v.table_schema = 'shop' AND v.table_name = ? ORDER BY t.table_name",
+        (1, "big_accounts"),
+    ),
+    (
+        "SELECT c.character_maximum_length, c.numeric_precision * 2 AS twice, c.column_name FROM"
+        " information_schema.columns c WHERE table_schema = ? ORDER BY c.table_name, c.ordinal_position",
+        ("shop",),
     ),
 )

@@ -30,6 +30,7 @@ def main() -> int:
         proxy, mirror = start(run, Shop(run), chosen.transactions)
         found = 0
         totals = Counts()
+        progress = _Progress(chosen.statements, began)
         try:
             if chosen.sql is not None:
                 return _one(World(proxy, mirror), chosen.sql)
@@ -37,7 +38,7 @@ def main() -> int:
             while chosen.block is not None or totals.statements < chosen.statements:
                 world = World(proxy, mirror)
                 try:
-                    Script(world, chosen.seed).block(block, progress=_Progress(totals, chosen.statements, began))
+                    Script(world, chosen.seed).block(block, progress=progress)
                 except Disagreement as problem:
                     found += 1
                     print(f"\nDISAGREEMENT {problem}", flush=True)
@@ -64,19 +65,24 @@ def _one(world: World, text: str) -> int:
 
 
 class _Progress:
-    def __init__(self, totals: Counts, statements: int, began: float) -> None:
-        self._done, self._statements, self._began = totals.statements, statements, began
-        self._shown = 0.0
+    """A bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, statements: int, began: float) -> None:
+        self._done, self._statements, self._began = 0, statements, began
+        self._bar = sys.stderr.isatty()
+        self._shown = time.monotonic() if self._bar else began
 
     def __call__(self, more: int) -> None:
         self._done += more
         now = time.monotonic()
-        if now - self._shown > 1 and sys.stderr.isatty():
-            self._shown = now
-            bar = "#" * int(30 * min(self._done / self._statements, 1))
-            rate = self._done / (now - self._began)
-            sys.stderr.write(f"\r[{bar:30}] {self._done}/{self._statements} {rate:.0f}/s ")
-            sys.stderr.flush()
+        if now - self._shown < (1 if self._bar else 60):
+            return
+        self._shown = now
+        done = min(self._done / self._statements, 1)
+        rate = self._done / (now - self._began)
+        told = f"{self._done}/{self._statements} {rate:.0f}/s "
+        sys.stderr.write(f"\r[{'#' * int(30 * done):30}] {told}" if self._bar else f"{told}\n")
+        sys.stderr.flush()
 
 
 def summary(counts: Counts, seconds: float, found: int) -> str:

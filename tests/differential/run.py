@@ -10,6 +10,21 @@ from tests.differential.world import Disagreement, World
 from tests.differential.writes import Writes
 
 _REFILL = 400  # statements between two of which the tables get their first rows again
+# Under which a block runs, besides those that a session begins with.
+_SETTINGS = (
+    *((), (), (), ()),
+    *(("SET time_zone = '+02:00'",), ("SET NAMES latin1",), ("SET autocommit = 0",)),
+    *(("SET sql_mode = ''",), ("SET sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES'",), ("SET sql_mode = 'ANSI'",)),
+    ("SET sql_mode = 'PIPES_AS_CONCAT,NO_BACKSLASH_ESCAPES,STRICT_TRANS_TABLES'", "SET time_zone = '-05:30'"),
+    ("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "SET NAMES utf8mb3"),
+    ("SET sql_mode = 'PAD_CHAR_TO_FULL_LENGTH,ERROR_FOR_DIVISION_BY_ZERO'", "SET div_precision_increment = 7"),
+)
+_RESET = (
+    "ROLLBACK",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "SET sql_mode = DEFAULT, time_zone = '+00:00', autocommit = 1, div_precision_increment = DEFAULT",
+    "SET NAMES utf8mb4",
+)
 
 
 class Script:
@@ -36,7 +51,11 @@ class Script:
         rng = random.Random(f"{self.seed}.{number}")
         selects, writes = Selects(rng), Writes(rng)
         self.history = []
+        for sql in _RESET:
+            world.same(sql)
         world.fill()
+        for sql in rng.choice(_SETTINGS):
+            self._do(sql)
         begun = world.counts.statements
         in_transaction = False
         try:

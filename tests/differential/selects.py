@@ -35,7 +35,9 @@ class Selects:
             *((self.plain, 8), (self.of_one_table, 6), (self.by_key, 5), (self.grouped, 8), (self.windowed, 4)),
             *((self.united, 5), (self.with_cte, 4), (self.recursive, 1), (self.derived, 4), (self.distinct, 3)),
             *((self.counted, 2), (self.locking, 2), (self.joined_by_name, 3), (self.without_tables, 1)),
-            *((self.whole, 2), (self.aggregated, 5), (self.together, 6)),
+            *((self.whole, 2), (self.aggregated, 5), (self.together, 6), (self.merged, 10), (self.merged_groups, 10)),
+            *((self.nested_joins, 2), (self.hinted, 1), (self.computed_groups, 3), (self.nested, 4), (self.wrong, 2)),
+            *((self.with_subqueries, 3), (self.of_json, 1)),
         )
         (maker,) = self.rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         return replace(maker(), kind=maker.__name__)
@@ -182,6 +184,252 @@ class Selects:
             return self._group(text, sources)
         order, ordered = self.order(sources)
         return Select(f"SELECT {self.items(sources)} FROM {text}{self.where(sources)}{order}", ordered)
+
+    def merged(self) -> Select:
+        """Sorted rows of one sharded table, or of two together: by places, aliases, expressions, hidden columns."""
+        rng = self.rng
+        text, sources = self._sharded()
+        items = [self.expressions.shown(sources) for _ in range(rng.randrange(1, 5))]
+        written = [f"{item} AS x{n}" if rng.random() < 0.4 else item for n, item in enumerate(items)]
+        keys = []
+        for _ in range(rng.randrange(4)):
+            n = rng.randrange(len(items))
+            alias = f"x{n}" if written[n].endswith(f" AS x{n}") else items[n]
+            kind = rng.choice(("int", "str", "dec", "dt", "enum", "dbl", "date"))
+            key = rng.choice((str(n + 1), alias, self.expressions.make(kind, sources, 1), self._column(sources)))
+            if not _PLACE.fullmatch(key) or key == str(n + 1):
+                keys.append(key + rng.choice(("", " DESC", " ASC")))
+        if any(" JSON_" in f" {key}" or " mask" in key for key in keys):
+            keys = []
+        keys += [name + rng.choice(("", " DESC")) for source in sources for name in source.unique]
+        tail = rng.choice(
+            (
+                *("", "", f" LIMIT {rng.randrange(30)}", f" LIMIT {rng.randrange(9)} OFFSET {rng.randrange(40)}"),
+                *(
+                    f" LIMIT {rng.randrange(60)}, {rng.randrange(9)}",
+                    f" OFFSET {rng.randrange(5)} ROWS FETCH NEXT 4 ROWS ONLY",
+                ),
+            )
+        )
+        calc = (
+            "SQL_CALC_FOUND_ROWS "
+            if rng.random() < 0.1 and "LIMIT" in tail
+            else rng.choice(("", "", "", "SQL_NO_CACHE "))
+        )
+        where = self._simple_where(sources)
+        sql = f"SELECT {calc}{', '.join(written)} FROM {text}{where} ORDER BY {', '.join(keys)}{tail}"
+        return Select(sql, True, "SELECT FOUND_ROWS()" if "CALC" in calc else "")
+
+    def _sharded(self) -> tuple[str, list[Source]]:
+        rng = self.rng
+        if rng.random() < 0.75:
+            text, source = self.table(*(table.name for table in TABLES if table.shard_key))
+            return text, [source]
+        one, two = (BY_NAME[name] for name in rng.sample(_TOGETHER, 2))
+        a, b = names_of(one, self.alias()), names_of(two, self.alias())
+        how = rng.choice(("JOIN", "LEFT JOIN"))
+        on = f"{a.alias}.{one.shard_key} = {b.alias}.{two.shard_key}"
+        return f"{one.name} {a.alias} {how} {two.name} {b.alias} ON {on}", [a, b]
+
+    def _simple_where(self, sources: Sequence[Source]) -> str:
+        terms = [
+            self.expressions.condition(sources, self.rng.choice((0, 1)), subqueries=False)
+            for _ in range(self.rng.choice((0, 0, 1, 1, 2)))
+        ]
+        return f" WHERE {' AND '.join(terms)}" if terms else ""
+
+    def _column(self, sources: Sequence[Source]) -> str:
+        name = self.expressions.name(sources, *STEADY, "dbl", "time", "big", "set", "bin")
+        assert name is not None
+        return name.sql
+
+    def merged_groups(self) -> Select:
+        """Groups of sharded rows that are put together: every aggregate that can be, HAVING, ORDER BY aggregates."""
+        rng = self.rng
+        text, sources = self._sharded()
+        by = self._steady(sources, rng.choice((0, 1, 1, 1, 2)))
+        if rng.random() < 0.25 and sources[0].table is not None:
+            by.append(f"{sources[0].alias}.{sources[0].table.shard_key}")
+        by = list(dict.fromkeys(by))
+
+        def column(*kinds: str) -> str:
+            found = self.expressions.name(sources, *kinds)
+            return found.sql if found is not None else "1"
+
+        def aggregate() -> str:
+            number = column("int", "dec") if rng.random() < 0.7 else self.expressions.make("dec", sources, 1)
+            return rng.choice(
+                (
+                    *("COUNT(*)", f"COUNT({column()})", f"SUM({number})", f"AVG({number})", f"MIN({number})"),
+                    *(f"MAX({number})", f"MIN({column(*STEADY)})", f"MAX({column(*STEADY, 'dt', 'time', 'big')})"),
+                    *(f"COUNT(DISTINCT {column('int', 'str')})", f"SUM({column('int')} > 3)", f"COUNT(ALL {number})"),
+                    *(f"MIN({column('dt', 'date')})", f"SUM({number} * 2)", f"AVG({number} / 4)", "COUNT(1)"),
+                )
+            )
+
+        found = [aggregate() for _ in range(rng.randrange(1, 4))]
+        items = [*by, *(f"{each} AS g{n}" if rng.random() < 0.5 else each for n, each in enumerate(found))]
+        if rng.random() < 0.2:
+            rng.shuffle(items)
+        having = ""
+        if rng.random() < 0.35:
+            having = " HAVING " + rng.choice(
+                (
+                    *(f"COUNT(*) > {rng.randrange(4)}", f"SUM({column('int')}) >= {rng.randrange(20)}", "COUNT(*) = 1"),
+                    *("COUNT(*) > 1 AND COUNT(*) <= 6", f"MAX({column('int')}) <> 3", f"MIN({column('dec')}) < 7.5"),
+                    *(f"{found[0]} IS NULL", "COUNT(*) NOT BETWEEN 2 AND 3"),
+                )
+            )
+        order, ordered = "", not by
+        if by and rng.random() < 0.6:
+            keys = [name + rng.choice(("", " DESC")) for name in by]
+            if rng.random() < 0.4:
+                at = rng.randrange(len(found))
+                key = f"g{at}" if f"{found[at]} AS g{at}" in items else found[at]
+                keys.insert(0, key + rng.choice(("", " DESC")))
+            order = f" ORDER BY {', '.join(keys)}{rng.choice(('', '', ' LIMIT 3', ' LIMIT 5 OFFSET 2', ' LIMIT 0'))}"
+            ordered = True
+        group = f" GROUP BY {', '.join(by)}" if by else ""
+        sql = f"SELECT {', '.join(items)} FROM {text}{self._simple_where(sources)}{group}{having}{order}"
+        return Select(sql, ordered)
+
+    def computed_groups(self) -> Select:
+        """GROUP BY expressions, aliases and places."""
+        rng = self.rng
+        text, sources = self.from_list(rng.choice((1, 1, 2)))
+        expression = self.expressions.make(rng.choice(("int", "int", "date", "dec")), sources, 2)
+        by = rng.choice(("k", "1", expression if not _PLACE.fullmatch(expression) else "k"))
+        order, ordered = rng.choice((("", False), (" ORDER BY 1", True), (" ORDER BY k DESC LIMIT 4", True)))
+        items = f"{expression} AS k, {self.aggregate(sources)}, COUNT(*)"
+        sql = f"SELECT {items} FROM {text}{self.where(sources)} GROUP BY {by}"
+        return Select(sql + order, ordered)
+
+    def nested(self) -> Select:
+        """Queries in queries: windows over groups, a UNION in FROM, WITH over WITH."""
+        rng = self.rng
+        text, sources = self.from_list(rng.choice((1, 2)))
+        by = self._steady(sources, 1)[:1] or ["1"]
+        number = self.expressions.make(rng.choice(("int", "dec")), sources, 1)
+        where = self.where(sources)
+        groups = f"SELECT {by[0]} AS a, COUNT(*) AS n, SUM({number}) AS s FROM {text}{where} GROUP BY {by[0]}"
+        kinds = [rng.choice(("int", "dec", "int")), "int"]
+        union = f"{self._branch(kinds)} UNION {rng.choice(('', 'ALL '))}{self._branch(kinds)}"
+        again = f"x.u{rng.randrange(2)}"
+        return rng.choice(
+            (
+                Select(
+                    f"SELECT {by[0]}, COUNT(*), RANK() OVER (ORDER BY COUNT(*) DESC), SUM(COUNT(*)) OVER () FROM {text}"
+                    f"{where} GROUP BY {by[0]}",
+                    False,
+                ),
+                Select(f"SELECT MAX(n), SUM(n), COUNT(s), MIN(a) FROM ({groups}) AS g", True),
+                Select(f"SELECT n, COUNT(*), SUM(s) FROM ({groups}) AS g WHERE n < 20 GROUP BY n ORDER BY n", True),
+                Select(f"SELECT {again}, COUNT(*) FROM ({union}) AS x GROUP BY {again}", False),
+                Select(f"SELECT * FROM ({union}) AS x JOIN kinds ON kinds.i = x.u1", False),
+                Select(f"WITH p AS ({groups}), q AS (SELECT n, MAX(a) AS m FROM p GROUP BY n) SELECT * FROM q", False),
+                Select(f"WITH p AS ({groups}) SELECT * FROM p WHERE n = (SELECT MAX(n) FROM p) OR n < 2", False),
+                Select(f"SELECT COUNT(*) FROM (SELECT DISTINCT {by[0]} AS a FROM {text}{where}) AS d", True),
+            )
+        )
+
+    def with_subqueries(self) -> Select:
+        """Subqueries in the select list, ORDER BY, HAVING and ON."""
+        rng = self.rng
+        text, sources = self._sharded() if rng.random() < 0.5 else self.from_list(1)
+        inner = self._inner(sources, 0)
+        value = self.expressions.name(inner.names, "int", "dec")
+        if value is None:
+            return self.plain()
+        one = f"(SELECT {rng.choice(('MAX', 'SUM', 'COUNT', 'MIN'))}({value.sql}) FROM {inner.source}{inner.where})"
+        unique = self._all(sources)
+        by = self._steady(sources, 1)
+        choices = [
+            Select(f"SELECT {unique}, {one} AS v FROM {text}{self._simple_where(sources)} ORDER BY {unique}", True),
+            Select(f"SELECT {unique}, IFNULL({one}, 0) + 1 FROM {text} WHERE {one} IS NOT NULL", False),
+            Select(f"SELECT {unique} FROM {text} ORDER BY {one}, {unique} LIMIT 9", True),
+            Select(f"SELECT {unique}, EXISTS (SELECT 1 FROM {inner.source}{inner.where}) FROM {text}", False),
+        ]
+        if by:
+            apart = self._inner([], 0)
+            number = self.expressions.name(apart.names, "int")
+            if number is not None:
+                having = f"COUNT(*) > (SELECT MIN({number.sql}) FROM {apart.source}{apart.where})"
+                choices.append(Select(f"SELECT {by[0]}, COUNT(*) FROM {text} GROUP BY {by[0]} HAVING {having}", False))
+        return rng.choice(choices)
+
+    def of_json(self) -> Select:
+        columns = self.rng.choice(("", "n FOR ORDINALITY, ")) + "v VARCHAR(10) PATH '$'"
+        table = f"JSON_TABLE(l.prefs, '$.b[*]' COLUMNS ({columns})) AS j"
+        return Select(f"SELECT l.login, j.* FROM logins l, {table}", False)
+
+    def wrong(self) -> Select:
+        """What servers refuse."""
+        rng = self.rng
+        text, source = self.table()
+        name = source.names[0].sql
+        other = rng.choice(TABLES).name
+        return Select(
+            rng.choice(
+                (
+                    f"SELECT nothing FROM {text}",
+                    f"SELECT {name} FROM {text} WHERE nothing = 1",
+                    f"SELECT {name} FROM {text} ORDER BY nothing",
+                    f"SELECT {name} FROM {text} ORDER BY 9",
+                    f"SELECT {name} FROM {text} GROUP BY nothing",
+                    f"SELECT x.{name.split('.')[1]} FROM {text}",
+                    f"SELECT {name} FROM {text} WHERE COUNT(*) > 1",
+                    f"SELECT {name}, COUNT(*) FROM {text} GROUP BY 2",
+                    f"SELECT id FROM customers c JOIN orders o ON o.customer_id = c.id JOIN {other} x ON 1 = 1",
+                    f"SELECT {name} FROM {text} WHERE 1 = (SELECT 1 UNION SELECT 2)",
+                    f"SELECT {name} FROM {text} WHERE (1, 2) = (SELECT 1)",
+                    f"SELECT {name} FROM {text} UNION SELECT 1, 2",
+                    f"SELECT {name} FROM {text}, {text}",
+                    f"SELECT CONCAT() FROM {text}",
+                    f"SELECT {name} FROM {text} WHERE {name} IN (SELECT {name} FROM {other} LIMIT 1)",
+                    f"SELECT * FROM {text} JOIN {other} y USING (nothing)",
+                    f"SELECT {name} FROM {text} LIMIT -1",
+                    f"SELECT SUM(COUNT(*)) FROM {text}",
+                )
+            ),
+            False,
+        )
+
+    def nested_joins(self) -> Select:
+        """Joins in parentheses, and commas."""
+        rng = self.rng
+        (one, a), (two, b), (three, c) = self.table(), self.table(), self.table()
+        if len({a.alias, b.alias, c.alias}) < 3:
+            return self.plain()
+        sources = [a, b, c]
+        inside = f"{two} {rng.choice(('JOIN', 'LEFT JOIN'))} {three} ON {self.on([b], c)}"
+        text = rng.choice(
+            (
+                f"{one} {rng.choice(('JOIN', 'LEFT JOIN', 'RIGHT JOIN'))} ({inside}) ON {self.on([a], b)}",
+                f"({inside}) {rng.choice(('JOIN', 'LEFT JOIN'))} {one} ON {self.on([b, c], a)}",
+            )
+        )
+        if rng.random() < 0.3:
+            text = f"{one}, {two}"
+            sources = [a, b]
+            return Select(f"SELECT {self.items(sources)} FROM {text} WHERE {self.on([a], b)}", False)
+        order, ordered = self.order(sources)
+        return Select(f"SELECT {self.items(sources)} FROM {text}{self.where(sources)}{order}", ordered)
+
+    def hinted(self) -> Select:
+        """Hints about indexes and the order of joins."""
+        rng = self.rng
+        index = rng.choice(
+            ("orders o {} INDEX (state)", "order_lines o {} KEY (PRIMARY)", "accounts o {} INDEX (owner)")
+        )
+        text = index.format(rng.choice(("USE", "FORCE", "IGNORE")))
+        source = names_of(BY_NAME[text.split()[0]], "o")
+        if rng.random() < 0.5:
+            order, ordered = self.order([source])
+            return Select(f"SELECT {self.items([source])} FROM {text}{self.where([source])}{order}", ordered)
+        added, other = self.table("photos", "staff", "kinds", "customers")
+        sources = [source, other]
+        sql = f"SELECT STRAIGHT_JOIN {self.items(sources)} FROM {text} JOIN {added} ON {self.on([source], other)}"
+        return Select(sql + self.where(sources), False)
 
     def of_one_table(self) -> Select:
         text, source = self.table()
@@ -427,8 +675,8 @@ class Selects:
             return Select(sql, True)
         sql = (
             f"WITH RECURSIVE tree AS (SELECT id, boss, 0 AS depth FROM staff WHERE id = {start} UNION ALL SELECT s.id, "
-            "s.boss, tree.depth + 1 FROM staff s JOIN tree ON s.boss = tree.id) SELECT tree.id, tree.depth, (SELECT "
-            "COUNT(*) FROM orders o WHERE o.customer_id = tree.id) AS n FROM tree ORDER BY tree.id"
+            "s.boss, tree.depth + 1 FROM staff s JOIN tree ON s.boss = tree.id AND tree.depth < 5) SELECT tree.id, "
+            "tree.depth, (SELECT COUNT(*) FROM orders o WHERE o.customer_id = tree.id) AS n FROM tree ORDER BY 1, 2"
         )
         return Select(sql, True)
 

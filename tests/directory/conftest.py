@@ -16,6 +16,7 @@ RULES = """\
 {head}{servers}
 shardings:
   by_owner: {{method: directory, table: shop.owners, clusters: [shard0, shard1], weights: {weights}}}
+  by_member: {{method: directory, table: shop.membership, clusters: [shard0, shard1]}}
   by_name: {{method: directory, table: shop.names, clusters: [shard0, shard1]}}
 databases:
   shop:
@@ -24,22 +25,24 @@ databases:
       files: {{sharding: by_owner, key: owner}}
       notes: {{sharding: by_owner, key: owner}}
       users: {{sharding: by_name, key: name}}
+      members: {{sharding: by_member, key: id}}
       things: {{sharding: by_owner, key: owner}}
 transactions: {transactions}
 workbench: {{cluster: main}}
 health: {{timeout: 30s, connect_timeout: 30s}}
 """
 OWNERS = "CREATE TABLE owners (owner BIGINT NOT NULL PRIMARY KEY, cluster VARCHAR(40) NOT NULL)"
+MEMBERSHIP = "CREATE TABLE membership (id BIGINT NOT NULL PRIMARY KEY, cluster VARCHAR(40) NOT NULL)"
 NAMES = "CREATE TABLE names (name VARCHAR(20) NOT NULL PRIMARY KEY, cluster VARCHAR(40) NULL)"
 SCHEMA = """\
 CREATE TABLE files (owner BIGINT NOT NULL, id INT NOT NULL, v INT NOT NULL DEFAULT 0, k VARCHAR(40), \
 PRIMARY KEY (owner, id))
 CREATE TABLE notes (owner BIGINT NOT NULL, id INT NOT NULL, k VARCHAR(40), PRIMARY KEY (owner, id))
 CREATE TABLE users (name VARCHAR(20) NOT NULL PRIMARY KEY, v INT NOT NULL DEFAULT 0)
+CREATE TABLE members (id BIGINT AUTO_INCREMENT PRIMARY KEY, k VARCHAR(40))
 CREATE TABLE things (owner BIGINT NOT NULL, id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, k VARCHAR(40), \
 PRIMARY KEY (owner, id), KEY (id))
 """
-TABLES = ("files", "notes", "users", "things")
 
 
 @dataclass
@@ -68,13 +71,15 @@ def world(run: Run, shop_servers: Shop) -> Iterator[World]:
     main = shop_servers.main
     main.execute("DROP DATABASE IF EXISTS turnout")
     shop_servers.recreate()
-    main.execute(OWNERS, NAMES, f"GRANT INSERT ON {DATABASE}.* TO {SERVICE}", database=DATABASE)
+    main.execute(OWNERS, NAMES, MEMBERSHIP, f"GRANT INSERT ON {DATABASE}.* TO {SERVICE}", database=DATABASE)
     for server in shards:
         server.execute(*SCHEMA.splitlines(), database=DATABASE)
     started: list[Turnout] = []
 
-    def start(head: str = "", transactions: str = "best_effort", weights: str = "{shard0: 1, shard1: 1}") -> Turnout:
-        servers = shop_servers.rules("main", "shard0", "shard1")
+    def start(
+        head: str = "", transactions: str = "best_effort", weights: str = "{shard0: 1, shard1: 1}", limit: int = 100
+    ) -> Turnout:
+        servers = shop_servers.rules("main", "shard0", "shard1").replace("'}", f"', max_connections: {limit}}}")
         text = RULES.format(head=head, servers=servers, transactions=transactions, weights=weights)
         started.append(run.turnout(text))
         return started[-1]

@@ -18,15 +18,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from proxy.back.directory import LEASE_S
-from tests.directory.conftest import NAMES, OWNERS, RULES, SCHEMA
+from proxy.back.directory import CREATE, LEASE_S
+from tests.directory.conftest import MEMBERSHIP, NAMES, OWNERS, RULES, SCHEMA
 from tests.front.conftest import end
 from tests.front.raw import Client
 from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, SERVICE
 
 WAIT_S = LEASE_S * 1.1 + 0.3  # the documents say 5 s
+STALENESS_S = 0.6  # the default of cache.max_staleness, and a little
 MAY_FAIL = frozenset({1205, 1213})  # held, changed, or a lock
+HOLD = (
+    "INSERT INTO turnout.directories (name, epoch, held) VALUES ('shop.owners', 1, 1)"
+    " ON DUPLICATE KEY UPDATE epoch = epoch + 1, held = held + 1"
+)
+LET_GO = "UPDATE turnout.directories SET epoch = epoch + 1, held = held - 1 WHERE name = 'shop.owners'"
 KEYS = 24
 CLUSTERS = ("shard0", "shard1")
 
@@ -201,7 +207,7 @@ class Check:
 
     # -- who moves
 
-    def move(self, rng: random.Random, own: range, wait_s: float) -> None:
+    def move(self, rng: random.Random, own: range, wait_s: float, then_s: float) -> None:
         """Some keys to the other cluster, by the documented steps."""
         home = self.main
         source = rng.randrange(2)
@@ -213,10 +219,10 @@ class Check:
             return
         some = [int(row[0]) for row in there]
         keys = ", ".join(map(str, rng.sample(some, min(3, len(some)))))
-        epoch = "UPDATE turnout.directories SET epoch = epoch + 1, held = held {} 1 WHERE name = 'shop.owners'"
         home.execute(
+            *CREATE,
             "START TRANSACTION",
-            epoch.format("+"),
+            HOLD,
             f"UPDATE owners SET cluster = '' WHERE owner IN ({keys})",
             "COMMIT",
             database=DATABASE,
@@ -226,10 +232,11 @@ class Check:
             for shard in self.shards:
                 drained(shard)
         self.copy(source, keys)
+        time.sleep(then_s)
         home.execute(
             "START TRANSACTION",
             f"UPDATE owners SET cluster = '{CLUSTERS[1 - source]}' WHERE owner IN ({keys})",
-            epoch.format("-"),
+            LET_GO,
             "COMMIT",
             database=DATABASE,
         )
@@ -250,6 +257,7 @@ class Check:
                         marks = ", ".join(["%s"] * len(rows[0]))
                         to.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
                 to.execute("COMMIT")
+                time.sleep(0.1)  # they are on both now
                 for table in ("files", "notes"):
                     from_.execute(f"DELETE FROM {table} WHERE owner IN ({keys})")
                 from_.execute("COMMIT")
@@ -293,19 +301,14 @@ def drained(server: MariaDB, deadline_s: float = 60.0) -> None:
 
 
 def stir(
-    run: Run,
-    shop: Shop,
-    seconds: float,
-    seed: int,
-    wait_s: float = WAIT_S,
-    movers: int = 2,
-    transactions: str = "atomic",
+    run: Run, shop: Shop, seconds: float, seed: int, wait_s: float = WAIT_S, movers: int = 2, cached: bool = False
 ) -> Seen:
-    """Let it go on for so long, or until something is wrong; then compare."""
+    """Let it go on for so long, or until something is wrong; then compare. `cached`: with a cache class, through one
+    proxy, since others may be `max_staleness` behind."""
     main, shards = shop.main, [shop.shard(0), shop.shard(1)]
     main.execute("DROP DATABASE IF EXISTS turnout")
     shop.recreate()
-    main.execute(OWNERS, NAMES, f"GRANT INSERT ON {DATABASE}.* TO {SERVICE}", database=DATABASE)
+    main.execute(OWNERS, NAMES, MEMBERSHIP, f"GRANT INSERT ON {DATABASE}.* TO {SERVICE}", database=DATABASE)
     for number, shard in enumerate(shards):
         shard.execute(*SCHEMA.splitlines(), database=DATABASE)
         owners = range(number, KEYS, 2)
@@ -315,8 +318,12 @@ def stir(
             f"INSERT INTO files (owner, id) VALUES {', '.join(f'({o}, 1)' for o in owners)}", database=DATABASE
         )
     servers = shop.rules("main", "shard0", "shard1")
-    text = RULES.format(head="workers: 2\n", servers=servers, transactions=transactions, weights="{shard0: 1}")
-    proxies = [run.turnout(text, f"mover{n}") for n in range(2)]
+    text = RULES.format(head="workers: 2\n", servers=servers, transactions="atomic", weights="{shard0: 1}")
+    if cached:
+        plain = "files: {sharding: by_owner, key: owner}"
+        assert plain in text
+        text = text.replace(plain, "files: {sharding: by_owner, key: owner, cache: {by: [owner]}}")
+    proxies = [run.turnout(text, f"mover{n}") for n in range(1 if cached else 2)]
     check = Check(proxies, main, shards, seed)
     try:
         share = KEYS // 4
@@ -326,9 +333,11 @@ def stir(
             check.start(work)
         for n in range(movers):
             own = range(n * KEYS // movers, (n + 1) * KEYS // movers)
-            check.start(lambda rng, clients, own=own: check.move(rng, own, wait_s))
+            check.start(lambda rng, clients, own=own: check.move(rng, own, wait_s, STALENESS_S if cached else 0.0))
         check.stop.wait(seconds)
         check.finish()
+        if cached:
+            check.seen.counts["served from memory"] = int(proxies[0].metric("turnout_cache_hits_total"))
     finally:
         check.stop.set()
         for proxy in proxies:
@@ -342,10 +351,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--wait", type=float, default=WAIT_S, help="what movers let pass")
     parser.add_argument("--movers", type=int, default=2)
+    parser.add_argument("--cached", action="store_true")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args(argv)
     with Run() as run:
-        seen = stir(run, Shop(run), options.seconds, options.seed, options.wait, options.movers)
+        seen = stir(run, Shop(run), options.seconds, options.seed, options.wait, options.movers, options.cached)
     print(f"seed {options.seed}: {seen}")
     return 1 if seen.wrong else 0
 

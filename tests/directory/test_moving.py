@@ -22,6 +22,14 @@ def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
     )
 
 
+def test_keys_move_while_their_rows_are_cached(run: Run, shop_servers: Shop) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    seen = stir(run, shop_servers, 30, seed, cached=True)
+    assert seen.wrong == [], f"seed {seed}: {seen}"
+    assert seen.counts["moved keys"] >= 3, seen
+    assert seen.counts["served from memory"] > 0, seen
+
+
 def test_the_check_sees_who_does_not_wait(run: Run, shop_servers: Shop) -> None:
     """Entries that are changed without the steps of docs/RULES.md: some worker goes on with the old ones."""
     for seed in range(5):

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from proxy.front.merge import comparable
+from proxy.wire.column import ColumnDefinition
 from tests.front.conftest import end
 from tests.front.raw import Answer, Client, Column
 from tests.servers import MariaDB, Run, Shop, Turnout
@@ -244,6 +246,17 @@ def _column(column: Column) -> Column:
     if column.type in _TEXT_TYPES:
         return replace(column, flags=column.flags & ~_PLAN_FLAGS, decimals=0, length=length)
     return replace(column, flags=column.flags & ~(_PLAN_FLAGS | 128), length=length)
+
+
+def test_kinds_of_text_need_not_agree() -> None:
+    """WEIGHT_STRING(CONCAT(..)) is a BLOB on a shard that sorts by way of a temporary table, else VARBINARY."""
+    text = ColumnDefinition(b"def", b"", b"", b"", b"a", b"", 63, 672, 253, 128, 0)
+    assert comparable(text) == comparable(replace(text, type=252, length=65535, decimals=39))
+    for other in ({"charset": 45}, {"name": b"b"}, {"table": b"t"}, {"flags": 128 | 256}, {"type": 246}):
+        assert comparable(text) != comparable(replace(text, **other))
+    number = replace(text, length=12, type=246, flags=0, decimals=2)
+    for other in ({"decimals": 3}, {"type": 3}, {"length": 13}, {"flags": 32}):
+        assert comparable(number) != comparable(replace(number, **other))
 
 
 @pytest.fixture(scope="module")

@@ -330,6 +330,43 @@ def test_bounds(condition: str, bounds: list[str]) -> None:
     assert sorted(f"{bound.column} {bound.operator} {len(bound.values)}" for bound in found) == sorted(bounds)
 
 
+@pytest.mark.parametrize(
+    ("condition", "branches"),
+    [
+        ("k < 1 OR k > 3", [["k <"], ["k >"]]),
+        ("k < 1 OR k > 3 OR m = 2", [["k <"], ["k >"], ["m IN"]]),
+        ("(k = 1 AND m < 5) OR (m LIKE 'a' AND k IN (1, 2))", [["k IN", "m <"], ["k IN", "m LIKE"]]),
+        ("(k = 1 AND m = k) OR k IS NOT NULL", [["k IN"], ["k IS NOT NULL"]]),
+        ("(k = 1 AND (m = 2 OR m > 4)) OR k = 2 AND m = 1", [["k IN"], ["k IN", "m IN"]]),
+        ("k < 1 OR k IS NULL", None),
+        ("k < 1 OR k <=> 2", None),
+        ("k < 1 OR NOT k < 3", None),
+        ("k < 1 OR k = m", None),
+        ("k < 1 OR EXISTS (SELECT 1)", None),
+        ("NOT (k < 1 OR k > 3)", None),
+        ("(k < 1 OR k > 3) = 0", None),
+        ("k < 1 || k > 3", None),
+        ("k < 1 XOR k > 3", None),
+    ],
+)
+def test_branches_of_or(condition: str, branches: list[list[str]] | None) -> None:
+    statement, _ = read(f"SELECT * FROM t WHERE {condition}")
+    found = [
+        sorted(sorted(f"{bound.column} {bound.operator}" for bound in branch) for branch in either)
+        for either in statement.blocks[0].either
+    ]
+    assert found == ([] if branches is None else [sorted(branches)])
+
+
+def test_branches_of_or_in_the_condition_of_an_outer_join_are_of_its_inner_side() -> None:
+    statement, _ = read("SELECT * FROM t AS a LEFT JOIN u AS b ON (a.k < 1 AND b.k < 1) OR (a.m > 1 AND b.m > 1)")
+    (either,) = statement.blocks[0].either
+    assert [[(bound.table, bound.column) for bound in branch] for branch in either] in (
+        [[(1, "k")], [(1, "m")]],
+        [[(1, "m")], [(1, "k")]],
+    )
+
+
 def test_the_check_finds_wrong_pins(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other tests are worth nothing if a wrong pin passed them."""
     sql = "SELECT a.k, b.k FROM t AS a LEFT JOIN u AS b ON a.k = b.k AND a.m = 1"

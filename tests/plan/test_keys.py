@@ -28,6 +28,7 @@ def text_column(collation: str, kind: str = "varchar", length: int = 10) -> Colu
 INT = Column("k", "int")
 BIGINT = Column("k", "bigint", unsigned=True)
 DATE = Column("k", "date")
+DATETIME, MILLIS = Column("k", "datetime"), Column("k", "datetime", fraction=3)
 GENERAL = text_column("utf8mb4_general_ci")
 BIN = text_column("utf8mb4_bin")
 NO_PAD = text_column("utf8mb4_0900_bin")
@@ -79,6 +80,24 @@ NO_PAD = text_column("utf8mb4_0900_bin")
         (DATE, "20240229", None, None),
         (DATE, "0000-00-00", None, None),
         (DATE, 20240229, None, None),
+        (DATETIME, "2024-02-29 23:59:59", b"2024-02-29 23:59:59", b"2024-02-29 23:59:59"),
+        (DATETIME, "2024-02-29", b"2024-02-29 00:00:00", b"2024-02-29 00:00:00"),
+        (DATETIME, "2024-02-29 01:02:03.000000", b"2024-02-29 01:02:03", b"2024-02-29 01:02:03"),
+        (DATETIME, "2024-02-29 01:02:03.4", None, None),
+        (DATETIME, "2024-02-29 01:02:03.0000001", None, None),
+        (DATETIME, "2023-02-29 01:02:03", None, None),
+        (DATETIME, "2024-02-29 24:00:00", None, None),
+        (DATETIME, "2024-02-29 01:02:60", None, None),
+        (DATETIME, "2024-02-29T01:02:03", None, None),
+        (DATETIME, "2024-02-29 01:02:03+00:00", None, None),
+        (DATETIME, "2024-02-29  01:02:03", None, None),
+        (DATETIME, "2024-02-29 01:02", None, None),
+        (DATETIME, "0000-00-00 00:00:00", None, None),
+        (DATETIME, 20240229010203, None, None),
+        (MILLIS, "2024-02-29 01:02:03", b"2024-02-29 01:02:03.000", b"2024-02-29 01:02:03.000"),
+        (MILLIS, "2024-02-29 01:02:03.5", b"2024-02-29 01:02:03.500", b"2024-02-29 01:02:03.500"),
+        (MILLIS, "2024-02-29 01:02:03.123000", b"2024-02-29 01:02:03.123", b"2024-02-29 01:02:03.123"),
+        (MILLIS, "2024-02-29 01:02:03.1234", None, None),
     ],
 )
 def test_key_text(column: Column, value: KeyValue, compared: bytes | None, stored: bytes | None) -> None:
@@ -91,8 +110,8 @@ def test_key_text(column: Column, value: KeyValue, compared: bytes | None, store
     [
         Column("k", "decimal"),
         Column("k", "double"),
-        Column("k", "datetime"),
         Column("k", "timestamp"),
+        Column("k", "time"),
         Column("k", "enum", charset="utf8mb4", collation="utf8mb4_bin", length=1),
         Column("k", "text", charset="utf8mb4", collation="utf8mb4_bin", length=65535),
         Column("k", "binary", length=16),
@@ -127,6 +146,9 @@ def test_which_keys_lie_together() -> None:
         return found
 
     assert form(INT).compares_with(form(BIGINT))
+    assert form(DATETIME).compares_with(form(DATETIME))
+    assert not form(DATETIME).compares_with(form(MILLIS))
+    assert not form(DATETIME).compares_with(form(DATE))
     assert not form(INT).compares_with(form(GENERAL))
     assert not form(GENERAL).compares_with(form(BIN))
     assert form(GENERAL).compares_with(form(text_column("utf8mb4_general_ci", "char", 3)))
@@ -251,6 +273,8 @@ def test_exact_collations_with_any_characters(server: Any, values: list[str]) ->
         ("INT", INT, [0, -1, 5, 2**31 - 1, "77"]),
         ("BIGINT UNSIGNED", BIGINT, [0, 2**64 - 1, str(2**53 + 1)]),
         ("DATE", DATE, ["2024-02-29", "1999-12-31"]),
+        ("DATETIME", DATETIME, ["2024-02-29 01:02:03", "1999-12-31", "0001-01-01 00:00:00", "9999-12-31 23:59:59.0"]),
+        ("DATETIME(3)", MILLIS, ["2024-02-29 01:02:03.4", "1999-12-31", "2024-02-29 01:02:03.456000"]),
         ("VARCHAR(10) COLLATE utf8mb4_general_ci", GENERAL, ["Abc  ", "", "x@Y.Z", "a b"]),
         ("CHAR(10) COLLATE utf8mb4_uca1400_ai_ci", text_column("utf8mb4_uca1400_ai_ci", "char"), ["Q ", "it's"]),
         ("VARCHAR(10) COLLATE utf8mb4_bin", BIN, ["Abc  ", "é", "\U0001f600", " x"]),
@@ -276,6 +300,36 @@ def test_the_sql_expression_gives_the_same_slot(
     assert found == text
 
 
+TIMES = [
+    *("2024-12-31", "2024-12-31 00:00:00", "2024-12-31 00:00:00.000000", "2024-12-31 23:59:59.5", "2025-01-01"),
+    *("2024-12-31 23:59:59.500", "2024-12-31 23:59:59.5004", "2024-12-31 23:59:60", "2024-12-31 24:00:00"),
+    *("2024-12-31T00:00:00", "20241231", "20241231000000", "2024-12-31 0:0:0", " 2024-12-31 00:00:00", "24-12-31"),
+    *("2024-12-31 00:00:00+00:00", "2024-12-31 00:00", "2024.12.31", "2024-12-31 23:59:59", "2024-12-31 00:00:00 "),
+]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("definition", "column"), [("DATETIME", DATETIME), ("DATETIME(3)", MILLIS), ("DATE", DATE)])
+def test_literals_that_equal_a_time_have_its_text(server: Any, definition: str, column: Column) -> None:
+    """.. or none; and texts are in the order of the times, which ranges go by."""
+    query(server, "SET SESSION sql_mode = ''")
+    try:
+        query(server, f"CREATE OR REPLACE TEMPORARY TABLE shop.times (k {definition})")
+        stored = [time for time in TIMES if key_text(column, time, stored=True) is not None]
+        assert len(stored) > 1
+        for time in stored:
+            query(server, "DELETE FROM shop.times")
+            query(server, "INSERT INTO shop.times VALUES (%s)", time)
+            for literal in TIMES:
+                ((equal, less),) = query(server, "SELECT k = %s, k < %s FROM shop.times", literal, literal)
+                text, own = key_text(column, literal), key_text(column, time, stored=True)
+                assert own is not None
+                if text is not None:
+                    assert (text == own, own < text) == (bool(equal), bool(less)), (time, literal)
+    finally:
+        query(server, "SET SESSION sql_mode = DEFAULT")
+
+
 @pytest.mark.servers
 def test_texts_that_a_server_would_change_when_storing_have_no_key(server: Any) -> None:
     """Without strict mode, what does not fit is cut or bent: no key text may pretend otherwise."""
@@ -286,6 +340,7 @@ def test_texts_that_a_server_would_change_when_storing_have_no_key(server: Any) 
         ("CHAR(3) COLLATE utf8mb4_nopad_bin", text_column("utf8mb4_nopad_bin", "char", 3), ["ab ", "a"]),
         ("TINYINT", Column("k", "tinyint"), [300, -129, "300", "1x", 127]),
         ("DATE", DATE, ["2023-02-30", "x", "2023-02-28"]),
+        ("DATETIME", DATETIME, [*TIMES, "2023-02-30 01:02:03", "2024-12-31 23:59:59.9"]),
     ]
     try:
         for definition, column, values in cases:

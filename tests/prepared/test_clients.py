@@ -34,11 +34,11 @@ ASKED: Asked = (
         "SELECT id, RANK() OVER (ORDER BY price, k, part) FROM parts JOIN users ON id = of_id WHERE k < ? ORDER BY 2",
         [4],
     ),
-    ("INSERT INTO parts VALUES (?, ?, ?, ?, ?), (?, ?, ?, ?, ?)", [1, 970, None, "1.25", "é", 2, 970, 5, "2", None]),
-    ("INSERT INTO parts VALUES (?, ?, ?, ?, ?), (?, ?, ?, ?, ?)", [3, 970, None, "1.25", "é", 2, 970, 5, "2", None]),
+    ("INSERT INTO parts VALUES (?, ?, ?, ?, ?), (?, ?, ?, ?, ?)", [1, 970, None, "1.25", "é", 6, 970, 5, "2", None]),
+    ("INSERT INTO parts VALUES (?, ?, ?, ?, ?), (?, ?, ?, ?, ?)", [12, 970, None, "1.25", "é", 6, 970, 5, "2", None]),
     ("UPDATE parts SET price = price * ? WHERE part = ?", [3, 970]),
     ("SELECT * FROM parts WHERE part = ? ORDER BY k", [970]),
-    ("DELETE FROM parts WHERE part = ? AND k IN (?, ?, ?)", [970, 1, 2, 3]),
+    ("DELETE FROM parts WHERE part = ? AND k IN (?, ?, ?)", [970, 1, 6, 12]),
 )
 
 

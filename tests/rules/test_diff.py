@@ -26,12 +26,39 @@ def values(text: str) -> str:
     return f"shardings: {{customer: {{method: list, {text}}}}}\n"
 
 
+def directory(more: str, table: str = "shop.owners") -> str:
+    return f"shardings: {{customer: {{method: directory, table: {table}, {more}}}}}\n"
+
+
 CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
     "nothing": ({}, {}, []),
     "only another way to write it": (
         {"x": HASH + SHARDED},
         {"x": hash_slots("shard0: 0-2047, shard1: 2048-4095") + SHARDED},
         [],
+    ),
+    "a directory": (
+        {"x": HASH + SHARDED},
+        {"x": directory("clusters: [shard0, shard1]") + SHARDED},
+        [(CAUTION, "shardings.customer", "changes its method from hash to directory, so any key may move. The rows")],
+    ),
+    "a directory's weights": (
+        {"x": directory("clusters: [shard0, shard1]") + SHARDED},
+        {"x": directory("clusters: [shard0, shard1], weights: {shard0: 5}") + SHARDED},
+        [],
+    ),
+    "a directory's clusters": (
+        {"x": directory("clusters: [shard0, shard1]") + SHARDED},
+        {"x": directory("clusters: [shard1, media, main], weights: {main: 0}", "shop.others") + SHARDED},
+        [
+            (
+                CAUTION,
+                "shardings.customer",
+                "takes its keys from shop.others and no longer from shop.owners, so any key may move; loses `shard0`: "
+                "statements for keys that the directory has there are refused; places new keys on `media` too, which a "
+                "Turnout with the old rules does not ask",
+            )
+        ],
     ),
     "listen": (
         {},

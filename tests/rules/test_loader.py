@@ -316,3 +316,22 @@ def test_rules_without_a_file_can_be_judged() -> None:
     )
     (problem,) = warnings(made)
     assert str(problem).startswith("none: users: has no account")
+
+
+def test_directories() -> None:
+    from tests.rules.texts import rules, shop
+
+    found = rules(
+        x="""
+shardings:
+  d: {method: directory, table: Shop.Owners, clusters: [shard1, shard0], weights: {shard0: 3}}
+  e: {method: directory, table: shop.all}
+""",
+        y=shop("owners: {reads: {from: replicas}}"),
+    )
+    clusters = ("shard1", "shard0")
+    weights = {"shard1": 1, "shard0": 3}
+    assert found.shardings["d"] == Sharding("d", Method.DIRECTORY, clusters, table="Shop.Owners", weights=weights)
+    assert found.shardings["e"].clusters == ("main", "media", "shard0", "shard1")
+    assert set(found.shardings["e"].weights.values()) == {1}
+    assert found.directories == {"shop.owners": found.shardings["d"], "shop.all": found.shardings["e"]}
