@@ -18,7 +18,7 @@ from proxy.front.environment import Entry
 from proxy.front.found_rows import cells, find, time_zone
 from proxy.front.guard import learn
 from proxy.front.key_list import Writer, take_warnings, together
-from proxy.front.literals import Literal, literals_of
+from proxy.front.literals import Literal, check_key, literals_of
 from proxy.front.row_streams import Splitter
 from proxy.front.sequences import IdSequence, IdsVoided, Run
 from proxy.front.session import Session, checked
@@ -26,6 +26,7 @@ from proxy.front.statements import join_transaction, obtain
 from proxy.front.whole import Whole
 from proxy.plan import refusals
 from proxy.plan.insert_select import Into, Selected
+from proxy.plan.keys import Family
 from proxy.plan.plan import Send
 from proxy.plan.told_apart import PLAIN
 from proxy.wire.charsets import collation
@@ -144,6 +145,7 @@ class _Rows:
         self._definitions = definitions
         self._literals = literals_of(definitions, into.columns, self.zone)
         if into.key is not None and into.key.at < len(definitions):
+            check_key(definitions[into.key.at], into.key.placement.form.family is Family.INTEGER)
             known = collation(definitions[into.key.at].charset)
             self._charset = known.charset if known is not None else "binary"
 

@@ -132,7 +132,7 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
                 connection = await writer.connection(part.target.clusters[0])
                 await writer.run(connection, part.nothing)
             elif listed.moving is not None:
-                await write_and_move(writer, part, listed.moving, by_cluster)
+                await write_and_move(writer, part, listed.moving, found, by_cluster)
             else:
                 await _write(writer, part, found, by_cluster)
         if nothing and entry.plan.statement.kind is Kind.UPDATE:

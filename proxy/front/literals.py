@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from proxy.back.catalog import Column
 from proxy.plan import refusals
 from proxy.wire import column as wire
-from proxy.wire.charsets import collation
+from proxy.wire.charsets import BINARY, collation
 from proxy.wire.column import ColumnDefinition
 
 Literal = Callable[[bytes | None], bytes]
@@ -27,7 +27,7 @@ _STRINGS = frozenset(
 )
 _NUMERIC = frozenset(["tinyint", "smallint", "mediumint", "int", "integer", "bigint", "decimal", "float", "double"])
 _NOT_FIXED = 31
-_ENUM_FLAG, _SET_FLAG = 256, 2048
+_ZEROFILL_FLAG, _ENUM_FLAG, _SET_FLAG = 64, 256, 2048
 _TEMPORAL = {
     wire.DATE: (b"DATE", re.compile(rb"(?!0000)\d{4}-(?!00)\d\d-(?!00)\d\d")),
     wire.TIME: (b"TIME", re.compile(rb"-?\d+:\d\d:\d\d(\.\d+)?")),
@@ -42,6 +42,8 @@ def literal_of(found: ColumnDefinition, into: Column | None, zone: bytes) -> Lit
     the session's time zone as SQL text, or the system's. Raises StatementRefused."""
     kind = found.type
     numeric = into is None or into.data_type in _NUMERIC or into.data_type in ("bit", "year")
+    if found.flags & _ZEROFILL_FLAG and not numeric:
+        return _quoted  # with its zeros
     if kind in _INTEGERS or kind in _DECIMALS:
         return _as_it_is
     if kind == wire.NULL:
@@ -57,6 +59,8 @@ def literal_of(found: ColumnDefinition, into: Column | None, zone: bytes) -> Lit
     if kind in _STRINGS:
         if found.flags & (_ENUM_FLAG | _SET_FLAG) and numeric:
             raise _inexact(found, "ENUM or SET, which is a number here")
+        if found.charset == BINARY and numeric:
+            raise _inexact(found, "a binary string, which is a number here if it is written as 0x..")
         known = collation(found.charset)
         if known is not None:
             return _string(b"_" + known.charset.encode() + b" X'%s'")
@@ -69,6 +73,13 @@ def _inexact(found: ColumnDefinition, kind: str) -> Exception:
     return refusals.VALUE_TYPE.error(expression=found.name.decode("utf-8", "replace"), type=kind)
 
 
+def check_key(found: ColumnDefinition, whole_number: bool) -> None:
+    """Raises StatementRefused where the text of a value does not tell the shard key that it would become."""
+    if found.type == wire.BIT:
+        raise _inexact(found, "BIT")
+    literal_of(found, Column("", "int" if whole_number else "date"), b"UTC")
+
+
 def literals_of(found: Sequence[ColumnDefinition], into: Sequence[Column | None], zone: bytes) -> list[Literal]:
     return [literal_of(one, other, zone) for one, other in zip(found, into, strict=True)]
 
@@ -79,6 +90,10 @@ def _null(_: bytes | None) -> bytes:
 
 def _as_it_is(value: bytes | None) -> bytes:
     return b"NULL" if value is None else value
+
+
+def _quoted(value: bytes | None) -> bytes:
+    return b"NULL" if value is None else b"'%s'" % value
 
 
 def _double(value: bytes | None) -> bytes:

@@ -14,17 +14,19 @@ from parser.rewrite import quoted
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
 from proxy.errors import ServerFailed
-from proxy.front.found_rows import cells
+from proxy.front.found_rows import Gathered, cells
 from proxy.front.guard import confirm
 from proxy.front.key_list import Writer, together, write_rows
+from proxy.front.literals import check_key
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
 from proxy.front.workbench import LOADING, definition_of, pulling
 from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
 from proxy.plan.key_list import Moving, Part, Target
+from proxy.plan.keys import Family
 from proxy.plan.temporary_table import ColumnText, Unreadable, read_definition
-from proxy.plan.told_apart import Known, ShardKey
+from proxy.plan.told_apart import PLAIN, Known, ShardKey
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -34,10 +36,14 @@ _BATCH = 512 * 1024  # bytes of one INSERT
 _LIMIT = 32 << 20  # bytes of rows on their way
 
 
-async def write_and_move(writer: Writer, part: Part, moving: Moving, by_cluster: dict[str, list[Row]]) -> None:
+async def write_and_move(
+    writer: Writer, part: Part, moving: Moving, found: Gathered, by_cluster: dict[str, list[Row]]
+) -> None:
     """Carry out an UPDATE that assigns the shard key for the rows that were found. Raises TurnoutError."""
     key = part.target.key
     assert key is not None
+    if key.placement.form.family in PLAIN:
+        check_key(found.columns[moving.at], key.placement.form.family is Family.INTEGER)
     move = _Move(writer, part, moving, key)
     staying: dict[str, list[Row]] = {}
     for cluster, rows in by_cluster.items():

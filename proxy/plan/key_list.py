@@ -9,7 +9,7 @@ find these and bring them to their shards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from parser.analyse import parse
@@ -20,13 +20,12 @@ from proxy.back.catalog import Column, TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case, case, pin_reason
-from proxy.plan.keys import Family
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import check_ids, key_placement
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import ByKey
-from proxy.plan.told_apart import Cells, Known, ShardKey, known
+from proxy.plan.told_apart import PLAIN, Cells, Known, ShardKey, known
 from proxy.rules.model import Transactions
 from proxy.wire.charsets import codec
 
@@ -209,10 +208,6 @@ def lift_write(asked: Case, refusal: StatementRefused, plan_select: PlanSelect) 
     if one_server_reason(asked.statement.effects) or pin_reason(asked.statement):
         raise refusal
     check_ids(asked)
-    written = [asked.places[table] for table in change.targets]
-    clusters = dict.fromkeys(cluster for place in written for cluster in _clusters(asked, place))
-    if len(clusters) > 1 and asked.rules.transactions is Transactions.SINGLE:
-        raise several_writes(asked, written[0], clusters, "Name the rows of each shard with a statement of their own, ")
     return _Planning(asked, change, lexer, refusal).plan(plan_select)
 
 
@@ -243,10 +238,14 @@ class _Planning:
         change = self.change
         if change.by_place:
             raise self.problem("sorts by a number, which one server takes for a constant")
+        tables = change.targets
+        if self.asked.statement.kind is Kind.UPDATE:  # of tables that may be meant, those that have the columns
+            tables = tuple(sorted({self.owner(each) for each in change.assigned}))
+        self.check_transactions(tables)
         as_written = change.plain and not any("select" in each.words for each in change.assigned)
-        if self.asked.statement.kind is Kind.UPDATE and any(self.asked.places[t].everywhere for t in change.targets):
+        if self.asked.statement.kind is Kind.UPDATE and any(self.asked.places[t].everywhere for t in tables):
             as_written = False  # what a server computes may differ from what another one does
-        targets = {table: self.target(table) for table in change.targets}
+        targets = {table: self.target(table) for table in tables}
         moving = None
         for table, target in targets.items():
             if target.key is not None and any(
@@ -254,7 +253,7 @@ class _Planning:
             ):
                 moving = self.moving(table, target, as_written)
         if as_written:
-            parts = [self.as_written(targets[change.targets[0]])]
+            parts = [self.as_written(tables[0], targets[tables[0]])]
         elif self.asked.statement.kind is Kind.UPDATE:
             parts = [self.with_values(table, target) for table, target in targets.items()]
         else:
@@ -269,6 +268,17 @@ class _Planning:
             moving=moving,
             instead=self.refusal.reason,
         )
+
+    def check_transactions(self, tables: Sequence[int]) -> None:
+        """Raises StatementRefused where the rules do not allow to write these tables with one statement."""
+        asked = self.asked
+        if asked.rules.transactions is not Transactions.SINGLE:
+            return
+        places = [asked.places[table] for table in tables]
+        clusters = dict.fromkeys(cluster for place in places for cluster in _clusters(asked, place))
+        if len(clusters) > 1:
+            advice = "Name the rows of each shard with a statement of their own, "
+            raise several_writes(asked, places[0], clusters, advice)
 
     # -- finding
 
@@ -345,10 +355,10 @@ class _Planning:
     def ignore(self) -> bytes:
         return b"IGNORE " if self.change.ignore else b""
 
-    def as_written(self, target: Target) -> PlannedPart:
+    def as_written(self, table: int, target: Target) -> PlannedPart:
         """The statement itself, with another condition."""
         change = self.change
-        alias = self.name(self.asked.places[change.targets[0]].ref.alias) + b"."
+        alias = self.name(self.asked.places[table].ref.alias) + b"."
         if self.asked.statement.kind is Kind.UPDATE:
             head: tuple[Text, ...] = (b"UPDATE " + self.ignore, change.tables, b" SET ", change.sets, b" WHERE ")
         else:
@@ -407,7 +417,7 @@ class _Planning:
         )
         columns = tuple(self.known)
         value = next(each.value for each in self.change.assigned if each.column == column)
-        if key.placement.form.family in (Family.INTEGER, Family.DATE):
+        if key.placement.form.family in PLAIN:
             self.items.append((b"(", value, b")"))
         else:
             self.items.append((b"HEX(CONVERT((", value, b") USING utf8mb4))"))

@@ -103,8 +103,9 @@ class ShardKey:
         return self.placed(self.text(cell, self.known.charset))
 
     def new_cluster(self, cell: bytes | None) -> str:
-        """That of a value to be assigned (`Moving.item`). Raises StatementRefused."""
-        return self.placed(self.text(cell, "utf8mb4"))
+        """That of a value to be assigned. A `?` may stand for bytes that are no text. Raises StatementRefused."""
+        text = self.text(cell, "utf8mb4")
+        return self.placed(None if text is not None and b"?" in text else text)
 
     def placed(self, text: bytes | None) -> str:
         """The cluster of a key's text. Raises StatementRefused."""

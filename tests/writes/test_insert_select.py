@@ -154,6 +154,9 @@ def test_modes_that_are_not_strict(pair: Pair, place: Place) -> None:
 
 def test_what_is_refused(pair: Pair, place: Place) -> None:
     pair.refused("INSERT INTO things (k, id, dd) SELECT k, id + 1000, f FROM things", "is FLOAT")
+    for value in ("0x35", "bits", "f", "e", "X'35'"):
+        pair.refused(f"INSERT INTO parts (k, part) SELECT {value}, id + 1000 FROM things", "go through Turnout")
+    pair.refused("INSERT INTO photos (n) SELECT 0x35 FROM things", "a binary string")
     pair.refused("INSERT INTO parts (part, n) SELECT id, n FROM things", "gives it no value")
     pair.refused("INSERT INTO parts (k, part) SELECT n, id + 1000 FROM things", "is NULL")
     pair.refused("INSERT INTO parts (k, part) SELECT d, id + 1000 FROM things", "not of the column's type")

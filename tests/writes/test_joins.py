@@ -51,6 +51,8 @@ pytestmark = pytest.mark.servers
         "UPDATE kinds c JOIN photos p ON p.id = c.i SET c.kind = p.title",
         "UPDATE kinds SET kind = 'first' ORDER BY i DESC LIMIT 4",
         "UPDATE things t JOIN kinds c ON c.i = t.id SET t.n = 7, c.kind = 'both' WHERE t.id < 9",
+        "UPDATE kinds JOIN users ON users.id = kinds.i SET kind = users.n",
+        "UPDATE kinds JOIN photos ON photos.id = kinds.i SET kind = 'k', title = 't'",
         "DELETE c, p FROM kinds c JOIN photos p ON p.id = c.i WHERE p.k > 9",
         # errors
         "UPDATE things t JOIN photos p ON p.id = t.id SET t.n = p.nothing",

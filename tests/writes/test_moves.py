@@ -108,6 +108,10 @@ def test_what_is_not_certain_is_refused(pair: Pair) -> None:
     pair.refused("UPDATE things SET k = NULL WHERE id = 1", "is NULL, out of range")
     pair.refused("UPDATE things SET k = k / 2 WHERE id = 1", "not of the column's")
     pair.refused("UPDATE things SET n = n + 1, k = n WHERE id = 1", "assigned before it")
+    for value in ("0x35", "bits", "f * 1", "e", "CAST(f AS FLOAT)", "X'35'", "CAST(5 AS BINARY)"):
+        answer = pair.client.query(f"UPDATE things SET k = {value} WHERE id = 1")
+        assert answer.errno in (1235, 1064), f"{value}: {answer}"
+    assert pair.client.query("UPDATE words SET w = X'e9' WHERE id = 1").errno in (1235, 1300)
     pair.refused("UPDATE IGNORE things SET k = k + 1", "IGNORE")
     pair.refused("UPDATE bags SET k = k + 1", "has no primary key")
     pair.refused("UPDATE words SET w = 'é' WHERE id = 1", "equality under the column's collation")
