@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parser.changes import Meaning, Trust, read_name, read_query
+from parser.defined import Defined, read_columns_and_keys
 from parser.rows import closing, split_commas
 from parser.statement import Access, Effect, Kind, TableRef
 from parser.tokens import Of, Token
@@ -21,7 +22,7 @@ _ROUTINES = frozenset(["PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"])
 
 @dataclass(slots=True)
 class Definition:
-    """`name` is verb and object, `detail` the database of database DDL."""
+    """`name` is verb and object, `detail` the database of database DDL, `spans` are in the text."""
 
     kind: Kind
     name: str
@@ -29,6 +30,8 @@ class Definition:
     tables: list[TableRef] = field(default_factory=list)
     meaning: Meaning | None = None  # of the query in CREATE TABLE .. SELECT and CREATE VIEW
     detail: str = ""
+    defined: Defined = field(default_factory=Defined)
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, database: str | None, name: str, access: Access) -> None:
         self.tables.append(TableRef(len(self.tables), database, name, name, 0, access))
@@ -65,7 +68,10 @@ def read_definition(tokens: Sequence[Token], trust: Trust) -> Definition:
     thing = {"SCHEMA": "DATABASE", "TABLES": "TABLE"}.get(thing, thing)
     effects = Effect.WRITES | Effect.IMPLICIT_COMMIT
     if thing in ("USER", "ROLE"):
-        return Definition(Kind.ACCOUNT, f"{verb} {thing}".lower(), effects)
+        found = Definition(Kind.ACCOUNT, f"{verb} {thing}".lower(), effects)
+        replaces = any(t.word == "REPLACE" for t in tokens[1:at])
+        found.defined = Defined(if_exists=_skip_exists(tokens, at) > at, or_replace=replaces)
+        return found
     if thing == "" or thing in ("SERVER", "TABLESPACE", "LOGFILE", "RESOURCE", "INSTANCE", "SPATIAL"):
         if thing == "":
             raise NotUnderstood(f"{verb} of something unknown")
@@ -73,12 +79,16 @@ def read_definition(tokens: Sequence[Token], trust: Trust) -> Definition:
     if any(t.word == "TEMPORARY" for t in tokens[1:at]):
         effects = Effect.WRITES | Effect.TEMPORARY_TABLE
     found = Definition(Kind.DDL, f"{verb} {thing}".lower(), effects)
-    at = _skip_exists(tokens, at)
+    behind = _skip_exists(tokens, at)
+    found.defined = Defined(if_exists=behind > at, or_replace=any(t.word == "REPLACE" for t in tokens[1:at]))
+    at = behind
     if thing == "DATABASE":
         if at < len(tokens) and tokens[at].is_name() and (verb != "ALTER" or not _is_option(tokens, at)):
             found.detail = tokens[at].text
         return found
     if thing in _ROUTINES:
+        if thing == "TRIGGER":
+            found.defined = replace(found.defined, routine=read_name(tokens, at)[:2])
         if thing == "TRIGGER" and verb == "CREATE":
             on = _word(tokens, at, "ON")
             found.add(*read_name(tokens, on + 1)[:2], Access.WRITE)
@@ -91,7 +101,9 @@ def read_definition(tokens: Sequence[Token], trust: Trust) -> Definition:
         return found
     if verb == "DROP":
         for part in split_commas(tokens[at:]):
-            found.add(*read_name(part, 0)[:2], Access.WRITE)
+            database, name, end = read_name(part, 0)
+            found.add(database, name, Access.WRITE)
+            found.spans.append((part[0].start, part[end - 1].end))
         return found
     database, name, at = read_name(tokens, at)
     found.add(database, name, Access.WRITE)
@@ -130,20 +142,27 @@ def _rename(tokens: Sequence[Token], at: int, found: Definition) -> Definition:
         found.add(*read_name(part, 0)[:2], Access.WRITE)
         to = _word(part, 0, "TO")
         found.add(*read_name(part, to + 1)[:2], Access.WRITE)
+    renames = tuple((at, at + 1) for at in range(0, len(found.tables), 2))
+    found.defined = replace(found.defined, renames=renames)
     return found
 
 
 def _table_parts(tokens: Sequence[Token], at: int, verb: str, found: Definition, trust: Trust) -> None:
-    """Other tables that a CREATE or ALTER TABLE mentions."""
+    """Other tables that a CREATE or ALTER TABLE mentions, its columns and foreign keys."""
     begin = _query_of_create(tokens, at) if verb == "CREATE" else None
     if begin is not None:
         found.meaning = _query(tokens[begin:], trust)
     elif any(t.word == "SELECT" for t in tokens[at:]):
         raise NotUnderstood("a query inside a table's definition")
+    references: dict[int, int] = {}
+    renames: list[tuple[int, int]] = []
+    is_like = False
     for i in range(at, len(tokens) if begin is None else begin):
         word = tokens[i].word
         like = word == "LIKE" and verb == "CREATE" and (i == at or (i == at + 1 and tokens[at].is_mark("(")))
+        is_like |= like
         if word == "REFERENCES" or like:
+            references[tokens[i].start] = len(found.tables)
             found.add(*read_name(tokens, i + 1)[:2], Access.READ)
         elif word == "UNION":
             opening = i + 2 if i + 1 < len(tokens) and tokens[i + 1].is_mark("=") else i + 1
@@ -157,7 +176,22 @@ def _table_parts(tokens: Sequence[Token], at: int, verb: str, found: Definition,
             found.add(*read_name(tokens, i + 1)[:2], Access.WRITE)
         elif verb == "ALTER" and word == "RENAME" and _following(tokens, i) not in ("COLUMN", "INDEX", "KEY"):
             to = i + 2 if _following(tokens, i) in ("TO", "AS") or tokens[i + 1].is_mark("=") else i + 1
+            renames.append((0, len(found.tables)))
             found.add(*read_name(tokens, to)[:2], Access.WRITE)
+    parts = read_columns_and_keys(tokens[:begin], at, verb, references)
+    found.defined = replace(
+        found.defined,
+        like=is_like,
+        query=begin is not None,
+        columns=tuple(parts.columns),
+        dropped=frozenset(parts.dropped),
+        foreign_keys=tuple(parts.foreign_keys),
+        converts=parts.converts,
+        exchanges=parts.exchanges,
+        renames=tuple(renames),
+        counts_from=parts.counts_from,
+        numbers=parts.numbers,
+    )
 
 
 def _following(tokens: Sequence[Token], i: int) -> str:

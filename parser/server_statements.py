@@ -119,11 +119,28 @@ def definition_statement(tokens: Sequence[Token], source: Source, recurse: Recur
         name=found.name,
         detail=found.detail,
         subqueries=subqueries,
+        defined=replace(
+            found.defined, spans=tuple((source.offset(start), source.offset(end)) for start, end in found.spans)
+        ),
     )
 
 
 def account_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    return Statement(Kind.ACCOUNT, effects=Effect.WRITES | Effect.IMPLICIT_COMMIT, name=tokens[0].word.lower())
+    """GRANT, REVOKE, SET PASSWORD. Privileges on one table name it; `detail` is "routine" for those on a routine."""
+    verb = tokens[0].word
+    effects = Effect.WRITES | Effect.IMPLICIT_COMMIT
+    on = next((i for i, t in enumerate(tokens) if t.word == "ON"), None) if verb in ("GRANT", "REVOKE") else None
+    tables: tuple[TableRef, ...] = ()
+    detail = ""
+    if on is not None and not any(t.word == "PROXY" for t in tokens[:on]):
+        at = on + 2 if word_at(tokens, on + 1) == "TABLE" else on + 1
+        if word_at(tokens, at) in ("PROCEDURE", "FUNCTION", "PACKAGE"):
+            detail = "routine"
+        elif at < len(tokens) and tokens[at].is_name():
+            database, name, end = read_name(tokens, at)
+            if not (end < len(tokens) and tokens[end].is_mark(".")):  # db.*
+                tables = (TableRef(0, database, name, name, 0, Access.READ),)
+    return Statement(Kind.ACCOUNT, tables=tables, effects=effects, name=verb.lower(), detail=detail)
 
 
 def lock_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from parser.shape import Lexer
 
 if TYPE_CHECKING:
+    from parser.defined import Defined
     from parser.outline import Outline
 
 
@@ -354,6 +355,7 @@ class Statement:
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
+    defined: Defined | None = field(default=None, compare=False)  # of DDL: what it says of columns and keys
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up
     lexer: Lexer | None = field(

@@ -39,6 +39,7 @@ class TableSchema:
     primary_key: tuple[str, ...] = ()
     unique_keys: tuple[tuple[str, ...], ...] = ()  # the primary key is one of them
     has_triggers: bool = False
+    triggers: frozenset[str] = frozenset()  # their names, lower case
     engine: str = ""  # as in information_schema.TABLES.ENGINE; empty for views
     is_base: bool = True  # an ordinary table: no view, no sequence, not system-versioned
     cascades: tuple[tuple[str, str], ...] = ()  # (database, table) whose rows change with this one's by foreign keys

@@ -42,7 +42,7 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         " ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
         _VIEWS: "SELECT TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS"
         f" WHERE {_among('TABLE_SCHEMA', databases)}",
-        _TRIGGERS: "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE"
+        _TRIGGERS: "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE, TRIGGER_NAME"
         " FROM information_schema.TRIGGERS"
         f" WHERE {_among('EVENT_OBJECT_SCHEMA', databases)}",
         _CASCADES: "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME"
@@ -86,10 +86,12 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     for database, table, index, column, part in rows[_KEYS]:
         keys[_text(database), _text(table)][_text(index)].append(_key_part(column, part))
     views = {(_text(database), _text(view)): _text(text) for database, view, text in rows[_VIEWS]}
-    triggers = {(_text(database), _text(table)) for database, table, *_ in rows[_TRIGGERS]}
+    triggers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for database, table, _, _, trigger in rows[_TRIGGERS]:
+        triggers[_text(database), _text(table)].add(_text(trigger).lower())
     leaving = {
         (_text(database), _text(table))
-        for database, table, body, mode in rows[_TRIGGERS]
+        for database, table, body, mode, _ in rows[_TRIGGERS]
         if leaves_state(_text(body), _text(mode))
     }
     cascades: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
@@ -119,6 +121,7 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             primary_key=tuple(unique.get("PRIMARY", ())),
             unique_keys=tuple(tuple(parts) for parts in unique.values()),
             has_triggers=name in triggers,
+            triggers=frozenset(triggers.get(name, ())),
             triggers_leave_state=name in leaving,
             engine=_text(engine),
             is_base=_text(kind).upper() == "BASE TABLE",

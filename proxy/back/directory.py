@@ -21,7 +21,7 @@ docs/ARCHITECTURE.md has the argument in full; tests/directory looks for the hol
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -117,9 +117,10 @@ class Directory:
                 return None
         raise KeysUnknown(self, (key,))
 
-    def known(self, key: bytes) -> str | None:
-        """The cluster that a key has as far as is known here, whatever the lease: for EXPLAIN."""
-        return self._recent.get(key) or self._older.get(key)
+    def unknown(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Those for which `find` would raise KeysUnknown."""
+        valid = self.valid
+        return {key for key in keys if not valid or (key not in self._recent and key not in self._older)}
 
     @property
     def valid(self) -> bool:

@@ -112,6 +112,8 @@ class Child:
                 self.crew.spawn_task(self._answer_show(link, message), "answer a worker's SHOW TURNOUT")
             case wire.Kill():
                 self.crew.spawn_task(self._answer_kill(link, message), "forward a KILL")
+            case wire.Refresh():
+                self.crew.spawn_task(self._answer_refresh(link, message), "tell workers of changed schemas")
             case _:
                 log.error("unexpected message from a worker", extra={"slot": self.slot, "type": type(message).__name__})
 
@@ -125,6 +127,10 @@ class Child:
     async def _answer_kill(self, link: Link, request: wire.Kill) -> None:
         problem = await self.crew.kill(request)
         link.send(wire.Outcome(request.id, problem))
+
+    async def _answer_refresh(self, link: Link, request: wire.Refresh) -> None:
+        await self.crew.refresh(self)
+        link.send(wire.Outcome(request.id))
 
 
 class Crew:
@@ -313,6 +319,18 @@ class Crew:
             return "unknown"
         assert isinstance(answer, wire.Outcome)
         return answer.problem
+
+    async def refresh(self, asking: Child) -> None:
+        """Let all other workers read the schemas again. One that does not answer in time does so by itself, later."""
+        others = [child for child in self._reachable() if child is not asking]
+        answers = await asyncio.gather(*(c.link.ask(wire.Refresh, ANSWER_S) for c in others), return_exceptions=True)
+        for child, answer in zip(others, answers, strict=True):
+            if isinstance(answer, LinkBroken):
+                continue
+            if isinstance(answer, BaseException) and not isinstance(answer, TimeoutError):
+                raise answer
+            if not isinstance(answer, wire.Outcome) or answer.problem:
+                log.warning("worker could not read schemas", extra={"slot": child.slot, "reason": str(answer)})
 
     async def reload(self, text: str, path: str, sources: dict[str, int]) -> list[str]:
         """Give all workers these rules, later ones too. Returns what went wrong; a worker that could not take rules

@@ -7,8 +7,8 @@ socket is private (a socketpair, or a Unix socket of mode 0600); nothing here is
 Requests carry an `id` that their answer repeats. Either side may ask:
 
     supervisor -> stream process   Follow; and from it StreamState
-    supervisor -> worker   Start, Reload -> Outcome, AskSessions -> Sessions, Kill -> Outcome, Drain
-    worker -> supervisor   Ready | Failed, Snapshot, Drained, Show -> Rows, Kill -> Outcome
+    supervisor -> worker   Start, Reload -> Outcome, AskSessions -> Sessions, Kill -> Outcome, Refresh -> Outcome, Drain
+    worker -> supervisor   Ready | Failed, Snapshot, Drained, Show -> Rows, Kill -> Outcome, Refresh -> Outcome
     command -> supervisor  Show -> Rows, ReloadNow -> Outcome (the control socket, see proxy.cli.control)
 """
 
@@ -88,6 +88,12 @@ class Kill(msgspec.Struct, tag="kill"):
     admin: bool
 
 
+class Refresh(msgspec.Struct, tag="refresh"):
+    """Definitions have changed on servers: read them again, then answer. From a worker: let the others do so."""
+
+    id: int
+
+
 class Drain(msgspec.Struct, tag="drain"):
     """Close the listener, let transactions end until the deadline, end the rest with error 1053, then exit."""
 
@@ -126,7 +132,7 @@ class ReloadNow(msgspec.Struct, tag="reload-now"):
 
 
 class Outcome(msgspec.Struct, tag="outcome"):
-    """The answer to Reload, Kill and ReloadNow: `problem` is "" when it was done; `notes` are for people."""
+    """The answer to Reload, Kill, Refresh and ReloadNow: `problem` is "" when it was done; `notes` are for people."""
 
     id: int
     problem: str = ""
@@ -154,6 +160,7 @@ Message = (
     | StreamState
     | AskSessions
     | Kill
+    | Refresh
     | Drain
     | Ready
     | Failed

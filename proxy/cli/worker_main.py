@@ -57,6 +57,8 @@ class WorkerLike(Protocol):
 
     def kill(self, connection_id: int, query_only: bool, user: str, admin: bool) -> str: ...
 
+    async def refresh(self) -> None: ...
+
     async def drain(self, deadline_s: float, /) -> None: ...
 
 
@@ -85,6 +87,9 @@ class LinkPeers:
         assert isinstance(answer, wire.Outcome)
         return answer.problem
 
+    async def refresh(self) -> None:
+        await self._ask(wire.Refresh)
+
     async def _ask(self, make: Callable[[int], wire.Message]) -> wire.Answer:
         try:
             return await self._link.ask(make, ANSWER_S)
@@ -107,6 +112,7 @@ class WorkerProcess:
         self._rules: Rules | None = None
         self._cpu_us = 0
         self._started = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, link_fd: int) -> int:
         """Returns the exit code."""
@@ -197,6 +203,10 @@ class WorkerProcess:
                 if self._worker is not None:
                     problem = self._worker.kill(message.connection_id, message.query_only, message.user, message.admin)
                 link.send(wire.Outcome(message.id, problem))
+            case wire.Refresh():
+                task = asyncio.get_running_loop().create_task(self._refresh(link, message), name="refresh")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             case wire.Drain():
                 if not self._end.done():
                     self._end.set_result(message.deadline_s)
@@ -226,6 +236,16 @@ class WorkerProcess:
             return logs.describe(error)
         self._rules = rules
         return ""
+
+    async def _refresh(self, link: Link, message: wire.Refresh) -> None:
+        problem = ""
+        if self._worker is not None and self._started:  # one that just starts reads them anyway
+            try:
+                await self._worker.refresh()
+            except Exception as error:  # the worker that asked has to have an answer
+                log.exception("defect: cannot read schemas")
+                problem = logs.describe(error)
+        link.send(wire.Outcome(message.id, problem))
 
     def _sessions(self) -> list[SessionState]:
         if self._worker is None:

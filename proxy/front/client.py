@@ -147,7 +147,7 @@ class Client(asyncio.Protocol):
                 and size < 0xFFFFFF
                 and session.doom is None
             ):
-                if session.environment is not self.listener.environment:
+                if session.environment is not self.listener.environment or session.outdated:
                     session.adopt(self.listener.environment)
                 session.statements += 1
                 self.sequence = 0
@@ -304,7 +304,7 @@ class Client(asyncio.Protocol):
                 self._reading = True
                 self.transport.resume_reading()
             self.sequence = sequence
-            if session.environment is not self.listener.environment:
+            if session.environment is not self.listener.environment or session.outdated:
                 session.adopt(self.listener.environment)
             session.statements += 1
             if session.doom is not None:

@@ -106,6 +106,7 @@ async def read(session: Session, entry: Entry, route: Route, sql: bytes, executi
     for send, _ in pairs:
         note_writer(session, entry, send.cluster)
     try:
+        commands = await _commands(session, pairs, sql, execution)
         await confirm(session, *(connection for _, connection in pairs))
     except BaseException:
         for _, connection in pairs:
@@ -122,7 +123,6 @@ async def read(session: Session, entry: Entry, route: Route, sql: bytes, executi
         else _Concatenation(session, entry, pairs, streams)
     )
     try:
-        commands = await _commands(session, pairs, sql, execution)
         for (_, connection), stream, command in zip(pairs, streams, commands):
             connection.send(command, stream, QUERY)
         await reading.run()

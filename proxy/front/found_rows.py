@@ -9,6 +9,7 @@ from proxy.back.connection import ServerConnection
 from proxy.errors import StatementRefused
 from proxy.front.environment import Entry
 from proxy.front.fanout import read
+from proxy.front.guard import routed
 from proxy.front.reading import Receiver
 from proxy.front.row_streams import Splitter
 from proxy.front.session import Session
@@ -93,7 +94,9 @@ async def find(
         changes["character_set_results"] = b"NULL"
     session.settings = settings.with_changes(changes)
     try:
-        await _run(session, entry, plan.route(values, text), values, text, receiver, written, lock)
+        directories = session.guard.directories if session.guard is not None else ()
+        route = await routed(session, directories, lambda: plan.route(values, text))
+        await _run(session, entry, route, values, text, receiver, written, lock)
     finally:
         session.receiver = None
         session.settings = settings

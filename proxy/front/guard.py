@@ -7,9 +7,8 @@ for a connection: `confirm` is what everybody calls right before. `proxy.back.di
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from proxy.plan.inserts import InsertRows
 from proxy.plan.keys import form_text
 from proxy.plan.plan import Plan, Route, ValueOf
 from proxy.plan.shard_routes import ByKey, KeyPin, constant
+from proxy.plan.sharding import Placement
 from proxy.wire.status import IN_TRANS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TRIES = 5  # of a statement under which a directory changed before it was sent
 _POLL_S = 0.05  # while keys are held
-_ROUNDS = 20  # of look-ups, after which the time counts
+_LOOKS = 20  # for one statement, after which the time counts
 _now = time.monotonic
 
 
@@ -47,6 +47,10 @@ class Guard:
     """What a statement was routed by: directories, each in one version."""
 
     uses: tuple[tuple[Directory, int], ...]
+
+    @property
+    def directories(self) -> tuple[Directory, ...]:
+        return tuple(directory for directory, _ in self.uses)
 
     @classmethod
     def of(cls, directories: tuple[Directory, ...]) -> Guard:
@@ -118,8 +122,10 @@ async def routed(session: Session, directories: tuple[Directory, ...], make: Cal
     absent: dict[Directory, set[bytes]] = {}
     session.waiting = True  # KILL QUERY ends it
     try:
-        for rounds in itertools.count():
-            if rounds > _ROUNDS and _now() >= deadline:
+        looks = 0  # since the last pause
+        while True:
+            looks += 1
+            if looks > _LOOKS and _now() >= deadline:
                 first = directories[0]
                 raise ServerFailed(f"cluster {first.home} is too slow to go by what it says of {first.table}", 1159)
             for directory in directories:
@@ -134,20 +140,43 @@ async def routed(session: Session, directories: tuple[Directory, ...], make: Cal
                 if not await _learned(unknown, absent):
                     absent.clear()
                     await _pause(session, deadline, unknown.directory, "a key of this statement is")
+                    looks = 0
                 continue
             held = next((directory for directory in directories if directory.held), None)
             if held is not None and len(route.sends) != 1:
                 absent.clear()
                 await _pause(session, deadline, held, "some of its keys are")
                 await renew(held)
+                looks = 0
                 continue
             if not all(directory.valid for directory in directories):
                 continue
             session.guard = Guard.of(directories)
             return route
-        raise AssertionError("unreachable")
     finally:
         session.waiting = False
+
+
+async def learn(session: Session, placement: Placement, texts: Iterable[bytes | None], new: bool = False) -> None:
+    """Look up the keys that rows turned out to have, so that `placement` knows their clusters; `new`: enter those that
+    are not there. What was routed before has to be confirmed all the same. Raises TurnoutError."""
+    directory = placement.directory
+    if directory is None:
+        return
+    keys = {text for text in texts if text is not None}
+    deadline = _now() + session.environment.rules.pool.wait_s
+    absent: dict[Directory, set[bytes]] = {}
+    while unknown := directory.unknown(keys):
+        if not await _learned(KeysUnknown(directory, unknown, new), absent):
+            await _pause(session, deadline, directory, "a key of this statement is")
+        if absent.get(directory):
+            raise StatementRefused(
+                f"There are rows with keys that {directory.table} does not have: enter them there, each with the "
+                "cluster that has its rows",
+                1105,
+                "HY000",
+                reason="directory-incomplete",
+            )
 
 
 async def _learned(unknown: KeysUnknown, absent: dict[Directory, set[bytes]]) -> bool:

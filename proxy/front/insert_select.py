@@ -16,6 +16,7 @@ from parser.rewrite import quoted
 from proxy.back.connection import ServerConnection
 from proxy.front.environment import Entry
 from proxy.front.found_rows import cells, find, time_zone
+from proxy.front.guard import learn
 from proxy.front.key_list import Writer, take_warnings, together
 from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import Splitter
@@ -25,8 +26,8 @@ from proxy.front.statements import join_transaction, obtain
 from proxy.front.whole import Whole
 from proxy.plan import refusals
 from proxy.plan.insert_select import Into, Selected
-from proxy.plan.keys import Family
 from proxy.plan.plan import Send
+from proxy.plan.told_apart import PLAIN
 from proxy.wire.charsets import collation
 from proxy.wire.column import ColumnDefinition, parse_column
 from proxy.wire.resultset import Row
@@ -152,6 +153,8 @@ class _Rows:
             return
         rows = [cells(payload, len(self._definitions)) for payload in payloads]
         ids = await self._ids(rows)
+        if (key := self._into.key) is not None:
+            await learn(self._session, key.placement, map(self._key_text, rows, ids), new=True)
         for row, made in zip(rows, ids, strict=True):
             texts = [literal(cell) for literal, cell in zip(self._literals, row)]
             if made is not None:
@@ -198,15 +201,19 @@ class _Rows:
 
     def _cluster(self, row: Row, made: int | None) -> str:
         into = self._into
-        key = into.key
-        if key is None:
+        if into.key is None:
             return into.clusters[0]
+        return into.key.placed(self._key_text(row, made))
+
+    def _key_text(self, row: Row, made: int | None) -> bytes | None:
+        into, key = self._into, self._into.key
+        assert key is not None
         if made is not None and into.ids is not None and into.ids.column == key.known.column:
-            return key.placed(b"%d" % made)
+            return b"%d" % made
         cell = row[key.at]
-        if cell is None or key.placement.form.family in (Family.INTEGER, Family.DATE):
-            return key.placed(key.text(cell, ""))
-        return key.placed(key.text_of(cell, self._charset))
+        if cell is None or key.placement.form.family in PLAIN:
+            return key.text(cell, "")
+        return key.text_of(cell, self._charset)
 
     def _check_copies(self, row: Row) -> None:
         for at in self._into.filled:

@@ -18,7 +18,7 @@ from proxy.front.answers import diagnostics_response, diagnostics_rows
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.found_rows import Gathered, find, time_zone
-from proxy.front.guard import confirm
+from proxy.front.guard import confirm, learn
 from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
@@ -120,6 +120,12 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
         take_warnings(session, writer.tally, entry.plan.statement)
         nothing = True
         for part in listed.parts:
+            if (key := part.target.key) is not None:
+                texts = (key.text(row[key.at], key.known.charset) for row in found.rows)
+                await learn(session, key.placement, texts)
+                if listed.moving is not None:
+                    texts = (key.text(row[listed.moving.at], "utf8mb4") for row in found.rows)
+                    await learn(session, key.placement, texts, new=True)
             by_cluster = _by_cluster(part.target, found.rows)
             nothing = nothing and not by_cluster
             if not by_cluster:
@@ -144,22 +150,26 @@ def _by_cluster(target: Target, found: Sequence[Row]) -> dict[str, list[Row]]:
         identity = target.identity(row)
         if identity[0] is None:
             continue
-        cluster = target.cluster(row)
-        if (cluster, identity) not in seen:
-            seen.add((cluster, identity))
-            by_cluster.setdefault(cluster, []).append(row)
+        for cluster in target.places(row):
+            if (cluster, identity) not in seen:
+                seen.add((cluster, identity))
+                by_cluster.setdefault(cluster, []).append(row)
     return by_cluster
 
 
 async def _write(writer: Writer, part: Part, found: Gathered, by_cluster: dict[str, list[Row]]) -> None:
     connections = {cluster: await writer.connection(cluster) for cluster in sorted(by_cluster)}
+    # Of a table with copies, what is done to the first is what is told.
+    counted = part.target.clusters if part.target.key is not None else part.target.clusters[:1]
+    silent = Writer(writer.session, writer.entry)
+    writers = {cluster: writer if cluster in counted else silent for cluster in by_cluster}
     if part.values:
         zone = await time_zone(writer.session, next(iter(connections.values())))
         columns = [given.column for given in part.values]
         literals = literals_of([found.columns[given.at] for given in part.values], columns, zone)
-        works = [_write_values(writer, connections[c], part, literals, rows) for c, rows in by_cluster.items()]
+        works = [_write_values(writers[c], connections[c], part, literals, rows) for c, rows in by_cluster.items()]
     else:
-        works = [write_rows(writer, connections[c], part, rows) for c, rows in by_cluster.items()]
+        works = [write_rows(writers[c], connections[c], part, rows) for c, rows in by_cluster.items()]
     await together(works)
 
 

@@ -8,7 +8,7 @@ import logging
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -78,6 +78,10 @@ def _nothing() -> None:
     """Nobody listens."""
 
 
+async def _none() -> None:
+    """There is nothing to wait for."""
+
+
 class Listener:
     """What `Client` and `Session` ask of the worker. One per worker."""
 
@@ -94,6 +98,7 @@ class Listener:
         self.tls_required = False
         self.peers: Peers | None = None  # the other workers: SHOW TURNOUT .., KILL of their clients
         self.schemas_changed: Callable[[], None] = _nothing  # called after DDL
+        self.refresh_schemas: Callable[[], Awaitable[None]] = _none  # all workers read them again, before it returns
         self._empty: asyncio.Future[None] | None = None  # done when the last client of a drained worker is gone
         self._counter = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()

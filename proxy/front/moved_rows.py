@@ -15,6 +15,7 @@ from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
 from proxy.errors import ServerFailed
 from proxy.front.found_rows import cells
+from proxy.front.guard import confirm
 from proxy.front.key_list import Writer, together, write_rows
 from proxy.front.row_streams import RowStream, Splitter, server_error
 from proxy.front.session import Session, checked
@@ -157,6 +158,7 @@ class _Move:
         names = b",".join(column.name for column in columns)
         head = b"INSERT INTO " + _utf8(self._target) + b" (" + names + b") VALUES "
         for text in self.coming[cluster].taken(_BATCH):
+            await confirm(session, connection)
             await checked(connection, b"\x03" + head + text)
         await session.dress(connection)
 

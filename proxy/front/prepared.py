@@ -40,6 +40,7 @@ from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.front.workbench import describe_on_workbench
 from proxy.plan import refusals
+from proxy.plan.ddl import Ddl
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
@@ -351,6 +352,9 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
             await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         finally:
             session.binary = False
+        return
+    if isinstance(plan, Ddl):  # which has no parameters and no rows
+        await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
     prepared.long_data.clear()

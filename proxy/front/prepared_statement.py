@@ -29,6 +29,7 @@ from proxy.wire.frames import encode
 from proxy.wire.packets import parse_err
 from proxy.wire.response import PREPARE
 
+_LONGEST_SHARE = 64 * 1024  # bytes of a text of ours that is kept prepared
 READING = ("sql_mode", *CHARSET_VARIABLES)
 
 
@@ -79,11 +80,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One EXECUTE. `long_data`: of parameters that were sent ahead."""
+    """One EXECUTE. `long_data`: of parameters that were sent ahead; `once`: the text is not one to be kept prepared."""
 
     prepared: Prepared
     bound: Execute
     long_data: Mapping[int, bytes]
+    once: bool = False
 
     @classmethod
     def of(cls, prepared: Prepared, payload: bytes) -> Execution:
@@ -112,12 +114,16 @@ class Execution:
         long_data = {
             new: self.long_data[old] for new, old in enumerate(was) if old is not None and old in self.long_data
         }
-        return Execution(prepared, parse_execute(payload, len(wanted), None), long_data)
+        return Execution(prepared, parse_execute(payload, len(wanted), None), long_data, len(text) > _LONGEST_SHARE)
 
     async def frames(self, session: Session, connection: ServerConnection) -> bytes:
         """What is sent to execute it on a connection, which has the session's state then; it is prepared there first
         if need be. Raises ServerFailed."""
-        return self.framed(await server_statement(session, connection, self.prepared))
+        if not self.once:
+            return self.framed(await server_statement(session, connection, self.prepared))
+        made = await prepare_on(session, connection, self.prepared, session.settings)
+        await session.dress(connection, self.prepared.database)
+        return self.framed(made) + _closing(made)
 
     def framed(self, statement: ServerStatement) -> bytes:
         """What is sent to execute it, given the statement there."""
@@ -177,4 +183,8 @@ def remember(session: Session, connection: ServerConnection, prepared: Prepared,
 
 
 def close_on(connection: ServerConnection, statement: ServerStatement) -> None:
-    connection.write(encode(bytes((com.COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little"), 0))  # has no answer
+    connection.write(_closing(statement))
+
+
+def _closing(statement: ServerStatement) -> bytes:
+    return encode(bytes((com.COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little"), 0)  # has no answer

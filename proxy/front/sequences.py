@@ -22,7 +22,7 @@ from proxy.back.connection import ServerConnection
 from proxy.back.decisions import open_service, service_account
 from proxy.back.server import Server
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front.id_blocks import LEASE_S, IdBlocks
+from proxy.front.id_blocks import LEASE_S, VOID_AFTER_S, IdBlocks
 from proxy.plan.id_column import SequenceOf
 from proxy.rules.model import Rules
 from proxy.wire import capability as cap
@@ -270,6 +270,14 @@ class IdSequence:
         async with self._lock:
             return await self._explained(self._renew())
 
+    async def move_past(self, source: SequenceOf) -> None:
+        """Rows of the table `source` are about to be this one's (RENAME), or its counter was set (AUTO_INCREMENT = n):
+        give out no id below what that table's rows and counters say, and take all blocks away from all workers. Returns
+        when no id that was reserved before can come any more. Raises TurnoutError."""
+        async with self._lock:
+            if await self._explained(self._moved_past(source)):
+                await asyncio.sleep(VOID_AFTER_S)
+
     # -- asking home, one at a time ----------------------------------------------------------------------------------
 
     async def _keep_up(self) -> None:
@@ -366,16 +374,27 @@ class IdSequence:
 
     async def _begin(self) -> None:
         """Home does not know the sequence: it begins above every id that any shard has, or has used."""
-        starts = await asyncio.gather(*(self._start_on(cluster) for cluster in self.of.clusters))
+        starts = await asyncio.gather(*(self._start_on(self.of, cluster) for cluster in self.of.clusters))
         start = max([1, self.blocks.highest, *starts])
         await self._run(
             f"INSERT IGNORE INTO {TABLE} (name, next_id, handed_out, void_below)"
             f" VALUES ({_literal(self.of.name)}, {start}, {start}, {start})"
         )
 
-    async def _start_on(self, cluster: str) -> int:
+    async def _moved_past(self, source: SequenceOf) -> bool:
+        """False where home does not know this sequence yet: it will begin above its rows."""
+        starts = await asyncio.gather(*(self._start_on(source, cluster) for cluster in source.clusters))
+        known = await self._run(f"SELECT next_id FROM {TABLE} WHERE name = {_literal(source.name)}")
+        start = max([1, *starts, *(int(row[0] or 0) for row in known.rows)])
+        outcome = await self._run(
+            f"UPDATE {TABLE} SET next_id = GREATEST(next_id, {start}), void_below = next_id WHERE {self._where}"
+        )
+        if outcome.matched:
+            await self._state()
+        return bool(outcome.matched)
+
+    async def _start_on(self, of: SequenceOf, cluster: str) -> int:
         """Where ids of one shard may begin. Raises ServerFailed."""
-        of = self.of
         try:
             connection = await self.sequences.connect(cluster)
             try:

@@ -185,13 +185,21 @@ class Session:
         return home.primary.health.baseline.sql_mode if home is not None else ""
 
     def adopt(self, environment: Environment) -> None:
-        """Move to new rules, if no transaction or pinned state ties the session to the old ones."""
-        if environment is not self.environment and not self.held and not self.transaction.explicit and not self.busy:
+        """Move to new rules, if no transaction or pinned state ties the session to the old ones. To new definitions of
+        tables in any case: by old ones a row could go to a wrong shard. What it writes goes on being marked as
+        everything then (`outlive`), since its transaction has begun under others."""
+        if self.busy:
+            return
+        if not self.held and not self.transaction.explicit:
             self.environment = environment
             self._pools.clear()
             self.cache_settings = None
             self.outdated = False
             self.pending = None
+            self.refresh()
+        elif environment.rules is self.environment.rules and environment is not self.environment:
+            self.environment = environment
+            self.cache_settings = None
             self.refresh()
 
     def outlive(self, environment: Environment) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from parser.params import param_places
+from parser.rewrite import edit
+from parser.statement import Param
 from proxy.back.connection import ServerConnection
-from proxy.errors import ServerFailed
+from proxy.errors import ServerFailed, StatementRefused
 from proxy.front.environment import Entry
+from proxy.front.prepared_statement import Execution, reading
 from proxy.front.reading import Reading
 from proxy.front.row_streams import other_columns, server_error
 from proxy.front.session import Session
-from proxy.plan.plan import Send
+from proxy.plan.plan import Send, ValueOf
 from proxy.plan.shows import STATUS_TOTALS, Showing, Shown
 from proxy.plan.system_tables import INFORMATION_SCHEMA, Cell, total
+from proxy.plan.workbench import Constants
 from proxy.wire import command as com
 from proxy.wire.charsets import codec, collation
 from proxy.wire.column import ColumnDefinition, encode_column
@@ -21,6 +26,7 @@ from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_int
 from proxy.wire.packets import encode_eof
 from proxy.wire.resultset import ResultsetReader, encode_row, read_resultset
+from proxy.wire.rows import BinaryRows
 
 _NONE_THERE = frozenset({1044, 1049, 1360})  # no right to the database, no such database, no such trigger
 
@@ -32,8 +38,29 @@ class _Part:
     answer: ResultsetReader
 
 
-async def show(session: Session, entry: Entry, showing: Showing, sql: bytes) -> None:
-    """Carry out a SHOW and answer the client. Raises TurnoutError."""
+async def execute_show(
+    session: Session, entry: Entry, showing: Showing, execution: Execution, value_of: ValueOf
+) -> None:
+    """Carry out a prepared SHOW, in the binary protocol: its clusters are asked by text, with what is bound as
+    literals. Raises TurnoutError."""
+    prepared = execution.prepared
+    constants = Constants(value_of, prepared.literals, prepared.lexer)
+    edits = []
+    for number, place in enumerate(param_places(prepared.shape, prepared.lexer)):
+        found = constants.of(Param(number))
+        if found is None or reading(session.settings) != reading(prepared.settings):
+            raise StatementRefused(
+                "A prepared SHOW over several clusters takes whole numbers, strings and dates for its parameters. "
+                "Send it as text.",
+                reason="prepare-unsupported",
+            )
+        edits.append(((place, place + 1), (found[1],)))
+    sql = edit(prepared.shape, prepared.literals, edits)
+    await show(session, entry, showing, sql, binary=True)
+
+
+async def show(session: Session, entry: Entry, showing: Showing, sql: bytes, binary: bool = False) -> None:
+    """Carry out a SHOW and answer the client, an EXECUTE in the `binary` protocol. Raises TurnoutError."""
     taken: dict[str, ServerConnection] = {}
     try:
         refused: dict[str, ServerFailed] = {}
@@ -57,7 +84,7 @@ async def show(session: Session, entry: Entry, showing: Showing, sql: bytes) -> 
                 parts.append(_Part(cluster, taken[cluster], answer))
         if not parts:
             raise next(refused[cluster] for cluster in showing.clusters)
-        await _Shown(session, entry, showing, parts).run()
+        await _Shown(session, entry, showing, parts, binary).run()
     finally:
         session.spread = []
         for connection in taken.values():
@@ -98,10 +125,11 @@ async def _asked(connection: ServerConnection, sql: bytes) -> ResultsetReader:
 class _Shown(Reading):
     """One list of the rows of several clusters."""
 
-    def __init__(self, session: Session, entry: Entry, showing: Showing, parts: list[_Part]) -> None:
+    def __init__(self, session: Session, entry: Entry, showing: Showing, parts: list[_Part], binary: bool) -> None:
         super().__init__(session, entry, [(Send(part.cluster), part.connection) for part in parts], [])
         self._showing = showing
         self._parts = parts
+        self._binary = binary
 
     async def run(self) -> None:
         first = self._parts[0]
@@ -113,7 +141,8 @@ class _Shown(Reading):
         packets = [write_int(len(columns)), *map(encode_column, columns), encode_eof(0, self.session.status)]
         self.started = True
         self.write_packets([encode(packet, 0) for packet in packets])
-        self.write_packets([encode(encode_row(row), 0) for row in rows])
+        written = BinaryRows(columns).encode_text if self._binary else encode_row
+        self.write_packets([encode(written(row), 0) for row in rows])
         self.rows = len(rows)
         await self.end(self.rows)
 

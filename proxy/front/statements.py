@@ -24,6 +24,7 @@ from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
 from proxy.plan import refusals
+from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
 from proxy.plan.workbench import LIFTED
@@ -130,6 +131,14 @@ async def _run_routed(
     if effects & Effect.USES_CONNECTION_ID:
         sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
+    if isinstance(plan, Ddl | TableWork):
+        from proxy.front.ddl import run_ddl, run_table_work
+
+        if isinstance(plan, Ddl):
+            await run_ddl(session, entry, plan, sql, route)
+        else:
+            await run_table_work(session, entry, route, sql)
+        return
     if len(route.sends) != 1:
         await on_several(session, entry, route, values, sql)
         return
@@ -182,7 +191,7 @@ async def on_several(
     from proxy.front.fanout import run_everywhere
     from proxy.front.insert_select import insert_selected
     from proxy.front.key_list import write_by_key
-    from proxy.front.shows import show
+    from proxy.front.shows import execute_show, show
     from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
 
@@ -190,7 +199,10 @@ async def on_several(
         await run_gathered(session, entry, route.gather, sql)
         return
     if route.showing is not None:
-        await show(session, entry, route.showing, sql)
+        if execution is not None:
+            await execute_show(session, entry, route.showing, execution, values)
+        else:
+            await show(session, entry, route.showing, sql)
         return
     if route.listed is not None:
         if execution is not None:

@@ -36,6 +36,7 @@ log = logging.getLogger("turnout.worker")
 
 _FIRST_PROBE_S = 5.0  # how long the start waits for servers; those that are unknown then are tried by statements
 _SCHEMAS_EVERY_S = 10.0
+_REFRESH_S = 8.0  # how long DDL waits for the schemas to be read again
 _GRANTS_EVERY_S = 10.0
 
 
@@ -62,6 +63,8 @@ class Worker:
         self._server: asyncio.Server | None = None
         self._loops: list[asyncio.Task[None]] = []
         self._schemas_wanted = asyncio.Event()
+        self._reading_schemas = asyncio.Lock()
+        self._others_wanted = False  # the other workers are to read them, too
         self._tokens = Tokens()
         self._recovery: Recovery | None = None  # in one worker, once the rules have said `transactions: atomic`
 
@@ -86,7 +89,8 @@ class Worker:
         await clusters.probed(_FIRST_PROBE_S)
         listener = Listener(self.rules, self._environment(), self.slot, self.measures)
         listener.peers = self._peers
-        listener.schemas_changed = self._schemas_wanted.set
+        listener.schemas_changed = self._schemas_changed
+        listener.refresh_schemas = self.refresh_everywhere
         self.listener = listener
         await self._read_schemas()
         await self._read_grants()
@@ -181,6 +185,29 @@ class Worker:
         if self.listener is None:
             return "unknown"
         return self.listener.kill_here(connection_id, query_only, user, admin)
+
+    def _schemas_changed(self) -> None:
+        """DDL went through this worker."""
+        self._others_wanted = True
+        self._schemas_wanted.set()
+
+    async def refresh(self) -> None:
+        """Read the schemas again, now: what is planned from then on follows them. A server that does not answer in time
+        is asked again in the background."""
+        try:
+            async with asyncio.timeout(_REFRESH_S):
+                await self._read_schemas()
+        except TimeoutError:
+            self._schemas_wanted.set()
+            log.warning("schemas could not be read in time, trying again", extra={"seconds": _REFRESH_S})
+
+    async def refresh_everywhere(self) -> None:
+        """The same in all workers: definitions have changed."""
+        others = self._peers.refresh() if self._peers is not None else asyncio.sleep(0)
+        try:
+            await asyncio.gather(self.refresh(), others)
+        except TurnoutError as error:  # they will read them by themselves, a few seconds later
+            log.warning("other workers could not be told of changed schemas", extra={"error": error.message})
 
     def _state(self, server: Server) -> ServerState:
         idle = sum(len(pool.idle) for pool in server.pools.values())
@@ -306,24 +333,26 @@ class Worker:
             except TimeoutError:
                 pass
             self._schemas_wanted.clear()
-            await self._read_schemas()
+            others, self._others_wanted = self._others_wanted, False
+            await (self.refresh_everywhere() if others else self._read_schemas())
 
     async def _read_schemas(self) -> None:
         assert self._clusters is not None
         assert self.listener is not None
-        clocks = self._caching.clocks if self._caching is not None else {}
-        seen = {name: clock.definitions for name, clock in clocks.items()}
-        catalog = await SchemaReader(self.rules, self._clusters).read(self._catalog)
-        self._definitions = seen
-        if catalog.generation != self._catalog.generation:
-            self._catalog = catalog
-            self.listener.move_to(self._environment())
-            self._prepare_sequences()
-            assert self._directories is not None
-            if self.rules.directories:
-                self._spawn(self._directories.prepare(), "prepare directories")
-        else:
-            self.listener.environment.definitions = seen
+        async with self._reading_schemas:  # what was read first must not replace what was read later
+            clocks = self._caching.clocks if self._caching is not None else {}
+            seen = {name: clock.definitions for name, clock in clocks.items()}
+            catalog = await SchemaReader(self.rules, self._clusters).read(self._catalog)
+            self._definitions = seen
+            if catalog.generation != self._catalog.generation:
+                self._catalog = catalog
+                self.listener.move_to(self._environment())
+                self._prepare_sequences()
+                assert self._directories is not None
+                if self.rules.directories:
+                    self._spawn(self._directories.prepare(), "prepare directories")
+            else:
+                self.listener.environment.definitions = seen
 
     def _prepare_sequences(self) -> None:
         """The table of sequences is made before it is needed."""

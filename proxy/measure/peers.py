@@ -28,3 +28,7 @@ class Peers(Protocol):
     async def kill(self, connection_id: int, query_only: bool, user: str, admin: bool) -> str:
         """KILL of a session of another worker: "" when done, "unknown" or "denied"."""
         ...
+
+    async def refresh(self) -> None:
+        """Definitions have changed: returns when the other workers have read the schemas again. Raises TurnoutError."""
+        ...

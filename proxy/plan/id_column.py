@@ -115,6 +115,19 @@ def sequence_homes(rules: Rules, catalog: Catalog) -> tuple[str, ...]:
     return tuple(homes)
 
 
+def sequence_by_label(rules: Rules, catalog: Catalog, label: str) -> SequenceOf | None:
+    """The sequence of a table (`database.table`) whose rows are on several shards; None where it needs none."""
+    database, _, name = label.partition(".")
+    entry = rules.table(database, name)
+    if entry is None or entry.sharding is None or len(table_clusters(rules, entry)) == 1:
+        return None
+    schema = key_schema(entry, catalog)
+    column = next((column.name for column in schema.columns if column.auto_increment), None) if schema else None
+    if column is None:
+        return None
+    return SequenceOf(rules.home(database), table_clusters(rules, entry), entry.database, entry.name, column)
+
+
 def _number(value: KeyValue) -> int | Unknown | None:
     """The number that an AUTO_INCREMENT column stores of a value; None for NULL."""
     if isinstance(value, str):

@@ -20,6 +20,7 @@ from proxy.plan.case import Case, case, pin_reason
 from proxy.plan.id_column import SequenceOf
 from proxy.plan.insert_values import insert_columns
 from proxy.plan.inserts import sequence_of, unique_refusal
+from proxy.plan.key_list import several_writes
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
 from proxy.plan.rows import key_placement
@@ -141,7 +142,7 @@ def lift_insert(asked: Case, refusal: StatementRefused, plan_select: Callable[[C
         raise refusal
     into = _into(asked, insert, place, schema, lexer, refusal)
     if len(into.clusters) > 1 and asked.rules.transactions is Transactions.SINGLE:
-        raise refusal
+        raise several_writes(asked, place, into.clusters, "Run the query first and INSERT its rows shard by shard, ")
     query = insert.shape[insert.query[0] : insert.query[1]]
     selects = parse(query, [], lexer=lexer)
     if selects.kind is not Kind.SELECT:

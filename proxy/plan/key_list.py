@@ -23,7 +23,7 @@ from proxy.plan.case import Case, case, pin_reason
 from proxy.plan.keys import Family
 from proxy.plan.places import Place, table_clusters
 from proxy.plan.plan import Plan, Refuse, Route, ValueOf
-from proxy.plan.rows import key_placement
+from proxy.plan.rows import check_ids, key_placement
 from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import ByKey
 from proxy.plan.told_apart import Cells, Known, ShardKey, known
@@ -36,6 +36,7 @@ LIFTED = frozenset(
     for refusal in (
         *(refusals.NOT_ONE_SHARD, refusals.SHARDS_APART, refusals.UPDATE_KEY),
         *(refusals.CROSS_CLUSTER, refusals.SHARDED_AND_FIXED, refusals.SEVERAL_SHARDS),
+        *(refusals.EVERYWHERE_MIXED, refusals.EVERYWHERE_DIFFERS),
     )
 )
 _ENGINES = frozenset({"innodb", "rocksdb"})  # that take back what a failed statement did
@@ -64,11 +65,11 @@ class Target:
     clusters: tuple[str, ...]
     primary: tuple[Known, ...]
     first: int
-    key: ShardKey | None = None  # None: all rows are on the one cluster
+    key: ShardKey | None = None  # None: each of the clusters has all rows
 
-    def cluster(self, cells: Cells) -> str:
+    def places(self, cells: Cells) -> tuple[str, ...]:
         """Where a row is. Raises StatementRefused."""
-        return self.clusters[0] if self.key is None else self.key.cluster(cells[self.key.at])
+        return self.clusters if self.key is None else (self.key.cluster(cells[self.key.at]),)
 
     def identity(self, cells: Cells) -> tuple[bytes | None, ...]:
         """Its primary key. The first is None where an outer join had no row."""
@@ -207,11 +208,17 @@ def lift_write(asked: Case, refusal: StatementRefused, plan_select: PlanSelect) 
         raise refusal
     if one_server_reason(asked.statement.effects) or pin_reason(asked.statement):
         raise refusal
+    check_ids(asked)
     written = [asked.places[table] for table in change.targets]
-    clusters = {cluster for place in written for cluster in _clusters(asked, place)}
+    clusters = dict.fromkeys(cluster for place in written for cluster in _clusters(asked, place))
     if len(clusters) > 1 and asked.rules.transactions is Transactions.SINGLE:
-        raise refusal
+        raise several_writes(asked, written[0], clusters, "Name the rows of each shard with a statement of their own, ")
     return _Planning(asked, change, lexer, refusal).plan(plan_select)
+
+
+def several_writes(asked: Case, place: Place, clusters: Iterable[str], advice: str) -> StatementRefused:
+    names = ", ".join(clusters)
+    return refusals.SEVERAL_WRITES.error(verb=asked.verb(), table=place.label, clusters=names, advice=advice)
 
 
 def _clusters(asked: Case, place: Place) -> tuple[str, ...]:
@@ -237,6 +244,8 @@ class _Planning:
         if change.by_place:
             raise self.problem("sorts by a number, which one server takes for a constant")
         as_written = change.plain and not any("select" in each.words for each in change.assigned)
+        if self.asked.statement.kind is Kind.UPDATE and any(self.asked.places[t].everywhere for t in change.targets):
+            as_written = False  # what a server computes may differ from what another one does
         targets = {table: self.target(table) for table in change.targets}
         moving = None
         for table, target in targets.items():
@@ -298,7 +307,7 @@ class _Planning:
     def target(self, table: int) -> Target:
         place, schema = self.asked.places[table], self.schema(table)
         if place.everywhere:
-            raise self.refusal
+            self.check_copies(place, schema)
         if not schema.primary_key:
             raise refusals.KEY_LIST_PRIMARY.error(table=place.label, first=self.refusal.message)
         if schema.engine.lower() not in _ENGINES or not schema.is_base:
@@ -315,6 +324,22 @@ class _Planning:
         qualified = b".".join(map(self.name, names))
         clusters = _clusters(self.asked, place)
         return Target(place.label, place.database, place.ref.name, qualified, clusters, primary, first, key)
+
+    def check_copies(self, place: Place, schema: TableSchema) -> None:
+        """Raises StatementRefused where servers would put values of their own into the copies of a table."""
+        why = "runs triggers, which may do different things on every server" if schema.has_triggers else ""
+        assigned = self.asked.statement.assigned
+        for column in schema.columns:
+            if column.on_update and self.asked.statement.kind is Kind.UPDATE:
+                why = why or f"may let the server set {column.name} to the time"
+            if column.server_default and column.name in assigned:
+                why = why or f"may leave {column.name} to the server"
+        if why and self.refusal.reason == refusals.EVERYWHERE_DIFFERS.slug:
+            raise self.refusal
+        if why:
+            advice = "Name the rows, and give the values, in a statement of its own."
+            verb = self.asked.verb()
+            raise refusals.EVERYWHERE_DIFFERS.error(table=place.label, verb=verb, why=why, advice=advice)
 
     @property
     def ignore(self) -> bytes:

@@ -386,7 +386,7 @@ INSERT_KEY_NOWHERE = Refusal(
 )
 INSERT_SELECT = Refusal(
     "insert-select-into-sharded",
-    "{table} is sharded by {column}: Turnout cannot yet spread the rows of a query over the shards.",
+    "{table} is sharded by {column}, and Turnout cannot spread the rows of this query over the shards.",
     "Run the query first and INSERT its rows with VALUES.",
 )
 LOAD_DATA = Refusal(
@@ -477,26 +477,51 @@ VIEW_UNREADABLE = Refusal(
 
 DDL_ON_SEVERAL = Refusal(
     "ddl-on-several",
-    "{table} is on clusters {clusters}, and schema changes on several clusters are not supported yet: run it on every "
-    "cluster.",
-    "Send it once for each: {hints}",
+    "{table} is on clusters {clusters}, and {why}.",
+    "Send it to one of them by /* turnout: cluster=NAME */, or to each in turn.",
+)
+DDL_MIXED = Refusal(
+    "ddl-on-several",
+    "The tables of this statement are not on the same clusters ({tables}).",
+    "Use a statement for each, or give them the same place in the rules.",
+)
+DDL_SELECT = Refusal(
+    "create-select-into-several",
+    "{table} is on clusters {clusters}: CREATE TABLE .. SELECT would put the same rows on each.",
+    "CREATE TABLE with its columns first, then INSERT the rows.",
+)
+DDL_SHARD_KEY = Refusal(
+    "ddl-shard-key",
+    "{table} is sharded by {column}, and this statement {why}.",
+    "{advice}",
+)
+DDL_NUMBERS = Refusal(
+    "ddl-auto-increment",
+    "{table} is sharded, and a new AUTO_INCREMENT column {column} would be numbered from 1 on every shard.",
+    "Add {column} without AUTO_INCREMENT, give every row its number, then MODIFY it.",
+)
+DDL_FOREIGN_KEY = Refusal(
+    "ddl-foreign-key",
+    "The foreign key ({columns}) of {table} to {other} {why}.",
+    "{advice}",
+)
+DDL_RENAME = Refusal(
+    "ddl-rename",
+    "By the rules {other} is not where {table} is, or is sharded differently: under that name its rows would not be "
+    "found.",
+    "Give {other} an entry in the rules like that of {table} first.",
+)
+DDL_EXCHANGE = Refusal(
+    "ddl-rename",
+    "This statement gives {tables} each other's names on several clusters: if it ended half-way, nobody could tell "
+    "where it has been done.",
+    "Rename one of them to a new name, and the others in a second statement.",
 )
 DDL_READS_SHARDED = Refusal(
     "ddl-on-several",
     "This statement would make an object on cluster {cluster} that depends on {table}, which is on clusters "
     "{clusters}.",
     "Create it where it is needed, on every cluster: {hints}",
-)
-DATABASE_DDL = Refusal(
-    "database-ddl-on-several",
-    "Database {database} has tables on clusters {clusters}, and creating, altering or dropping databases on several "
-    "clusters is not supported yet: run it on every cluster.",
-    "Send it once for each: {hints}",
-)
-ACCOUNT_ON_SEVERAL = Refusal(
-    "account-on-several",
-    "Accounts are used on every cluster, and this statement would change them on one.",
-    "Send it once for each: {hints}",
 )
 TABLE_WORK_ON_SEVERAL = Refusal(
     "table-work-on-several",

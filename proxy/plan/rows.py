@@ -109,7 +109,7 @@ def _plan_sharded(asked: Case, required: str | None) -> Plan:
     for table in tables:
         if required is not None and required not in table_clusters(asked.rules, _entry(table)):
             raise beside(asked, table, required)
-    _check_ids(asked)
+    check_ids(asked)
     found = conditions(asked.statement, asked.schema)
     moves = _moves(asked, placements)
     pins = key_pins(asked, tables, placements, found)
@@ -143,7 +143,7 @@ def _entry(table: Place) -> Table:
     return table.entry
 
 
-def _check_ids(asked: Case) -> None:
+def check_ids(asked: Case) -> None:
     """Raises StatementRefused for an UPDATE after which ids might not be unique over the shards."""
     for table in asked.sharded:
         schema = asked.schema(table.ref.index)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from parser.statement import Kind
 from proxy.plan import refusals
 from proxy.plan.case import Case
+from proxy.plan.ddl import hints, plan_account, plan_ddl, plan_table_work
 from proxy.plan.places import (
     Place,
     check_views,
-    database_entry,
     home_of,
     left_home,
     one_place,
@@ -43,10 +41,6 @@ def plan_server_work(asked: Case) -> Plan:
     return asked.forward(asked.home)  # XA, UNLOCK TABLES
 
 
-def _hints(clusters: Iterable[str]) -> str:
-    return ", ".join(f"/* turnout: cluster={cluster} */" for cluster in clusters)
-
-
 def _clusters(asked: Case, table: Place) -> tuple[str, ...]:
     if table.cluster is not None or table.entry is None:
         return (table.cluster or asked.home,)
@@ -72,34 +66,21 @@ def _plan_show(asked: Case) -> Plan:
 
 
 def _plan_ddl(asked: Case) -> Plan:
+    several = plan_ddl(asked)
+    if several is not None:
+        return several
     statement = asked.statement
-    written = _on_several(asked, written_only=True)
-    if written is not None:
-        table, clusters = written
-        raise refusals.DDL_ON_SEVERAL.error(table=table.label, clusters=", ".join(clusters), hints=_hints(clusters))
     cluster = fixed_cluster(asked) or asked.home
     if asked.sharded:
         table = asked.sharded[0]
         clusters = _clusters(asked, table)
         raise refusals.DDL_READS_SHARDED.error(
-            cluster=cluster, table=table.label, clusters=", ".join(clusters), hints=_hints(clusters)
+            cluster=cluster, table=table.label, clusters=", ".join(clusters), hints=hints(clusters)
         )
     if statement.name.endswith(" database"):
-        return _plan_database_ddl(asked)
+        return asked.forward(home_of(asked.rules, statement.detail or asked.database))
     check_views([each for each in asked.places if not each.written], asked.rules, asked.catalog)
     return asked.forward(cluster)
-
-
-def _plan_database_ddl(asked: Case) -> Plan:
-    """CREATE, ALTER, DROP DATABASE: refused where tables of that database are on other clusters too."""
-    name = asked.statement.detail or asked.database
-    entry = database_entry(asked.rules, name)
-    if entry is not None:
-        tables = (cluster for table in entry.tables.values() for cluster in table_clusters(asked.rules, table))
-        clusters = dict.fromkeys((entry.home, *tables))
-        if len(clusters) > 1:
-            raise refusals.DATABASE_DDL.error(database=entry.name, clusters=", ".join(clusters), hints=_hints(clusters))
-    return asked.forward(home_of(asked.rules, name))
 
 
 def _plan_load_data(asked: Case) -> Plan:
@@ -122,20 +103,21 @@ def _plan_call(asked: Case) -> Plan:
     if elsewhere is not None:
         clusters = _clusters(asked, elsewhere)
         raise refusals.TABLE_WORK_ON_SEVERAL.error(
-            what=f"CALL (here on {home})", table=elsewhere.label, clusters=", ".join(clusters), hints=_hints(clusters)
+            what=f"CALL (here on {home})", table=elsewhere.label, clusters=", ".join(clusters), hints=hints(clusters)
         )
     return asked.forward(home)
 
 
 def _plan_account(asked: Case) -> Plan:
     cluster = one_place(asked.rules)
-    if cluster is None:
-        raise refusals.ACCOUNT_ON_SEVERAL.error(hints=_hints(clusters_in_use(asked.rules)))
-    return asked.forward(cluster)
+    return plan_account(asked) if cluster is None else asked.forward(cluster)
 
 
 def _plan_table_work(asked: Case) -> Plan:
     kind = asked.statement.kind
+    work = plan_table_work(asked) if kind is Kind.ADMIN else None
+    if work is not None:
+        return work
     several = _on_several(asked, written_only=kind is Kind.LOCK_TABLES)
     if kind is Kind.LOCK_TABLES:
         several = several or next(((each, _clusters(asked, each)) for each in asked.sharded), None)
@@ -146,7 +128,7 @@ def _plan_table_work(asked: Case) -> Plan:
             what=asked.verb() if kind is Kind.HANDLER else "This statement",
             table=several[0].label,
             clusters=", ".join(several[1]),
-            hints=_hints(several[1]),
+            hints=hints(several[1]),
         )
     return asked.forward(fixed_cluster(asked) or asked.home)
 

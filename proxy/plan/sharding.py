@@ -179,6 +179,20 @@ def check_sharding_keys(rules: Rules, catalog: Catalog) -> list[KeyProblem]:
     return problems
 
 
+def table_problems(rules: Rules, catalog: Catalog, label: str) -> list[KeyProblem]:
+    """What is wrong, or doubtful, with one sharded table (`database.table`), by the first cluster that knows it."""
+    database, _, name = label.partition(".")
+    entry = rules.table(database, name)
+    if entry is None or entry.sharding is None:
+        return []
+    known = ((cluster, catalog.find(cluster, database, name)) for cluster in entry.sharding.clusters)
+    cluster, schema = next(((c, s) for c, s in known if s is not None), ("", None))
+    if schema is None:
+        return []
+    found = _check_table(entry, cluster, schema, rules, catalog)
+    return [found] if isinstance(found, KeyProblem) else _doubts(entry, schema)
+
+
 def _check_table(
     entry: Table, cluster: str, schema: TableSchema, rules: Rules, catalog: Catalog
 ) -> KeyForm | KeyProblem:

@@ -32,6 +32,9 @@ _WRITTEN = {
 }
 
 
+PLAIN = frozenset({Family.INTEGER, Family.DATE, Family.DATETIME})  # keys that are found as the text that they have
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """`name` is quoted, in the character set of the statement; `charset` that of strings."""
@@ -79,8 +82,7 @@ class ShardKey:
         """The key's text; None where it is not modelled. `charset`: of the bytes, where the key is a string."""
         if cell is None:
             return None
-        family = self.placement.form.family
-        if family is Family.INTEGER or family is Family.DATE:
+        if self.placement.form.family in PLAIN:
             return form_text(self.placement.form, cell.decode("latin-1"), stored=True)
         try:
             value = bytes.fromhex(cell.decode("ascii"))

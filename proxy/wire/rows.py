@@ -136,6 +136,18 @@ class BinaryRows:
                 values.append(value if self._widths[number] else lenenc.write_bytes(value))
         return b"".join((b"\0", nulls.to_bytes(_bitmap_size(len(row)), "little"), *values))
 
+    def encode_text(self, row: Sequence[bytes | None]) -> bytes:
+        """The payload of a row whose values are given as the text protocol has them; without FLOAT and DOUBLE."""
+        return self.encode([value if value is None else self._of_text(n, value) for n, value in enumerate(row)])
+
+    def _of_text(self, number: int, text: bytes) -> bytes:
+        kind = self._columns[number].type
+        if kind in _MOMENTS:
+            return _moment(text)
+        if kind in _UNWRITTEN:
+            raise ValueError(f"text of type {kind} as a binary value")
+        return self.value(number, text)
+
     def number(self, number: int, value: bytes) -> bytes:
         definition = self._columns[number]
         return b"%d" % integer_of(definition)(value) if definition.type in INTEGERS else value
@@ -146,6 +158,20 @@ class BinaryRows:
             return digits
         width = self._widths[number]
         return (int(digits) & (1 << 8 * width) - 1).to_bytes(width, "little")
+
+
+_MOMENTS = frozenset({column.DATE, column.DATETIME, column.TIMESTAMP})
+_UNWRITTEN = frozenset({column.FLOAT, column.DOUBLE, column.TIME})
+
+
+def _moment(text: bytes) -> bytes:
+    """`2024-02-29 10:00:00.5` as its parts, those at the end that are zero left out."""
+    day, _, time = text.partition(b" ")
+    year, month, date = map(int, day.split(b"-"))
+    clock, _, fraction = time.partition(b".")
+    hour, minute, second = map(int, clock.split(b":")) if clock else (0, 0, 0)
+    parts = _PARTS.pack(year, month, date, hour, minute, second, int(fraction.ljust(6, b"0")))
+    return next((parts[:size] for size in (0, 4, 7) if not any(parts[size:])), parts)
 
 
 def _bitmap_size(columns: int) -> int:

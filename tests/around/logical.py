@@ -121,14 +121,10 @@ class Pair:
             self.client.query(sql).checked()
             self.mirror.query(sql).checked()
 
-    def same(self, sql: str) -> Answer:
+    def same(self, sql: str, origin: bool = True) -> Answer:
         ours, theirs = self.client.query(sql), self.mirror.query(sql)
-        alike(
-            sql,
-            ours,
-            theirs,
-            ("ORDER BY" in sql.upper() and "ties" not in sql) or sql.upper().startswith(("SHOW", "DESC")),
-        )
+        ordered = "ORDER BY" in sql.upper() and "ties" not in sql
+        alike(sql, ours, theirs, ordered or sql.upper().startswith(("SHOW", "DESC")), origin)
         return ours
 
     def close(self) -> None:
@@ -162,7 +158,9 @@ def _kind(column: Column, origin: bool) -> tuple[object, ...]:
     """Not flags that depend on how the server went about it (a temporary table, a sort)."""
     where = (column.database, column.table, column.org_table, column.org_name, column.length)
     where = where if origin and column.table else ()
-    return *where, column.name, column.charset, column.type, column.flags & 33, column.decimals
+    number = (column.flags & (33 if origin else 32), column.decimals) if column.charset == 63 else ()
+    kind = 252 if 249 <= column.type <= 251 and not origin else column.type  # sizes of BLOB
+    return *where, column.name, column.charset, kind, *number
 
 
 def _masked(row: tuple[bytes | None, ...], columns: tuple[Column, ...]) -> list[object]:

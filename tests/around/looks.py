@@ -169,6 +169,12 @@ TOOLS = (  # DBeaver, phpMyAdmin, HeidiSQL, Adminer, Metabase, DataGrip
     " WHERE c.TABLE_SCHEMA = 'shop' AND c.TABLE_NAME = '{t}' ORDER BY 1",
     "SELECT c.COLUMN_NAME, a.id FROM information_schema.COLUMNS c JOIN accounts a ON a.id = c.ORDINAL_POSITION"
     " WHERE c.TABLE_SCHEMA = 'shop' AND c.TABLE_NAME = '{t}' ORDER BY 1",
+    "SELECT t.TABLE_NAME, c.COLUMN_NAME FROM information_schema.TABLES t LEFT JOIN information_schema.COLUMNS c ON"
+    " c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME AND c.TABLE_NAME = 'photos' WHERE"
+    " t.TABLE_SCHEMA = 'shop' ORDER BY 1, 2",
+    "SELECT TABLE_NAME FROM information_schema.TABLES t WHERE TABLE_SCHEMA = 'shop' AND NOT EXISTS (SELECT * FROM"
+    " information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = 'shop' AND c.TABLE_NAME = t.TABLE_NAME AND c.TABLE_NAME ="
+    " 'photos') ORDER BY 1",
     "SELECT COUNT(*) FROM information_schema.ENGINES WHERE ENGINE = 'InnoDB'",
     "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'mysql' AND TABLE_NAME = 'proc'",
     "SELECT 'it''s' AS s, TABLE_NAME AS `a``b` FROM `information_schema`.`TABLES` WHERE TABLE_SCHEMA = \"shop\" AND"

@@ -75,6 +75,9 @@ class FakeWorker:
             writer.close()
         return ""
 
+    async def refresh(self) -> None:
+        return
+
     async def drain(self, deadline_s: float) -> None:
         assert self._server is not None
         self._server.close()

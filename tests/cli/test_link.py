@@ -42,6 +42,7 @@ MESSAGES: list[wire.Message] = [
     wire.StreamState("following", "", 1, 500, 400, 30, 0, 1, 40 << 20, 123_456),
     wire.AskSessions(1),
     wire.Kill(2, 2**40 + 5, True, "app", False),
+    wire.Refresh(9),
     wire.Drain(2.5),
     wire.Ready(4711),
     wire.Failed("why"),

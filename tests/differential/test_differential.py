@@ -17,8 +17,8 @@ from tests.servers import MariaDB, Run, Shop, Turnout
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
-STATEMENTS = int(os.environ.get("TURNOUT_STATEMENTS", "5000"))
-PARTS = 10  # each a test, none of which takes long on a busy machine
+STATEMENTS = int(os.environ.get("TURNOUT_STATEMENTS", "1000"))
+PARTS = max(STATEMENTS // 500, 1)  # each a test, none of which takes long on a busy machine
 MOST_REFUSED = 0.001  # of the SELECTs
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.servers
 
 def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    seen = stir(run, shop_servers, 40, seed)
+    seen = stir(run, shop_servers, 25, seed)
     assert seen.wrong == [], f"seed {seed}: {seen}"
     assert seen.counts["moved keys"] >= 6, seen
     assert (
@@ -24,7 +24,7 @@ def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
 
 def test_keys_move_while_their_rows_are_cached(run: Run, shop_servers: Shop) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    seen = stir(run, shop_servers, 30, seed, cached=True)
+    seen = stir(run, shop_servers, 20, seed, cached=True)
     assert seen.wrong == [], f"seed {seed}: {seen}"
     assert seen.counts["moved keys"] >= 3, seen
     assert seen.counts["served from memory"] > 0, seen

@@ -90,7 +90,7 @@ def test_a_held_key_is_waited_for(stocked: World, connect: Connect, cluster: str
 
 def test_a_held_key_is_refused_in_the_end_and_in_transactions_at_once(stocked: World, connect: Connect) -> None:
     world = stocked
-    proxy = world.start("pool: {wait: 500ms}\n")
+    proxy = world.start("pool: {wait: 1500ms}\n")
     client = connect(proxy)
     hold(world, 1)
     for sql in (
@@ -184,3 +184,22 @@ def test_what_waits_for_a_connection_is_routed_again(stocked: World, connect: Co
     thread.join(60)
     assert answers[0].checked().affected_rows == 1
     assert world.rows(1, "SELECT v FROM files WHERE owner = 1") == [(11,)]
+
+
+def test_a_statement_that_waits_for_a_key_can_be_killed(stocked: World, connect: Connect) -> None:
+    world = stocked
+    proxy = world.start("pool: {wait: 60s}\n")
+    client, other = connect(proxy), connect(proxy)
+    number = client.query("SELECT CONNECTION_ID()").number
+    hold(world, 1)
+    thread, answers = later(client, "SELECT v FROM files WHERE owner = 1")
+
+    def killed() -> bool:
+        other.query(f"KILL QUERY {number}").checked()
+        return not thread.is_alive()
+
+    wait_until(killed, 30)
+    assert answers[0].errno == 1317
+    assert numbers(client.query("SELECT v FROM files WHERE owner = 3")) == [30]
+    let_go(world, 1, "shard0")
+    wait_until(lambda: client.query("SELECT v FROM files WHERE owner = 1").ok, 30)

@@ -99,6 +99,14 @@ def test_as_on_one_server(both: Callable[[], tuple[Client, Client]], shop_server
                 assert (there.errno, there.rows, there.affected_rows) == (here.errno, here.rows, here.affected_rows), (
                     sql
                 )
+        for sql in (
+            f"UPDATE {table} SET id = id + 5000 ORDER BY at, id LIMIT 7",
+            f"DELETE FROM {table} ORDER BY id LIMIT 3",
+        ):
+            assert [client.query(sql).checked().affected_rows for client in clients] in ([7, 7], [3, 3])
+        for client in clients:
+            sql = f"INSERT INTO {table} SELECT at, id + 9000 FROM {table}"
+            client.query(sql).checked()
     for table in VALUES:
         sql = f"SELECT * FROM {table} ORDER BY at, id"
         assert clients[0].query(sql).checked().rows == clients[1].query(sql).checked().rows

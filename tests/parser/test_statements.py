@@ -162,7 +162,7 @@ KINDS = [
     ("BEGIN NOT ATOMIC SELECT 1; END", Kind.UNKNOWN, ""),
     ("CREATE DATABASE x", Kind.DDL, ""),
     ("CREATE USER u", Kind.ACCOUNT, ""),
-    ("GRANT SELECT ON d.t TO 'u'@'h'", Kind.ACCOUNT, ""),
+    ("GRANT SELECT ON d.t TO 'u'@'h'", Kind.ACCOUNT, "d.t"),
     ("LOCK TABLES t READ, u AS x LOW_PRIORITY WRITE", Kind.LOCK_TABLES, "t !u=x"),
     ("UNLOCK TABLES", Kind.UNLOCK_TABLES, ""),
     ("FLUSH TABLES t WITH READ LOCK", Kind.ADMIN, "!t"),

@@ -139,6 +139,7 @@ def test_mariadb(shop_servers: Shop) -> None:
     assert table.primary_key == ("id",)
     assert set(table.unique_keys) == {("id",), ("c", "v"), ("s(5)",)}
     assert table.has_triggers
+    assert table.triggers == {"t"}
     assert not table.triggers_leave_state
     assert not table.is_view
     by_name = {column.name: column for column in table.columns}

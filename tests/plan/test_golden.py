@@ -110,6 +110,8 @@ def test_there_are_golden_files_with_every_kind_of_plan() -> None:
         "insert",
         "scatter",
         "write-all",
+        "ddl",
+        "table-work",
         "workbench",
         "key-list",
         "insert-select",

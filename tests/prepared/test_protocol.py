@@ -98,6 +98,24 @@ def test_texts_are_prepared_once_on_a_connection(pair: PreparedPair, shop_server
     pair.same("DELETE FROM parts WHERE part >= ?", 990)
 
 
+def test_long_texts_of_shares_are_not_kept(pair: PreparedPair, shop_servers: Shop) -> None:
+    def kept() -> int:
+        servers = [shop_servers.shard(n) for n in range(3)]
+        return sum(int(s.execute("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'")[0][1]) for s in servers)
+
+    row = "(?, ?, 1, 1, '" + "x" * 20 + "')"
+    for rows in (7000, 6999):
+        params = [value for n in range(rows) for value in (n % 24, 10_000 + n)]
+        sql = f"INSERT INTO parts VALUES {', '.join([row] * rows)}"
+        pair.prepared(sql)
+        before = kept()
+        pair.run("BEGIN")
+        pair.same(sql, *params)
+        pair.text("SELECT COUNT(*), SUM(part) FROM parts WHERE part >= 10000")
+        pair.run("ROLLBACK")
+        assert kept() == before
+
+
 def test_a_table_changes(pair: PreparedPair, proxy: tuple[Turnout, MariaDB], shop_servers: Shop) -> None:
     """Statements that were prepared before show the columns of now."""
     statements = (

@@ -34,6 +34,7 @@ class Writes:
             self._insert_select: 6,
             self._insert: 2,
             self._read: 2,
+            self._copies: 2,
             self._transaction: 4,
         }
         return self._rng.choices(list(kinds), list(kinds.values()))[0]()
@@ -151,7 +152,7 @@ class Writes:
         rng.shuffle(names)
         verb = rng.choice(("INSERT", "INSERT", "REPLACE")) if into != "people" else "INSERT"
         tail = ""
-        if rng.random() < 0.2 and into != "people":
+        if rng.random() < 0.3 and into in ("photos", "users"):  # whose numbers stay what they are: there once
             columns[TABLES[into][0]] = number  # rows may be in the way
             verb, tail = rng.choice((("INSERT IGNORE", ""), ("INSERT", " ON DUPLICATE KEY UPDATE n = 77")))
         items = ", ".join(columns[name] for name in names)
@@ -167,6 +168,19 @@ class Writes:
                 f"INSERT INTO parts VALUES ({self._step % 40}, {step}, 1), ({self._step % 23}, {step + 100_000}, 2)",
                 f"INSERT INTO people VALUES ({step}, {self._step % 40}, 'i{step}', 1)",
                 f"INSERT INTO photos VALUES ({step}, {self._step % 40}, 1, 'i')",
+            )
+        )
+
+    def _copies(self) -> str:
+        """Of the table that every cluster has."""
+        other = self._table()
+        inner = f"SELECT {other}.n FROM {other} WHERE {self._condition(other, 1)} AND {other}.n IS NOT NULL"
+        return self._rng.choice(
+            (
+                f"DELETE FROM kinds WHERE i IN ({inner}) ORDER BY i LIMIT 2",
+                f"UPDATE kinds SET kind = CONCAT('k', {self._step}) WHERE i IN ({inner})",
+                f"UPDATE kinds JOIN {other} ON {other}.{TABLES[other][0]} = kinds.i SET kind = {other}.n",
+                f"REPLACE INTO kinds SELECT DISTINCT {other}.n, 'x' FROM {other} WHERE {other}.n IS NOT NULL",
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.servers.shop import DATABASE
 from tests.writes.shop import Pair, Place
 
 pytestmark = pytest.mark.servers
@@ -43,6 +44,14 @@ pytestmark = pytest.mark.servers
         "DELETE t FROM things t JOIN users u ON u.id = t.id WHERE u.n IS NULL",
         "DELETE p FROM photos p LEFT JOIN things t ON t.id = p.id WHERE t.id IS NULL OR t.k > 5",
         "DELETE t.*, p FROM things t LEFT JOIN photos p ON p.id = t.id + 20",
+        # a table with copies
+        "DELETE FROM kinds WHERE i IN (SELECT n FROM things)",
+        "DELETE FROM kinds ORDER BY i LIMIT 3",
+        "UPDATE kinds SET kind = CONCAT(kind, '!') WHERE i IN (SELECT id FROM photos WHERE n > 3)",
+        "UPDATE kinds c JOIN photos p ON p.id = c.i SET c.kind = p.title",
+        "UPDATE kinds SET kind = 'first' ORDER BY i DESC LIMIT 4",
+        "UPDATE things t JOIN kinds c ON c.i = t.id SET t.n = 7, c.kind = 'both' WHERE t.id < 9",
+        "DELETE c, p FROM kinds c JOIN photos p ON p.id = c.i WHERE p.k > 9",
         # errors
         "UPDATE things t JOIN photos p ON p.id = t.id SET t.n = p.nothing",
         "UPDATE things t JOIN photos p ON p.id = t.id SET t.l = REPEAT(p.title, 30) WHERE p.title > ''",
@@ -50,17 +59,20 @@ pytestmark = pytest.mark.servers
         "UPDATE things SET n = (SELECT n FROM photos)",
     ],
 )
-def test_over_clusters(pair: Pair, sql: str) -> None:
+def test_over_clusters(pair: Pair, place: Place, sql: str) -> None:
     pair.same(sql)
     pair.same("SELECT ROW_COUNT()")
-    pair.compare()
+    pair.compare(sql)
+    if "kinds" in sql:
+        copies = {s.execute("SELECT * FROM kinds ORDER BY i", database=DATABASE) for s in place.servers.values()}
+        assert len(copies) == 1
     pair.run(
         "BEGIN", "INSERT INTO photos VALUES (500, 1, 1, 'mine')", "INSERT INTO things (k, id, n) VALUES (1, 500, 3)"
     )
     pair.same(sql)
-    pair.compare()
+    pair.compare(sql)
     pair.run("ROLLBACK")
-    pair.compare()
+    pair.compare(sql)
 
 
 def test_others_wait_for_what_a_write_depends_on(pair: Pair, place: Place) -> None:

@@ -32,12 +32,12 @@ def test_the_first_rows_of_all(pair: Pair, sql: str) -> None:
     pair.same(sql)
     pair.same("SELECT ROW_COUNT()")
     pair.same("SHOW WARNINGS")
-    pair.compare()
+    pair.compare(sql)
     pair.run("BEGIN")
     pair.same(sql)
-    pair.compare()
+    pair.compare(sql)
     pair.run("ROLLBACK")
-    pair.compare()
+    pair.compare(sql)
 
 
 def test_any_rows_without_an_order(pair: Pair) -> None:
