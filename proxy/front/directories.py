@@ -209,13 +209,13 @@ class Reader:
         """One look at home, which also renews the lease."""
         measures = self._directories.measures
         sql = table.look(literal(self.name), TABLE, keys)
-        for _ in range(3):
+        for attempt in range(3):
             measures.directory_batches += bool(keys)
             measures.directory_renewals += 1
             try:
                 outcome = await self._home("look").run(sql)
             except ServerFailed as error:
-                if error.errno not in MISSING:
+                if error.errno not in MISSING or attempt:  # it may be the directory itself that is missing
                     raise
                 for text in CREATE:
                     await self._home("enter").run(text)

@@ -153,6 +153,15 @@ def test_the_key_of_a_row_stays(world: World, connect: Connect) -> None:
     assert client.query("SELECT * FROM files WHERE owner = NULL").checked().rows == ()
 
 
+def test_a_directory_that_was_dropped(world: World, connect: Connect) -> None:
+    client = connect(world.start())
+    world.main.execute("DROP TABLE owners", database=DATABASE)
+    answer = client.query("SELECT * FROM files WHERE owner = 31")
+    assert not answer.ok
+    assert "shop.owners" in answer.message
+    assert "doesn't exist" in answer.message or "not known yet" in answer.message
+
+
 @pytest.fixture
 def own_home(run: Run, world: World, shop_servers: object) -> object:
     """A home of its own, which may be stopped."""
