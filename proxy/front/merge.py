@@ -29,7 +29,7 @@ from proxy.plan import refusals
 from proxy.plan.merge import Merge
 from proxy.plan.plan import Send
 from proxy.wire import lenenc
-from proxy.wire.column import BINARY_FLAG, DOUBLE, ColumnDefinition, encode_column, parse_column
+from proxy.wire.column import BINARY_FLAG, ColumnDefinition, encode_column, parse_column
 from proxy.wire.frames import MAX_PAYLOAD, encode, next_sequence
 from proxy.wire.rows import BinaryRows, Rows, TextRows
 
@@ -397,9 +397,8 @@ def check_select_limit(session: Session, merge: Merge | None) -> None:
 
 def comparable(column: ColumnDefinition) -> tuple[object, ...]:
     """What shards have to agree on: not what depends on how a server went about it. By way of a temporary table an
-    expression is another kind of text, and of another length."""
+    expression is another kind of text, and may be longer or shorter: -x of a DECIMAL by one."""
     if column.type in STRING_TYPES:
         return (column.table, column.name, column.charset, column.flags & ~_PLAN_FLAGS)
     flags = column.flags & ~(_PLAN_FLAGS | BINARY_FLAG)
-    length = 0 if column.type == DOUBLE else column.length
-    return (column.table, column.name, column.charset, length, column.type, flags, column.decimals)
+    return (column.table, column.name, column.charset, column.type, flags, column.decimals)

@@ -384,7 +384,6 @@ class Selects:
                     f"SELECT {name} FROM {text} WHERE (1, 2) = (SELECT 1)",
                     f"SELECT {name} FROM {text} UNION SELECT 1, 2",
                     f"SELECT {name} FROM {text}, {text}",
-                    f"SELECT CONCAT() FROM {text}",
                     f"SELECT {name} FROM {text} WHERE {name} IN (SELECT {name} FROM {other} LIMIT 1)",
                     f"SELECT * FROM {text} JOIN {other} y USING (nothing)",
                     f"SELECT {name} FROM {text} LIMIT -1",
