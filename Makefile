@@ -2,8 +2,8 @@
 PYTHON := .venv/bin/python
 # Packages of tests and mypy's scope are in pyproject.toml.
 PYTEST := $(PYTHON) -m pytest
-# Server tests wait as often as they work: one worker more than the two cores of a small machine, each with its own servers.
-WORKERS ?= 3
+# Server tests share two cores with the servers they start: two workers, each with servers of its own.
+WORKERS ?= 2
 
 .PHONY: setup demo test check bench lock format clean
 

@@ -143,7 +143,7 @@ class World:
             raise Disagreement(said)
         outer = "LEFT" in sql or "RIGHT" in sql or "ROLLUP" in sql
         for mine, other in zip(ours.columns, theirs.columns):
-            if not (alike(mine, other, outer) or _computed(mine) == _computed(other)):
+            if not (alike(mine, other, outer) or computed(mine) == computed(other)):
                 raise Disagreement(f"{said}\n  column {mine}\n  not    {other}")
         if ordered and ours.rows != theirs.rows:
             raise Disagreement(f"{said}{_difference(ours, theirs)}")
@@ -180,7 +180,7 @@ class World:
 _TEXTS = frozenset({249, 250, 251, 252, 253, 254})  # BLOBs of four sizes, VARCHAR, CHAR
 
 
-def _computed(column: Column) -> object:
+def computed(column: Column) -> object:
     """What is certain about a column that is an expression's. How long its values may be, and so which TEXT they are,
     depends on whether the server brings them by way of a temporary table."""
     text = column.type in _TEXTS
