@@ -285,7 +285,7 @@ class Demo:
             for sql in (
                 "SELECT p.caption FROM photos p JOIN products q ON q.id = p.product_id",
                 "SELECT id, ROW_NUMBER() OVER (ORDER BY name) FROM customers",
-                "DELETE FROM orders ORDER BY total LIMIT 5",
+                "LOCK TABLES orders WRITE",
             ):
                 try:
                     cursor.execute(sql)
