@@ -18,7 +18,6 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.back.catalog import Catalog
@@ -31,6 +30,7 @@ from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.fanout import run_everywhere
 from proxy.front.guard import confirm
+from proxy.front.info_text import joined
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
 from proxy.front.statements import record
@@ -56,7 +56,6 @@ _MISSING = {
 }
 _DENIED = frozenset({1044, 1142, 1143, 1227, 1370})
 _PASSWORD = re.compile(rb" IDENTIFIED [^\n]*?(?= REQUIRE | WITH |\n|$)")
-_COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
 _ANYWHERE = "information_schema"  # the default database of statements that must not depend on one
 # Which column has the definition.
 _SHOWN = {Thing.TABLE: 1, Thing.DATABASE: 1, Thing.TRIGGER: 2, Thing.USER: 0, Thing.GRANTS: 0}
@@ -123,24 +122,14 @@ def _answer(session: Session, entry: Entry, plan: Ddl, change: _Change) -> None:
     answers = list(change.answers.values())
     affected = answers[0].affected if plan.reply is Reply.FIRST else sum(each.affected for each in answers)
     warnings = change.warnings
-    info = _info([each.info for each in answers][: 1 if plan.reply is Reply.FIRST else None], len(warnings))
+    told = answers[:1] if plan.reply is Reply.FIRST else answers
+    info = joined((each.info for each in told), len(warnings))
     session.row_count = affected
     session.warning_count = len(warnings)
     session.diagnostics = diagnostics_response(warnings[:64], session.status) if warnings else None
     session.last_on = None
     session.client.send(encode_ok(affected, 0, session.status, min(len(warnings), 65535), info))
     record(session, entry, 0, 11)
-
-
-def _info(infos: Sequence[bytes], warnings: int) -> bytes:
-    """`Records: 3  Duplicates: 0  Warnings: 0` of several servers, added up."""
-    totals: dict[bytes, int] = {}
-    for info in infos:
-        for name, number in _COUNTS.findall(info):
-            totals[name] = totals.get(name, 0) + int(number)
-    if b"Warnings" in totals:
-        totals[b"Warnings"] = warnings
-    return b"  ".join(b"%s: %d" % item for item in totals.items())
 
 
 async def _commit(session: Session) -> None:

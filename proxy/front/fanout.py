@@ -9,7 +9,6 @@ rolls back all.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.explained import Explained
 from proxy.front.guard import confirm
+from proxy.front.info_text import counts_of, joined
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
@@ -40,8 +40,6 @@ from proxy.wire.status import IN_TRANS
 
 if TYPE_CHECKING:
     from proxy.front.prepared_statement import Execution
-
-_COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
 
 
 async def run_everywhere(
@@ -306,7 +304,7 @@ def _summed(reply: Reply, scanners: list[ResponseScanner], entry: Entry) -> tupl
         if rows > 1:
             info = _records_text(entry.plan.statement, rows, scanners, warnings)
     elif infos[0]:
-        info = _joined_counts(infos, warnings)
+        info = joined(infos, warnings)
     return affected, info, warnings, insert_id
 
 
@@ -318,22 +316,11 @@ def _records_text(statement: Statement, records: int, scanners: list[ResponseSca
     insert = statement.insert
     duplicates = 0
     for scanner in scanners:
-        counts = dict(_COUNTS.findall(scanner.info))
+        counts = counts_of(scanner.info)
         if counts:
-            duplicates += int(counts.get(b"Duplicates", 0))
+            duplicates += counts.get(b"Duplicates", 0)
         elif insert is not None and insert.ignore:
             duplicates += 1 - min(1, scanner.affected_rows)
         else:
             duplicates += max(0, scanner.affected_rows - 1)
     return b"Records: %d  Duplicates: %d  Warnings: %d" % (records, duplicates, warnings)
-
-
-def _joined_counts(infos: list[bytes], warnings: int) -> bytes:
-    """`Rows matched: 3  Changed: 1  Warnings: 0` of several servers, added up."""
-    totals: dict[bytes, int] = {}
-    for info in infos:
-        for name, number in _COUNTS.findall(info):
-            totals[name] = totals.get(name, 0) + int(number)
-    if b"Warnings" in totals:
-        totals[b"Warnings"] = warnings
-    return b"  ".join(b"%s: %d" % item for item in totals.items())

@@ -7,7 +7,6 @@ values that an UPDATE assigns are worked out by the servers that have the rows, 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
 from proxy.front.found_rows import Gathered, find, time_zone
 from proxy.front.guard import confirm, learn
+from proxy.front.info_text import add_counts, text_of
 from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
@@ -31,7 +31,6 @@ from proxy.wire.packets import encode_ok
 from proxy.wire.resultset import Row
 
 _BATCH = 500  # rows of one statement
-_COUNTS = re.compile(rb"(\w[\w ]*?): (\d+)")
 _MOST_WARNINGS = 64
 # SQLSTATEs of what strict modes make errors of.
 _STATES = {1265: "01000", 1292: "22007", 1366: "22007", 1264: "22003", 1406: "22001", 1365: "22012", 1411: "HY000"}
@@ -50,14 +49,11 @@ class Tally:
         scanner = connection.scanner
         self.affected += scanner.affected_rows
         self.warnings += scanner.warnings
-        for name, number in _COUNTS.findall(scanner.info):
-            self.counts[name] = self.counts.get(name, 0) + int(number)
+        add_counts(self.counts, scanner.info)
 
     @property
     def info(self) -> bytes:
-        if b"Warnings" in self.counts:
-            self.counts[b"Warnings"] = min(self.warnings, 65535)
-        return b"  ".join(b"%s: %d" % item for item in self.counts.items())
+        return text_of(self.counts, min(self.warnings, 65535))
 
 
 class Writer:

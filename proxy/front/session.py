@@ -327,7 +327,7 @@ class Session:
                 or connection.database != self.database
                 or (entry.writes and not self._may_write(cluster))
                 or (len(self.held) > 1 and not connection.scanner.status & IN_TRANS and self._joins_later())
-                or not all(suits(connection, directory) for directory in entry.directories)
+                or (entry.directories and not all(suits(connection, each) for each in entry.directories))
             ):
                 return None
             self._on_replica = False

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pymysql
-from pymysql.connections import Connection
-
-from tests.servers import MariaDB, Shop
+from tests.servers import Shop
+from tests.servers.direct import Direct
 from tests.servers.process import wait_until
 from tests.servers.shop import DATABASE
 
@@ -32,14 +30,13 @@ databases:
 DECISIONS = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'turnout' AND TABLE_NAME = 'transactions'"
 
 
-class Bank:
+class Bank(Direct):
     """`servers` by cluster. Each has accounts (`savings`, `loans`, `stocks`), a journal (`.._made`, one row per
     transfer and account), and a copy of `rates`."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        self.servers: dict[str, MariaDB] = {name: shop.server(name) for name in CLUSTERS}
-        self._connections: dict[str, Connection] = {}
+        super().__init__({name: shop.server(name) for name in CLUSTERS}, DATABASE)
         self.rules = RULES.format(servers=shop.rules(*CLUSTERS))
         for name, server in self.servers.items():
             table = TABLES[name]
@@ -65,25 +62,6 @@ class Bank:
                 f"INSERT INTO {table} VALUES {rows}",
             ):
                 self.rows(name, sql)
-
-    def rows(self, cluster: str, sql: str) -> tuple[tuple[Any, ...], ...]:
-        """Asked of the server itself."""
-        connection = self._connections.get(cluster)
-        try:
-            if connection is None or not connection.open:
-                raise OSError("not connected")
-            connection.ping(reconnect=False)
-        except (OSError, pymysql.err.Error):
-            connection = self._connections[cluster] = self.servers[cluster].admin(DATABASE)
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return tuple(cursor.fetchall())
-
-    def close(self) -> None:
-        for connection in self._connections.values():
-            if connection.open:
-                connection.close()
-        self._connections.clear()
 
     def balance(self, cluster: str, number: int) -> int:
         return int(self.rows(cluster, f"SELECT balance FROM {TABLES[cluster]} WHERE id = {number}")[0][0])

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import pymysql
-from pymysql.connections import Connection
-
-from tests.servers import MariaDB, Shop
+from tests.servers import Shop
+from tests.servers.direct import Direct
 from tests.servers.shop import APP, DATABASE
 
 CLUSTERS = ("main", "shard0", "shard1")
@@ -40,12 +37,11 @@ health: {{every: 200ms, timeout: 5s, connect_timeout: 2s}}
 """
 
 
-class House:
+class House(Direct):
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        self.servers: dict[str, MariaDB] = {name: shop.server(name) for name in CLUSTERS}
+        super().__init__({name: shop.server(name) for name in CLUSTERS}, DATABASE)
         self.rules = RULES.format(servers=shop.rules(*CLUSTERS))
-        self._connections: dict[str, Connection] = {}
         self.on(CLUSTERS, f"GRANT GRANT OPTION ON *.* TO '{APP}'@'%'")
 
     def empty(self) -> None:
@@ -58,24 +54,6 @@ class House:
         for name in clusters:
             for sql in statements:
                 self.rows(name, sql)
-
-    def rows(self, cluster: str, sql: str) -> tuple[tuple[Any, ...], ...]:
-        """Asked of the server itself."""
-        connection = self._connections.get(cluster)
-        try:
-            if connection is None or not connection.open:
-                raise OSError("not connected")
-            connection.ping(reconnect=False)
-        except (OSError, pymysql.err.Error):
-            connection = self._connections[cluster] = self.servers[cluster].admin(DATABASE)
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-            return tuple(cursor.fetchall())
-
-    def close(self) -> None:
-        for connection in self._connections.values():
-            if connection.open:
-                connection.close()
 
     def definition(self, cluster: str, table: str) -> str | None:
         """SHOW CREATE TABLE without its counter; None where there is no such table."""

@@ -8,17 +8,14 @@ import pytest
 
 from tests.front.conftest import end
 from tests.servers import MariaDB, Run, Shop, Turnout
-from tests.workbench.shop import Pair, inserts, prepare
+from tests.workbench.shop import Pair, prepare_filled
 
 
 @pytest.fixture(scope="module")
 def proxy(run: Run, shop_servers: Shop) -> Iterator[tuple[Turnout, MariaDB]]:
-    made, mirror = prepare(run, shop_servers, "{cluster: main}")
-    pair = Pair(made, mirror)
-    pair.run(*inserts())
-    pair.close()
-    yield made, mirror
-    end(made)
+    made = prepare_filled(run, shop_servers)
+    yield made
+    end(made[0])
 
 
 @pytest.fixture

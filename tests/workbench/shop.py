@@ -160,6 +160,15 @@ def alike(one: Column, other: Column, outer: bool) -> bool:
     return _column(one) == _column(other)
 
 
+def prepare_filled(run: Run, shop: Shop) -> tuple[Turnout, MariaDB]:
+    """With a workbench on main, and the first rows on both sides."""
+    made = prepare(run, shop, "{cluster: main}")
+    pair = Pair(*made)
+    pair.run(*inserts())
+    pair.close()
+    return made
+
+
 def prepare(run: Run, shop: Shop, workbench: str) -> tuple[Turnout, MariaDB]:
     """Empty tables everywhere, a Turnout over them, and the mirror."""
     mirror = run.mariadb("workbench-everything")
