@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,13 +48,16 @@ class Told:
     failed: Counter[int] = field(default_factory=Counter)
     ids: list[int] = field(default_factory=list)  # first ids of acknowledged statements
     given: list[int] = field(default_factory=list)  # acknowledged ids that clients chose
+    began: dict[str, float] = field(default_factory=dict)  # by statement (orders.k): when it was sent
+    acknowledged: dict[str, float] = field(default_factory=dict)  # by statement: when its OK was there
 
 
 @dataclass
 class Outcome:
     told: Told
     rows: int
-    twice: list[int]
+    twice: list[int]  # see `handed_out_twice`
+    overtaken: int  # ids that Turnout had made just before a client gave the same
     lost: list[int]  # acknowledged, and not there
     worker_kills: int
     proxy_kills: int
@@ -66,7 +69,8 @@ class Outcome:
         return (
             f"{self.told.statements} INSERTs in {self.seconds:.0f} s ({self.rows} rows, next id {self.blocks}), "
             f"{self.worker_kills} workers and {self.proxy_kills} proxies killed, failed: {failed or 'none'}, "
-            f"explicit ids: {len(self.told.given)}; ids twice: {self.twice or 'none'}, lost: {self.lost or 'none'}"
+            f"explicit ids: {len(self.told.given)}; ids twice: {self.twice or 'none'}, "
+            f"given just after they were made: {self.overtaken}, lost: {self.lost or 'none'}"
         )
 
 
@@ -103,7 +107,7 @@ class Storm:
             try:
                 if client is None:
                     client = Client(proxy.port, APP, APP_PASSWORD, DATABASE)
-                self._one(client, rng, told)
+                self._one(client, number, rng, told)
             except OSError:
                 if client is not None:
                     client.abort()
@@ -112,22 +116,25 @@ class Storm:
         if client is not None:
             client.abort()
 
-    def _one(self, client: Client, rng: random.Random, told: Told) -> None:
+    def _one(self, client: Client, number: int, rng: random.Random, told: Told) -> None:
         own = rng.random() < 0.02
         count = 1 if own or rng.random() < 0.7 else rng.randrange(2, 6)
         customers = [rng.choice(CUSTOMERS) for _ in range(count)]
+        name = f"{'given' if own else 'made'} {number}.{len(told.began)}"
         if own:
             # Ahead of what was made last: in the block of some worker, or just above all.
             ((newest,),) = client.query("SELECT MAX(id) FROM orders").checked().rows
             chosen = int(newest or 0) + rng.choice((1, 3, 20, 500, 4000)) * 1000 + threading.get_ident() % 997
-            sql = f"INSERT INTO orders (id, customer_id, k) VALUES ({chosen}, {customers[0]}, 'given')"
+            sql = f"INSERT INTO orders (id, customer_id, k) VALUES ({chosen}, {customers[0]}, '{name}')"
         else:
             chosen = 0
-            sql = "INSERT INTO orders (customer_id, k) VALUES " + ", ".join(f"({each}, 'made')" for each in customers)
+            sql = "INSERT INTO orders (customer_id, k) VALUES " + ", ".join(f"({each}, '{name}')" for each in customers)
+        told.began[name] = time.monotonic()
         answer = client.query(sql)
         if not answer.ok:
             told.failed[answer.errno] += 1
             return
+        told.acknowledged[name] = time.monotonic()
         told.statements += 1
         if own:
             told.given.append(chosen)
@@ -180,24 +187,42 @@ def rage(run: Run, shop: Shop, seconds: float, seed: int, clients: int = 6, prox
     return counted(storm, shards, main, worker_kills, proxy_kills, time.monotonic() - began)
 
 
+def is_made(name: str) -> bool:
+    return name.startswith("made")
+
+
+def handed_out_twice(names: Sequence[str], told: Told) -> bool:
+    """Is it a fault that the statements `names` have rows with the same id?
+
+    Two made ones always. A made one and a given one only if the client that gave the id had its OK before the other
+    statement was sent: a client may give an id that has been made a moment ago, here as on one server."""
+    made = [name for name in names if is_made(name)]
+    acknowledged = [told.acknowledged[name] for name in names if not is_made(name) and name in told.acknowledged]
+    return len(made) > 1 or any(told.began[name] > at for name in made for at in acknowledged)
+
+
 def counted(
     storm: Storm, shards: Sequence[MariaDB], main: MariaDB, worker_kills: int, proxy_kills: int, seconds: float
 ) -> Outcome:
-    there: Counter[int] = Counter()
+    there: defaultdict[int, list[str]] = defaultdict(list)
     for shard in shards:
-        there.update(int(row[0]) for row in shard.execute("SELECT id FROM orders", database=DATABASE))
+        for number, name in shard.execute("SELECT id, k FROM orders", database=DATABASE):
+            there[int(number)].append(str(name))
     told = Told()
     for each in storm.told:
         told.statements += each.statements
         told.failed += each.failed
         told.ids += each.ids
         told.given += each.given
-    given = Counter(told.given)
-    twice = [number for number, n in there.items() if n > 1 and n > given[number]]
-    lost = [number for number in (*told.ids, *told.given) if not there[number]]
+        told.began |= each.began
+        told.acknowledged |= each.acknowledged
+    shared = {number: names for number, names in there.items() if len(names) > 1}
+    twice = [number for number, names in shared.items() if handed_out_twice(names, told)]
+    overtaken = sum(any(is_made(name) for name in names) for names in shared.values()) - len(twice)
+    lost = [number for number in (*told.ids, *told.given) if number not in there]
     ((next_id,),) = main.execute("SELECT next_id FROM turnout.sequences")
-    rows = sum(there.values())
-    return Outcome(told, rows, twice, lost, worker_kills, proxy_kills, int(next_id), seconds)
+    rows = sum(map(len, there.values()))
+    return Outcome(told, rows, twice, overtaken, lost, worker_kills, proxy_kills, int(next_id), seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
