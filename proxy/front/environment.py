@@ -28,6 +28,7 @@ from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
+from proxy.plan.load_data import LoadSpread
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -73,7 +74,9 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork):
+    if isinstance(
+        plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | LoadSpread | Ddl | TableWork
+    ):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)

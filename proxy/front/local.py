@@ -11,7 +11,7 @@ from proxy.front.caching import note_everything
 from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.set_statement import run_set
-from proxy.front.statements import forward
+from proxy.front.statements import forward, may_ask_for_file
 from proxy.front.transactions import begin, end, savepoint
 from proxy.front.values import TextValues
 from proxy.plan.plan import Do, Forward, Local, Refuse, Send
@@ -178,6 +178,13 @@ async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, lite
                 "SQL-level PREPARE works for statements that one cluster answers; use your driver's prepared "
                 "statements, which Turnout routes by their values",
                 reason="prepare-not-one-cluster",
+            )
+        if may_ask_for_file(inner.plan):
+            raise StatementRefused(
+                "LOAD DATA LOCAL cannot be prepared by PREPARE through Turnout; send it itself",
+                1295,
+                "HY000",
+                reason="load-data-sql-prepare",
             )
         cluster = inner.plan.cluster
     else:

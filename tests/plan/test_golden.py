@@ -74,6 +74,8 @@ def described(
         selected = route.selected
         text = (selected.head + b".." + selected.tail).decode()
         return [*lines, f"here: {selected.find.decode()}{(selected.lock or b'').decode()}", f"then: {text}"]
+    if route.loading is not None:
+        return [*lines, f"here: {route.loading.text.decode()}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]
