@@ -18,6 +18,7 @@ from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
 from proxy.back.directory import Directory
+from proxy.cache.worth import Worth
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
 from proxy.front.sequences import Sequences
@@ -119,6 +120,7 @@ class Entry:
         "cache_shape",
         "cache_stats",
         "cache_words",
+        "cache_worth",
         "cached",
         "cluster",
         "directories",
@@ -171,6 +173,7 @@ class Entry:
         self.cache_shape = 0  # the same number for the same text of the same database
         self.cache_words: tuple[bytes, ...] = ()  # the same in words that mean the same in every process
         self.cache_stats: CacheStats
+        self.cache_worth: Worth
         self.asks_id = plan.writes and plan.generated_id is None
         self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
 
@@ -312,7 +315,9 @@ class Environment:
         if read is not None and entry.simple:
             entry.cached = read
             by = read.cache_class
-            entry.cache_stats = self.measures.cache(f"{read.database}.{read.table}", ",".join(by.by), by.ttl_s is None)
+            table, columns = f"{read.database}.{read.table}", ",".join(by.by)
+            entry.cache_stats = self.measures.cache(table, columns, by.ttl_s is None)
+            entry.cache_worth = self.caching.worth(table, columns)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
             read_by = cache.lexer
             reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()
