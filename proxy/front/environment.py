@@ -30,6 +30,7 @@ from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
+from proxy.plan.load_data import LoadSpread
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -78,7 +79,17 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
     if isinstance(plan, InSettings):
         return clusters_of(plan.inner)
     if isinstance(
-        plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork | ExplainPulls
+        plan,
+        Scatter
+        | Workbench
+        | SystemRead
+        | Show
+        | ByKeyList
+        | InsertSelect
+        | LoadSpread
+        | Ddl
+        | TableWork
+        | ExplainPulls,
     ):
         return plan.clusters
     if isinstance(plan, WriteAll):

@@ -380,7 +380,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         finally:
             session.binary = False
         return
-    if isinstance(plan, Ddl):  # which has no parameters and no rows
+    if plan.effects & Effect.LOCAL_INFILE and prepared.params:
+        raise StatementRefused(
+            "LOAD DATA LOCAL with parameters is not supported; write the values into the statement",
+            1295,
+            "HY000",
+            reason="load-data-parameters",
+        )
+    if isinstance(plan, Ddl) or plan.effects & Effect.LOCAL_INFILE:  # which have no parameters and no rows
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
