@@ -25,16 +25,6 @@ from tests.servers.tls import Authority, Certificate
 from tests.servers.turnout import Turnout
 
 P = TypeVar("P", bound=Process)
-MEMORY = Path("/dev/shm")
-MEMORY_BYTES = 4 << 30  # that have to be free there
-
-
-def parent() -> str | None:
-    """Where folders of runs are made: in memory if there is room, since servers sync files at every DDL; elsewhere the
-    usual place for temporary files. TMPDIR says otherwise."""
-    if "TMPDIR" in os.environ or not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
-        return None
-    return str(MEMORY) if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES else None
 
 
 class Run:
@@ -44,7 +34,7 @@ class Run:
     """
 
     def __init__(self, keep: bool = False) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="turnout-", dir=None if keep else parent()))
+        self.folder = Path(tempfile.mkdtemp(prefix="turnout-"))
         self.keep = keep
         self.marker = uuid.uuid4().hex
         self.environment = {**os.environ, watchdog.MARKER: self.marker}
