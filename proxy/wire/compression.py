@@ -18,7 +18,7 @@ from proxy.errors import ProtocolError
 HEADER: Final = 7
 MAX_PAYLOAD: Final = 0xFFFFFF
 MIN_COMPRESSED: Final = 50  # shorter ones are sent as they are (MIN_COMPRESS_LENGTH)
-LEVEL: Final = 1  # of zlib; MySQL's 6 costs three times the processor time and saves a fifth more
+LEVEL: Final = 1  # of zlib; MySQL's 6 costs two to three times the processor time and saves a tenth more
 SLICE: Final = 256 * 1024  # as much as is read from a socket at once
 
 
