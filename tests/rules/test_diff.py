@@ -378,6 +378,11 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "transactions: single"},
         [(CAUTION, "transactions", "changes to single: a transaction that writes on a second cluster is refused.")],
     ),
+    "history": (
+        {},
+        {"x": "history: {file: h.sqlite}"},
+        [(RESTART, "history.file", "changes from none to ")],
+    ),
     "tuning": (
         {},
         {"x": "health: {every: 500ms}\npool: {max_waiters: 7, max_age: 90s}\nlimits: {max_packet: 1GB, drain: 0}"},
