@@ -33,7 +33,7 @@ def main() -> None:
     if chosen.file is not None:
         logs = {str(chosen.file): chosen.file.read_bytes()}
     else:
-        one = {kind: made(kind, 10_000) for kind in ("mariadb", "mysql", "percona")}
+        one = {kind: made(kind, 10_000).data for kind in ("mariadb", "mysql", "percona")}
         logs = {kind: data * (chosen.mb * 10**6 // len(data) + 1) for kind, data in one.items()}
     for name, data in logs.items():
         best = float("inf")

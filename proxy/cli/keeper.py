@@ -20,7 +20,8 @@ from proxy.measure.recorder import Recorder, SeenServer
 
 log = logging.getLogger("turnout.history")
 
-LOOK_S = 5.0  # between looks at the servers' states, and for minutes that are over
+LOOK_S = 1.0  # between looks at the servers' states
+WRITE_S = 1.0  # between looks for minutes that are over
 RETRY_S = 30.0
 
 
@@ -34,6 +35,7 @@ class Keeper:
         self._thread = ThreadPoolExecutor(1, "history")
         self._file: HistoryFile | None = None
         self._failed = False
+        self._looked = 0.0
         self._writing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -50,14 +52,17 @@ class Keeper:
         self._recorder.max_shapes = limit  # from the next minute on
 
     def add(self, window: Window) -> None:
-        """Count a worker's window in."""
-        self._recorder.add(window, time.time())
+        """Count a worker's window in; once a second, that is, and how servers do."""
+        now = time.time()
+        self._recorder.add(window, now)
+        if abs(now - self._looked) >= LOOK_S:  # the clock may be set back
+            self._looked = now
+            self._recorder.look(self._servers(), now)
 
     async def run(self) -> None:
-        """Look at the servers, and write the minutes that are over, until cancelled."""
+        """Write the minutes that are over, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_S if not self._failed else RETRY_S)
-            self._recorder.look(self._servers(), time.time())
+            await asyncio.sleep(WRITE_S if not self._failed else RETRY_S)
             self._writing = asyncio.create_task(self._write(), name="write the history")
             await asyncio.shield(self._writing)  # what has begun must be known to have ended, or it is written twice
 

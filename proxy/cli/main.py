@@ -198,6 +198,11 @@ _performance_schema = click.option(
 _for = click.option(
     "--for", "for_", metavar="TIME", help="With --performance-schema: only what happens from now on, so long: `10m`."
 )
+_history = click.option(
+    "--history",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The history's file, where the rules that name it are not at hand.",
+)
 _since = click.option("--since", help="From when on: `2h` ago (s, m, h, d, w) or `2026-11-26 14:00`.")
 _until = click.option("--until", help="Up to when, written likewise.")
 _charset = click.option("--charset", default="utf8mb4", show_default=True, help="Of the log's statements.")
@@ -218,13 +223,14 @@ def _asked(rules: Path, words: dict[str, Any]) -> Asked:
             moment(words["since"]) if words["since"] else None,
             moment(words["until"]) if words["until"] else None,
             lexer(words["ansi_quotes"], words["no_backslash_escapes"], words["charset"]),
+            words["history"],
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 def _of_measurements(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (_no_escapes, _ansi_quotes, _charset, _until, _since, _general_log, _slow_log):
+    for option in (_no_escapes, _ansi_quotes, _charset, _until, _since, _history, _general_log, _slow_log):
         command = option(command)
     return command
 
@@ -263,7 +269,7 @@ def measure(
     from proxy.cli.measure import show
     from proxy.cli.sources import measured
 
-    elsewhere = bool(words["slow_logs"] or words["general_logs"])
+    elsewhere = bool(words["slow_logs"] or words["general_logs"] or words["history"])
     windowed = bool(words["since"] or words["until"])
     if for_ and not dsn:
         raise click.UsageError("--for goes with --performance-schema.")

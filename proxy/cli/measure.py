@@ -33,10 +33,10 @@ def show(measured: Measured, subject: str | None, order: str, limit: int | None,
     """Print the ranking. `subject`: shape, table or server; None: all (CSV: shapes). `form`: text, json or csv."""
     shapes = by_shape(measured, order, limit)
     tables = by_table(measured, order, limit)
-    columns = used(measured.shapes)
+    found_by = used(measured.shapes)
     for row in tables:
         full = f"{row['database']}.{row['table']}" if row["database"] else str(row["table"])
-        row["found_by"] = in_words(columns[full]) if full in columns else None
+        row["found_by"] = in_words(found_by[full]) if full in found_by else None
     if form == "json":
         click.echo(json.dumps(as_json(measured, shapes, tables), indent=2, ensure_ascii=False))
         return

@@ -43,6 +43,7 @@ class Asked:
     since: float | None = None
     until: float | None = None
     lexer: Lexer = field(default_factory=lexer)
+    history: Path | None = None  # its file, instead of the rules that name it
 
 
 def moment(text: str, now: float | None = None) -> float:
@@ -69,13 +70,15 @@ def measured(asked: Asked) -> Measured:
     """What the source says. Raises TurnoutError."""
     if asked.slow_logs or asked.general_logs:
         return from_logs(asked)
-    rules = load(asked.rules)
-    if rules.history is None:
+    path = asked.history
+    if path is None and (kept := load(asked.rules).history) is not None:
+        path = kept.file
+    if path is None:
         raise NoMeasurements(
             f"{asked.rules} keeps no history: add `history: {{file: turnout-history.sqlite}}` to it and start Turnout "
             "again, or measure a server's log with --slow-log or --general-log"
         )
-    history = HistoryFile(rules.history.file, read_only=True)
+    history = HistoryFile(path, read_only=True)
     try:
         return history.read(asked.since, asked.until)
     finally:

@@ -539,7 +539,7 @@ def server_row(cluster: str, address: str, role: str, load: Load, seconds: float
         "statements_per_s": rate("commands"),
         "busy": mean("busy"),
         "busy_max": load.get("busy_max"),
-        "limit": load.get("limit_last"),
+        "limit": load.get("limit_max"),
         "waits_per_s": rate("waits"),
         "wait_ms": round(load["wait_ns"] / load["waits"] / 1e6, 3) if load.get("waits") else None,
         "down_pct": round(100 * load.get("down", 0.0) / looks, 2) if looks else None,

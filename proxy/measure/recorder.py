@@ -95,7 +95,7 @@ class Recorder:
                 "busy": float(one.busy),
                 "busy_max": float(one.busy),
                 "waiters_max": float(one.waiters),
-                "limit_last": float(one.limit),
+                "limit_max": float(one.limit),
                 "down": float(one.state == "down"),
             }
             if one.lag_s is not None:

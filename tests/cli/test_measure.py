@@ -163,6 +163,7 @@ def test_a_history(rules_file: Path, tmp_path: Path) -> None:
     assert document["all"]["count"] == 11
     (table,) = document["tables"]
     assert (table["count"], table["plans"], table["found_by"]) == (11, "forward: 11", "id: 73 %, none: 27 %")
+    assert json.loads(turnout("measure", "--history", tmp_path / "history.sqlite", "--json").stdout) == document
     result = turnout("measure", rules_file)
     assert "SELECT * FROM users WHERE id = ?" in result.stdout
     assert json.loads(turnout("measure", rules_file, "--until", "1h", "--json").stdout)["shapes"] == []

@@ -73,11 +73,11 @@ def test_a_server(run: Run, shop_servers: Shop) -> None:
     options = ["--performance-schema=1", "--performance-schema-digests-size=500"]
     server = run.mariadb("digests", options=options)
     try:
-        server.execute("CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)")
+        server.execute("CREATE DATABASE shop", "CREATE TABLE shop.t (item INT PRIMARY KEY)")
         server.create_account("app", "app-secret")
         server.execute(
             "INSERT INTO t VALUES (1), (2), (3)",
-            *(f"SELECT * FROM t WHERE id = {n}" for n in range(7)),
+            *(f"SELECT * FROM t WHERE item = {n}" for n in range(7)),
             database="shop",
         )
         dsn = f"mysql://app:app-secret@{server.address}"
@@ -85,7 +85,7 @@ def test_a_server(run: Run, shop_servers: Shop) -> None:
         assert result.exit_code == 0, result.output
         assert "app-secret" not in result.output
         rows = {row["shape"].strip(): row for row in json.loads(result.stdout)["shapes"]}
-        shape = rows["SELECT * FROM `t` WHERE `id` = ?"]
+        shape = rows["SELECT * FROM `t` WHERE `item` = ?"]
         assert (shape["count"], shape["tables"], shape["examined"], shape["p95_ms"]) == (7, "shop.t", 0.4, None)
         assert shape["total_s"] > 0
 
@@ -93,14 +93,14 @@ def test_a_server(run: Run, shop_servers: Shop) -> None:
             asking = asyncio.create_task(ask(parse_dsn(dsn), 0.5))
             executed = 0
             while not asking.done():
-                await asyncio.to_thread(server.execute, "SELECT * FROM t WHERE id = 1", database="shop")
+                await asyncio.to_thread(server.execute, "SELECT * FROM t WHERE item = 1", database="shop")
                 executed += 1
                 await asyncio.sleep(0.02)
             return await asking, executed
 
         measured, executed = asyncio.run(meanwhile())
         found = {digest.strip(): n for digest, n in counted(measured).items()}
-        assert 1 <= found["SELECT * FROM `t` WHERE `id` = ?"] <= executed
+        assert 1 <= found["SELECT * FROM `t` WHERE `item` = ?"] <= executed
     finally:
         server.stop()
 
