@@ -210,14 +210,14 @@ class HistoryFile:
         covered = {span: (since, until) for span, since, until in self._db.execute("SELECT * FROM spans")}
         for span, longer in itertools.pairwise([*self._spans, self._spans[-1]]):
             start = minute.start - minute.start % span.seconds
+            # From the beginning of a longer span on, so that no row of that will be about the same time.
             since, until = covered.get(span.seconds, (start - start % longer.seconds,) * 2)
             summed_up = longer is not span and start < covered.get(longer.seconds, (0, 0))[1]
             if summed_up and start < since:
                 continue  # a clock that was set back, to a time whose rows of this span are gone
             self._add(span, start, shapes, tables, servers)
             if not summed_up:
-                # From the beginning of a longer span on, so that no row of that is about the same time.
-                self._set_span(covered, span.seconds, min(since, start - start % longer.seconds), until)
+                self._set_span(covered, span.seconds, min(since, start), until)
                 break
         self._sum_up_what_is_over(covered, minute.start)
         self._bound_dictionaries()

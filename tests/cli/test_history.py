@@ -143,7 +143,8 @@ def test_the_history_is_what_was_done(recorded: Recorded) -> None:
     assert tables["photos"]["count"] == sum(n for sql, n in STATEMENTS.items() if "photos" in sql)
     assert tables["customers"]["plans"] == f"forward: {sum(n for sql, n in STATEMENTS.items() if 'customers' in sql)}"
     (server,) = document["servers"]
-    assert (server["cluster"], server["role"], server["limit"]) == ("main", "primary", 200)
+    assert (server["cluster"], server["role"]) == ("main", "primary")
+    assert server["limit"] in (100, 200)  # of one worker, when the other had not said a word yet
     assert server["statements_per_s"] > 0
 
 

@@ -109,6 +109,13 @@ def test_a_flood_of_shapes_makes_room_and_the_sums_stay() -> None:
     assert sum(by_table.values()) == 1000
 
 
+def test_shapes_that_made_room_may_come_again() -> None:
+    statements = [logged(f"SELECT c FROM {chr(97 + n % 26)}{chr(97 + n // 26)}", us=1 + n) for n in range(300)]
+    sums = summed(statements * 4, max_shapes=50)
+    assert sum(tally.count for _, tally in sums.shapes) == 1200
+    assert sum(tally.count for _, tally in sums.by_table()) == 1200
+
+
 _TEXTS = st.lists(
     st.sampled_from(
         (

@@ -21,7 +21,7 @@ from proxy.measure.shapes import digest_id
 from tests.measure.slow_logs import HARD, made
 from tests.servers import Run
 
-ENTRIES = int(os.environ.get("TURNOUT_SLOW_LOG_ENTRIES", "3000"))
+ENTRIES = int(os.environ.get("TURNOUT_SLOW_LOG_ENTRIES", "1000"))
 
 needs_pt = pytest.mark.skipif(
     shutil.which("pt-query-digest") is None, reason="pt-query-digest is not installed (Debian: percona-toolkit)"
