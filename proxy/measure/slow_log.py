@@ -34,7 +34,7 @@ _ENTRY = re.compile(
     rb"(?:use ([^\n]*);\r?\n)?(?:SET (?:[^\n;]*,)?timestamp=([0-9]+)[^\n;]*;\r?\n)?"
 )
 _SCHEMA = re.compile(rb"(?:\A|[ #])Schema: (\S*)")
-_SENT = re.compile(rb" Bytes_sent: ([0-9]+)")
+_SENT = re.compile(rb"Bytes_sent: ([0-9]+)")
 _ERRNO = re.compile(rb" (?:Last_e|E)rrno: ([0-9]+)")
 # What a server that starts, or begins a new file, writes first.
 _BANNER = re.compile(
@@ -57,7 +57,7 @@ class SlowLog:
         self.has_bytes = self.has_errors = False  # whether the log tells of them
         self._rest = b"\n"  # the file may begin with an entry
         self._database = b""
-        self._time: float | None = None
+        self._time = b""  # of the last `# Time:` line
         self._begun = False
 
     def feed(self, data: bytes) -> Iterator[LoggedStatement]:
@@ -88,8 +88,10 @@ class SlowLog:
                 continue
             schema, before, seconds, rows, examined, behind, sent, after, used, timestamp = found.groups()
             start = found.end()
-            moment = self._time
-            if timestamp is not None:
+            moment: float | None
+            if timestamp is None:
+                moment = logged_time(self._time)
+            else:
                 if timestamp != stamp:
                     stamp, stamp_s = timestamp, float(timestamp)
                 moment = stamp_s
@@ -102,12 +104,12 @@ class SlowLog:
                 self.has_bytes = True
             if before or behind or after:
                 more = before + behind + after
-                if schema is None and (other := _SCHEMA.search(more)) is not None:
+                if schema is None and b"Schema: " in before and (other := _SCHEMA.search(before)) is not None:
                     schema = other[1]
                 if sent is None and (other := _SENT.search(more)) is not None:
                     sent_bytes = int(other[1])
                     self.has_bytes = True
-                if (other := _ERRNO.search(more)) is not None:
+                if b"rrno: " in more and (other := _ERRNO.search(more)) is not None:
                     failed = other[1] != b"0"
                     self.has_errors = True
             command = text[:1] == b"#" and text.startswith(_ADMINISTRATOR)
@@ -127,7 +129,10 @@ class SlowLog:
 
     def _text(self, piece: bytes, start: int) -> bytes:
         """The statement of a piece that does not end with it."""
-        text = piece[start : self._before_next(piece, start)].rstrip(b"\r\n")
+        end = self._before_next(piece, start)
+        if piece[end - 1 : end] == b";" and end > start:
+            return piece[start : end - 1]
+        text = piece[start:end].rstrip(b"\r\n")
         if text[-1:] != b";":
             text = without_banner(text).rstrip(b"\r\n")
         return text[:-1] if text[-1:] == b";" else text
@@ -136,7 +141,7 @@ class SlowLog:
         """Where the piece ends without the `# Time:` line of the entry that follows, which is remembered."""
         line = piece.rfind(b"\n")
         if piece.startswith(_TIME, line + 1):
-            self._time = logged_time(piece[line + 1 + len(_TIME) :].strip())
+            self._time = piece[line + 1 + len(_TIME) :].strip()
             return max(line, start)
         return len(piece)
 
