@@ -15,7 +15,7 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import answers, caching, local
+from proxy.front import answers, caching, local, session_memory
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
@@ -91,6 +91,7 @@ def check_room(session: Session) -> None:
 
 def read_statement(session: Session, sql: bytes) -> Prepared:
     """A text as a prepared statement of the session, which no server has seen yet."""
+    session_memory.grow(session, text=len(sql))
     shape, literals = session.lexer.shape(sql)
     cache = session.environment.cache(session.database, session.lexer, prepared=True)
     entry = _entry(session.environment, cache, shape, literals)
@@ -266,6 +267,11 @@ def long_data(session: Session, payload: bytes) -> None:
             reason="long-data-too-long",
         )
         return
+    try:
+        session_memory.grow(session, data=len(payload) - 7)
+    except StatementRefused as error:
+        prepared.long_error = error
+        return
     held += payload[7:]
 
 
@@ -380,7 +386,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         finally:
             session.binary = False
         return
-    if isinstance(plan, Ddl):  # which has no parameters and no rows
+    if plan.effects & Effect.LOCAL_INFILE and prepared.params:
+        raise StatementRefused(
+            "LOAD DATA LOCAL with parameters is not supported; write the values into the statement",
+            1295,
+            "HY000",
+            reason="load-data-parameters",
+        )
+    if isinstance(plan, Ddl) or plan.effects & Effect.LOCAL_INFILE:  # which have no parameters and no rows
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
