@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ async def _run_routed(
     session.generated = plan.generates_id(values)
     effects = plan.effects
     if effects & Effect.USES_CONNECTION_ID:
-        sql = _with_connection_id(session, route, sql, shape, literals)
+        route, sql = _with_connection_id(session, route, sql, shape, literals)
     check_afterthoughts(session, effects)
     if isinstance(plan, Ddl | TableWork):
         from proxy.front.ddl import run_ddl, run_table_work
@@ -637,14 +638,19 @@ async def _still_in_transaction(session: Session, connection: ServerConnection) 
     return False
 
 
-def _with_connection_id(session: Session, route: Route, sql: bytes, shape: bytes, literals: list[bytes]) -> bytes:
+def _with_connection_id(
+    session: Session, route: Route, sql: bytes, shape: bytes, literals: list[bytes]
+) -> tuple[Route, bytes]:
     """The statement with the id that this client knows itself by in place of CONNECTION_ID()."""
+    if len(route.sends) == 1 and (own := route.sends[0].text) is not None:
+        text = with_connection_id(session.connection_id, *session.lexer.shape(own))
+        return replace(route, sends=(replace(route.sends[0], text=text),)), sql
     if any(send.text is not None for send in route.sends):
         raise StatementRefused(
             "CONNECTION_ID() in a statement that is split over shards is not supported; select it first",
             reason="connection-id-in-split",
         )
-    return with_connection_id(session.connection_id, shape, literals)
+    return route, with_connection_id(session.connection_id, shape, literals)
 
 
 def with_connection_id(number: int, shape: bytes, literals: list[bytes]) -> bytes:
