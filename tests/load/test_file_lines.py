@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from parser.analyse import parse
 from parser.shape import lexer
+from proxy.front.line_numbers import LineNumbers
 from proxy.plan.file_lines import FileFormat, Line, LineReader, Unreadable, charset_problem, file_format
 from tests.load.reference import NULL, Reference
+from tests.sizes import size
 
 FORMATS = [
     FileFormat(),
@@ -42,7 +44,7 @@ def files(draw: st.DrawFn) -> tuple[FileFormat, bytes]:
 
 
 @given(files(), st.lists(st.integers(0, 60), max_size=8), st.integers(1, 4), st.data())
-@settings(max_examples=1500)
+@settings(max_examples=size("TURNOUT_FILES", 300, 5000))
 def test_as_a_server_reads_it(file: tuple[FileFormat, bytes], cuts: list[int], count: int, data: st.DataObject) -> None:
     form, contents = file
     assert form.problem() == ""
@@ -62,7 +64,7 @@ def test_as_a_server_reads_it(file: tuple[FileFormat, bytes], cuts: list[int], c
 
 
 @given(files(), st.integers(2, 4), st.data())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_field_can_be_replaced_where_it_stands(
     file: tuple[FileFormat, bytes], count: int, data: st.DataObject
 ) -> None:
@@ -131,6 +133,23 @@ def test_broken_characters_where_fields_are_skipped(charset: str) -> None:
     with pytest.raises(Unreadable, match=charset):
         LineReader(FileFormat(ignored=1), charset, 2, (0,), 100).feed(good)
     assert len(LineReader(FileFormat(), "latin1", 1, (0,), 100).feed(good)) == 2
+
+
+def test_lines_that_parts_count_by_themselves() -> None:
+    numbers = LineNumbers()
+    numbers.add(bytes((0, 1, 1, 0)))
+    numbers.add(bytes((1, 0)))
+    assert numbers.told(1, [b"x at row 1", b"no row", b"Row 3 was cut", b"y at row 2, z"]) == [
+        (2, b"x at row 2"),
+        (2, b"no row"),
+        (5, b"Row 5 was cut"),
+        (3, b"y at row 3, z"),
+    ]
+    assert numbers.told(0, [b"x at row 3", b"x at row 4", b"x at row 1"]) == [
+        (6, b"x at row 6"),
+        (6, b"x at row 4"),  # beyond what is remembered
+        (1, b"x at row 1"),
+    ]
 
 
 def test_the_format_of_a_statement() -> None:

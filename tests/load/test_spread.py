@@ -15,6 +15,8 @@ CSV = " FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' LINES TERMINATED BY
 CASES = (
     ("parts", b"".join(b"%d\t%d\t%d\t%d.5\t2024-01-01 10:00:00\ts%d\n" % (n, n, n, n, n) for n in range(10, 60))),
     ("parts", b""),
+    # With REPLACE the first bad line is an error, on whichever shard it is; without, all are warnings.
+    ("parts (k, part, n)", b"".join(b"%d\t1\t%s\n" % (n, b"7" if n < 130 else b"bad") for n in range(100, 140))),
     ("parts", b"10\t1\t\\N\t\\N\t\\N\t\\N"),  # no end of line
     # Warnings, whose rows are counted over the whole file; short and long lines; values that are cut.
     (
