@@ -19,9 +19,9 @@ _PIECE = 64 * 1024  # bytes that are looked at before others have their turn
 class FilePart:
     """One cluster's share: the sink of its LOAD DATA LOCAL."""
 
-    def __init__(self, cluster: str, connection: ServerConnection) -> None:
+    def __init__(self, number: int, connection: ServerConnection) -> None:
         loop = asyncio.get_running_loop()
-        self.cluster = cluster
+        self.number = number
         self.connection = connection
         self.asked: asyncio.Future[bytes | None] = (
             loop.create_future()

@@ -44,7 +44,7 @@ async def load_spread(session: Session, entry: Entry, loading: Loading) -> None:
     writer = Writer(session, entry)
     async with Whole(session) as whole:
         _check_variables(session, loading)
-        parts = {c: FilePart(c, await writer.connection(c)) for c in sorted(loading.clusters)}
+        parts = {c: FilePart(n, await writer.connection(c)) for n, c in enumerate(sorted(loading.clusters))}
         lines = await _Lines.of(session, loading, parts)
         name = await _begin(loading, parts)
         incoming = IncomingFile(session.client)
@@ -164,9 +164,8 @@ class _Lines:
         self._loading = loading
         self._parts = parts
         self._charset = charset
-        self._numbers = {cluster: number for number, cluster in enumerate(parts)}
         self._went = LineNumbers()
-        self._clusters: dict[bytes, FilePart] = {}  # by the key's field
+        self._clusters: dict[bytes, FilePart] = {}  # by the key's field as it stands
         self._zero_is_a_value = "NO_AUTO_VALUE_ON_ZERO" in session.sql_mode
         self._unsent: Run | None = None  # ids that were made for lines that are about to be sent
         self.runs: list[Run] = []
@@ -207,7 +206,7 @@ class _Lines:
 
     def told(self, part: FilePart, messages: Sequence[bytes]) -> list[tuple[int, bytes]]:
         """What a cluster says, each with the number of the line in the whole file; 0 where it names none."""
-        return self._went.told(self._numbers[part.cluster], messages)
+        return self._went.told(part.number, messages)
 
     def check(self) -> None:
         """All clusters have answered. Raises TurnoutError: the first failure, by the file's lines."""
@@ -261,19 +260,26 @@ class _Lines:
         went = bytearray()
         assert self._loading.form is not None
         by = self._loading.form.terminated
+        key_at, id_at, known = self._key_at, self._id_at, self._clusters
         for number, (line, own) in enumerate(zip(lines, made), first):
-            part = self._part(number, line, own)
-            self.last = part
-            text = line.text
-            if own is not None:
-                if self._id_at is None:
-                    text = b"%d%b%b" % (own, by, text)
-                else:
-                    cell = line.cells[self._id_at]
-                    assert cell is not None
-                    text = b"%b%d%b" % (text[: cell.start], own, text[cell.end :])
+            text, cells = line
+            part = None
+            if key_at is not None and (own is None or key_at != id_at):
+                cell = cells[key_at]
+                if cell is not None and not cell.cut:
+                    part = known.get(cell.text)
+            if own is not None and id_at is None:
+                text = b"%d%b%b" % (own, by, text)
+            elif own is not None and id_at is not None:
+                cell = cells[id_at]
+                assert cell is not None
+                text = b"%b%d%b" % (text[: cell.start], own, text[cell.end :])
+            if part is None:
+                part = self._part(number, line, own)
             shares[part].append(text)
-            went.append(self._numbers[part.cluster])
+            went.append(part.number)
+        if lines:
+            self.last = part
         self._went.add(bytes(went))
         unsent, self._unsent = self._unsent, None
         if unsent is not None:
@@ -284,32 +290,37 @@ class _Lines:
     def _part(self, number: int, line: Line, made: int | None) -> FilePart:
         key = self._loading.key
         assert key is not None
+        cell = None
         if self._key_at is None or (made is not None and self._key_at == self._id_at):
             assert made is not None
             value = b"%d" % made
         else:
             cell = line.cells[self._key_at]
-            if cell is None or cell.value is None:
+            found = self._value(cell) if cell is not None else None
+            if found is None:
                 raise self._refused(number, f"has no value for {key.column}, by which it is sharded")
-            value = cell.value
-        found = self._clusters.get(value)
-        if found is None:
-            text = key.text(value, self._charset)
-            if text is None:
-                shown = value[:40].decode("utf-8", "replace")
-                raise self._refused(
-                    number, f"has a value for {key.column} whose shard is not certain ({shown!r}; docs/SQL.md)"
-                )
-            cluster = key.placement.cluster(text)
-            if cluster is None:
-                raise self._refused(
-                    number,
-                    f"has a value for {key.column} that the sharding {key.placement.sharding.name} does not list",
-                )
+            value = found
+        text = key.text(value, self._charset)
+        if text is None:
+            shown = value[:40].decode("utf-8", "replace")
+            raise self._refused(
+                number, f"has a value for {key.column} whose shard is not certain ({shown!r}; docs/SQL.md)"
+            )
+        cluster = key.placement.cluster(text)
+        if cluster is None:
+            raise self._refused(
+                number, f"has a value for {key.column} that the sharding {key.placement.sharding.name} does not list"
+            )
+        part = self._parts[cluster]
+        if cell is not None and not cell.cut:
             if len(self._clusters) >= _KEPT_KEYS:
                 self._clusters.clear()
-            found = self._clusters[value] = self._parts[cluster]
-        return found
+            self._clusters[cell.text] = part
+        return part
+
+    def _value(self, cell: Cell) -> bytes | None:
+        assert self._reader is not None
+        return self._reader.value(cell)
 
     async def _ids(self, first: int, lines: Sequence[Line]) -> list[int | None]:
         """The ids that Turnout makes for lines; None for those that have their own, or where there are none."""
@@ -339,7 +350,7 @@ class _Lines:
         assert of is not None
         if cell is None:
             raise self._refused(number, f"ends before the field of {of.column}")
-        value = cell.value
+        value = self._value(cell)
         if value is None or (value == b"0" and not self._zero_is_a_value):
             return None
         if not _INTEGER.fullmatch(value):
@@ -360,5 +371,6 @@ class _Lines:
         first = self.rows - len(lines) + 1
         for number, line in enumerate(lines, first):
             for cell in line.cells:
-                if cell is None or cell.value is None or not cell.value.strip(b"0"):
+                value = self._value(cell) if cell is not None else None
+                if value is None or not value.strip(b"0"):
                     raise self._refused(number, "gives NULL or 0 to a column that every server would then fill in")
