@@ -60,6 +60,22 @@ def parse(
     return statement if hint is None else replace(statement, hint=hint)
 
 
+def shape_digest(shape: bytes, lexer: Lexer) -> str:
+    """`parse(..).digest`, without reading what the statement means: "" where that cannot be taken apart."""
+    text = None if is_opaque(shape) else tk.decode(shape, lexer)
+    if text is None:
+        return ""
+    long = bulk(text, lexer.ansi_quotes)
+    if long is None and len(text) > _LONGEST:
+        return ""
+    tokens = (long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)).tokens
+    try:
+        parts = [part for part in split_statements(tokens) if part]
+    except NotUnderstood:
+        parts = []
+    return digest(parts[0] if len(parts) == 1 else tokens)
+
+
 def _with_shape(statement: Statement, shape: bytes) -> Statement:
     change, insert = statement.change, statement.insert
     if change is not None:

@@ -20,13 +20,14 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.http import application
-from proxy.admin.overview import Overview
+from proxy.admin.overview import Overview, servers
 from proxy.admin.show import show
 from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli import notify
 from proxy.cli.control import Control, place
 from proxy.cli.crew import SLOTS, CannotStart, Crew, Orders
+from proxy.cli.keeper import Keeper
 from proxy.cli.listening import reserve
 from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
@@ -69,8 +70,10 @@ class Supervisor:
         self._cut = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._file = Watch(path)
+        self._certificates: dict[Path, Watch] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.mysql = self.http = Address()
+        self._keeper: Keeper | None = None  # of the history, where the rules ask for one
 
     async def run(self) -> int:
         """Serve until a signal. Raises RulesInvalid, CannotListen, CannotStart or another TurnoutError at the start."""
@@ -78,6 +81,7 @@ class Supervisor:
         if rules.workers > SLOTS:
             raise CannotStart(f"`workers: {rules.workers}` is too many: at most {SLOTS}")
         self.rules = self._first_rules = rules
+        self._watch_certificates(rules)
         self.totals = Totals(rules.limits.shapes)
         for warning in warnings(rules):
             log.warning("rules", extra={"problem": str(warning)})
@@ -110,6 +114,12 @@ class Supervisor:
                 self._worker_command,
             )
             await self._start_http(rules, stack)
+            if rules.history is not None:
+                keeper = Keeper(rules.history.file, rules.limits.shapes, lambda: servers(self.crew.views()))
+                await keeper.open()
+                self._keeper = keeper
+                stack.push_async_callback(keeper.close)  # the last numbers are in when the workers have ended
+                self._spawn(keeper.run(), "keep the history")
             self.crew.start()
             self.streams.start_new(rules)
             log.info(
@@ -222,8 +232,15 @@ class Supervisor:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            renewed = [path for path, watch in self._certificates.items() if watch.poll()]
             if self._file.poll():
                 await self.reload("file changed")
+            elif renewed:
+                await self.reload(f"{renewed[0]} changed")
+
+    def _watch_certificates(self, rules: Rules) -> None:
+        known = self._certificates
+        self._certificates = {path: known.get(path) or Watch(path) for path in rules.tls_files}
 
     async def reload(self, why: str) -> wire.Outcome:
         """Read the rules again and give them to all workers; a bad file changes nothing."""
@@ -240,7 +257,10 @@ class Supervisor:
             problems = await self.crew.reload(pack(rules), self.streams.sources)
             self._spawn(self._follow(rules, self.crew.orders), "follow what the rules cache")
             self.rules = rules
+            self._watch_certificates(rules)
             self.totals.max_shapes = rules.limits.shapes
+            if self._keeper is not None:
+                self._keeper.max_shapes = rules.limits.shapes
             self._loaded = time.time()
             self._reloads_ok += 1
             self._last_problem = ""
@@ -277,6 +297,8 @@ class Supervisor:
 
     def _on_window(self, window: Window) -> None:
         self.totals.add(window, time.time())
+        if self._keeper is not None:
+            self._keeper.add(window)
 
     def overview(self) -> Overview:
         return Overview(

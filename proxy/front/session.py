@@ -29,6 +29,7 @@ from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Send
 from proxy.rules.model import Transactions
 from proxy.wire import capability as cap
@@ -106,7 +107,7 @@ class Session:
         self.environment = environment
         self.user = user
         self.secret = secret
-        self.key = PoolKey(user, capabilities)
+        self.key = PoolKey(user, capabilities, client.origin)
         self.initial_settings = settings
         self.settings = settings
         self.database = database
@@ -121,6 +122,7 @@ class Session:
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
+        self.named: dict[str, Prepared] = {}  # the same, of those that no server keeps
         self.next_statement_id = 1
         self.last_prepared = 0  # the id of the statement that was prepared last; 0: it failed
         self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
@@ -161,6 +163,8 @@ class Session:
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
         self._retry: bytes | tuple[Prepared, bytes] | None = None
+        self.memory = 0  # of prepared statements: see proxy.front.session_memory
+        self.overdue = -1  # when the statement began that is being killed because of limits.statement
         self.began = 0  # when the statement under way arrived (perf_counter_ns)
         self._sent = 0
         self._bytes = 0
@@ -181,9 +185,13 @@ class Session:
     @property
     def sql_mode(self) -> str:
         """The session's, or what servers begin with."""
-        mode = self.settings.get("sql_mode")
+        return self.mode_of(self.settings)
+
+    def mode_of(self, settings: Settings) -> str:
+        """The sql_mode of these settings, or what servers begin with."""
+        mode = settings.get("sql_mode")
         if mode is not None:
-            return mode.decode("ascii", "replace")
+            return mode.decode("ascii", "replace").strip("'")
         home = self.environment.servers.get(self.environment.rules.home(self.database))
         return home.primary.health.baseline.sql_mode if home is not None else ""
 
@@ -271,10 +279,12 @@ class Session:
             except StatementRefused as error:
                 self.fail(error)
                 return
-            if len(sends) != 1 or sends[0].text is not None:
+            if len(sends) != 1 or (sends[0].text is not None and not isinstance(entry.plan, InsertRows)):
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
+            if sends[0].text is not None:  # an INSERT with a list of columns that the client's had not
+                packet = encode(bytes((com.COM_QUERY,)) + sends[0].text, 0)
         if entry.cached is not None:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
@@ -501,6 +511,7 @@ class Session:
             self._cache_words = (
                 self.user.encode(),
                 b"%d" % (self.key.capabilities & ~_NOT_OF_READS),
+                self.key.origin.encode() if self.environment.rules.tells_origins else b"",
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
@@ -757,6 +768,10 @@ class Session:
         if self.pending is not None:
             caching.acknowledge(self, self.in_transaction)
         entry = self.running
+        if error.errno == 1317 and self.overdue == self.began:
+            from proxy.front.overdue import timeout_error
+
+            error = timeout_error(self)
         if entry is not None:
             now = _now()
             entry.stats.record(max(0, now - self.began), 0, 0, 0, True)
@@ -906,7 +921,7 @@ class Session:
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""
         flags = self.key.capabilities | flag if on else self.key.capabilities & ~flag
-        self.key = PoolKey(self.user, flags)
+        self.key = PoolKey(self.user, flags, self.key.origin)
         self.cache_settings = None
         self._pools.clear()
 
@@ -956,6 +971,7 @@ class Session:
         self.next_transaction = []
         self.prepared.clear()
         self.sql_prepared.clear()
+        self.named.clear()
         self.last_insert_id = 0
         self.found_rows = 0
         self.row_count = -1
