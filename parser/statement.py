@@ -355,6 +355,10 @@ class Statement:
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
+    inner_at: int = 0  # where that begins in the shape's bytes; of EXPLAIN and SET STATEMENT
+    arguments: tuple[Value | str, ...] = ()
+    # PREPARE's text; what EXECUTE is USING; of EXECUTE IMMEDIATE, the text and then these. Names are those of user
+    # variables, "@x" in lower case
     defined: Defined | None = field(default=None, compare=False)  # of DDL: what it says of columns and keys
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up

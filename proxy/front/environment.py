@@ -25,6 +25,7 @@ from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import ShapeStats
+from proxy.plan.around_workbench import ExplainPulls, InSettings
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
@@ -74,7 +75,11 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork):
+    if isinstance(plan, InSettings):
+        return clusters_of(plan.inner)
+    if isinstance(
+        plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork | ExplainPulls
+    ):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)

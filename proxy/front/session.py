@@ -29,6 +29,7 @@ from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Send
 from proxy.rules.model import Transactions
 from proxy.wire import command as com
@@ -118,6 +119,7 @@ class Session:
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
+        self.named: dict[str, Prepared] = {}  # the same, of those that no server keeps
         self.next_statement_id = 1
         self.last_prepared = 0  # the id of the statement that was prepared last; 0: it failed
         self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
@@ -180,9 +182,13 @@ class Session:
     @property
     def sql_mode(self) -> str:
         """The session's, or what servers begin with."""
-        mode = self.settings.get("sql_mode")
+        return self.mode_of(self.settings)
+
+    def mode_of(self, settings: Settings) -> str:
+        """The sql_mode of these settings, or what servers begin with."""
+        mode = settings.get("sql_mode")
         if mode is not None:
-            return mode.decode("ascii", "replace")
+            return mode.decode("ascii", "replace").strip("'")
         home = self.environment.servers.get(self.environment.rules.home(self.database))
         return home.primary.health.baseline.sql_mode if home is not None else ""
 
@@ -270,10 +276,12 @@ class Session:
             except StatementRefused as error:
                 self.fail(error)
                 return
-            if len(sends) != 1 or sends[0].text is not None:
+            if len(sends) != 1 or (sends[0].text is not None and not isinstance(entry.plan, InsertRows)):
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
+            if sends[0].text is not None:  # an INSERT with a list of columns that the client's had not
+                packet = encode(bytes((com.COM_QUERY,)) + sends[0].text, 0)
         if entry.cached is not None:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
@@ -958,6 +966,7 @@ class Session:
         self.next_transaction = []
         self.prepared.clear()
         self.sql_prepared.clear()
+        self.named.clear()
         self.last_insert_id = 0
         self.found_rows = 0
         self.row_count = -1

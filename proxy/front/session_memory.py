@@ -18,7 +18,10 @@ def grow(session: Session, text: int = 0, data: int = 0) -> None:
     session.memory += size
     if session.memory <= limit:
         return
-    held = sum(_PER_TEXT * len(one.sql) + sum(map(len, one.long_data.values())) for one in session.prepared.values())
+    held = sum(
+        _PER_TEXT * len(one.sql) + sum(map(len, one.long_data.values()))
+        for one in (*session.prepared.values(), *session.named.values())
+    )
     session.memory = held + size
     if session.memory > limit:
         session.memory = held

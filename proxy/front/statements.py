@@ -23,7 +23,6 @@ from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
-from proxy.plan import refusals
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
@@ -188,7 +187,9 @@ async def on_several(
     execution: Execution | None = None,
 ) -> None:
     """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
+    from proxy.front.explained import explain_pulls
     from proxy.front.fanout import run_everywhere
+    from proxy.front.in_settings import run_within
     from proxy.front.insert_select import insert_selected
     from proxy.front.key_list import write_by_key
     from proxy.front.shows import execute_show, show
@@ -205,14 +206,16 @@ async def on_several(
             await show(session, entry, route.showing, sql)
         return
     if route.listed is not None:
-        if execution is not None:
-            raise refusals.KEY_LIST_PREPARED.error()
         await write_by_key(session, entry, route.listed)
         return
     if route.selected is not None:
-        if execution is not None:
-            raise refusals.KEY_LIST_PREPARED.error()
         await insert_selected(session, entry, route.selected)
+        return
+    if route.explaining is not None:
+        await explain_pulls(session, entry, route.explaining)
+        return
+    if route.within is not None:
+        await run_within(session, route.within)
         return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:

@@ -20,6 +20,7 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.around_workbench import Explanation, Within
     from proxy.plan.insert_select import Selected
     from proxy.plan.key_list import KeyList
     from proxy.plan.shows import Showing
@@ -77,6 +78,8 @@ class Route:
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
     listed: KeyList | None = None  # without sends: rows to be found, and written by their primary keys
     selected: Selected | None = None  # without sends: rows to be selected, and inserted elsewhere
+    explaining: Explanation | None = None  # without sends: EXPLAIN of what is pulled on to the workbench
+    within: Within | None = None  # without sends: a statement to be run under other settings
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -139,7 +142,8 @@ class Do(enum.Enum):
     DIAGNOSTICS = "diagnostics"  # SHOW WARNINGS / ERRORS / COUNT(*) WARNINGS
     TURNOUT = "turnout"
     EMPTY = "empty"
-    PREPARE = "prepare"  # SQL-level PREPARE, EXECUTE, DEALLOCATE
+    PREPARE = "prepare"  # SQL-level PREPARE, EXECUTE, DEALLOCATE, on the one cluster that there is
+    NAMED = "named"  # the same by the session, for tables on several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,11 +59,10 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
-KEY_LIST_PREPARED = Refusal(
-    "key-list-prepared",
-    "This statement is done by a list of keys, or carries rows from cluster to cluster (docs/SQL.md), which prepared "
-    "statements (binary protocol) cannot yet.",
-    "Send it as text, or add a condition on the shard key.",
+EXECUTE_VALUES = Refusal(
+    "execute-values",
+    "To carry out this prepared statement its values have to be put into its text, and {why}.",
+    "Send it as text, or prepare it again with other values.",
 )
 
 # -- merging the rows of several shards
@@ -535,8 +534,8 @@ LOCK_ON_SEVERAL = Refusal(
 )
 SQL_PREPARE = Refusal(
     "sql-prepare",
-    "{verb} hides a statement in a string, and tables of this installation are on several clusters.",
-    "Use the client library's prepared statements instead.",
+    "{verb} of tables on several clusters puts the values into the statement's text, and {why}.",
+    "Write it differently, or use the client library's prepared statements.",
 )
 SET_STATEMENT = Refusal(
     "set-statement",
