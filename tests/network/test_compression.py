@@ -221,7 +221,9 @@ def test_real_clients(network: Network, database: str, tls: bool) -> None:
         assert cursor.fetchall() == tuple((n, "z" * 100) for n in range(1, 20001))
         cursor.execute("SELECT %s", ("long " * 1_000_000,))
         assert cursor.fetchone() == ("long " * 1_000_000,)
-        assert client.get_proto_info() == 10
+        client.change_user("app", PASSWORD, "near")
+        cursor.execute("SELECT DATABASE(), REPEAT('y', 100)")
+        assert cursor.fetchone() == ("near", "y" * 100)
     argv = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={network.proxy.port}"]
     argv += ["--user=app", f"--password={PASSWORD}", "--compress", "--batch", "--skip-column-names", database]
     argv += [f"--ssl-ca={network.certificate.ca}"] if tls else ["--skip-ssl"]
