@@ -46,6 +46,7 @@ missing_client_packages() {
     have go || echo golang
     have node || echo nodejs
     have npm || echo npm
+    have pt-query-digest || echo percona-toolkit
 }
 
 policy=/usr/sbin/policy-rc.d

@@ -34,7 +34,7 @@ LONGEST = (
 # Their tests have nothing in common but the module: any worker may take any of them.
 APART = ("tests/cache/test_coherence.py", "tests/cache/test_mutations.py", "tests/front/test_many_clients.py")
 # Servers are shared by all modules of these.
-TOGETHER = ("tests/stream/", "tests/sequences/")
+TOGETHER = ("tests/stream/", "tests/sequences/", "tests/load/")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups afterwards

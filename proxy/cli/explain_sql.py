@@ -85,6 +85,8 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
             lines.append(("explains", f"{pulled.pull.label} on {', '.join(pulled.clusters)}{condition}"))
     if route.within is not None:
         lines.append(("runs in the settings", route.within.sql.decode(errors="replace")))
+    if route.loading is not None:
+        lines.append(("each is sent", route.loading.text.decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

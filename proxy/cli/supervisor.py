@@ -20,13 +20,14 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.http import application
-from proxy.admin.overview import Overview
+from proxy.admin.overview import Overview, servers
 from proxy.admin.show import show
 from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli import notify
 from proxy.cli.control import Control, place
 from proxy.cli.crew import SLOTS, CannotStart, Crew, Orders
+from proxy.cli.keeper import Keeper
 from proxy.cli.listening import reserve
 from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
@@ -72,6 +73,7 @@ class Supervisor:
         self._certificates: dict[Path, Watch] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.mysql = self.http = Address()
+        self._keeper: Keeper | None = None  # of the history, where the rules ask for one
 
     async def run(self) -> int:
         """Serve until a signal. Raises RulesInvalid, CannotListen, CannotStart or another TurnoutError at the start."""
@@ -112,6 +114,12 @@ class Supervisor:
                 self._worker_command,
             )
             await self._start_http(rules, stack)
+            if rules.history is not None:
+                keeper = Keeper(rules.history.file, rules.limits.shapes, lambda: servers(self.crew.views()))
+                await keeper.open()
+                self._keeper = keeper
+                stack.push_async_callback(keeper.close)  # the last numbers are in when the workers have ended
+                self._spawn(keeper.run(), "keep the history")
             self.crew.start()
             self.streams.start_new(rules)
             log.info(
@@ -251,6 +259,8 @@ class Supervisor:
             self.rules = rules
             self._watch_certificates(rules)
             self.totals.max_shapes = rules.limits.shapes
+            if self._keeper is not None:
+                self._keeper.max_shapes = rules.limits.shapes
             self._loaded = time.time()
             self._reloads_ok += 1
             self._last_problem = ""
@@ -287,6 +297,8 @@ class Supervisor:
 
     def _on_window(self, window: Window) -> None:
         self.totals.add(window, time.time())
+        if self._keeper is not None:
+            self._keeper.add(window)
 
     def overview(self) -> Overview:
         return Overview(

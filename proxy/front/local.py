@@ -12,7 +12,7 @@ from proxy.front.caching import note_everything
 from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.set_statement import run_set
-from proxy.front.statements import forward
+from proxy.front.statements import forward, may_ask_for_file
 from proxy.front.transactions import begin, end, savepoint
 from proxy.front.values import TextValues
 from proxy.plan.plan import Do, Forward, Local, Plan, Send
@@ -174,6 +174,13 @@ async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, lite
         if not isinstance(inner, Forward):
             await run_named(session, statement, literals)
             return
+        if may_ask_for_file(inner):
+            raise StatementRefused(
+                "LOAD DATA LOCAL cannot be prepared by PREPARE through Turnout; send it itself",
+                1295,
+                "HY000",
+                reason="load-data-sql-prepare",
+            )
         cluster = inner.cluster
     else:
         known = session.sql_prepared.get(name)

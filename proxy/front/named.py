@@ -14,7 +14,6 @@ from parser.statement import Hole, Kind, Statement, Value, Word
 from proxy.back.connection import ServerConnection
 from proxy.errors import StatementRefused
 from proxy.front import prepared as binary_protocol
-from proxy.front import session_memory
 from proxy.front.inlined import binary, check_reading, decimal, double, integer, places, run_inside, with_values
 from proxy.front.prepared_statement import Prepared
 from proxy.front.row_streams import server_error
@@ -39,7 +38,6 @@ async def run_named(session: Session, statement: Statement, literals: Sequence[b
         binary_protocol.check_room(session)
         made = await _read(session, statement, literals)
         if made is not None:
-            session_memory.grow(session, text=len(made.sql))
             session.named[name] = made
             session.diagnostics, session.warning_count = None, 0
             session.ok(info=b"Statement prepared")

@@ -66,7 +66,6 @@ async def prepare(session: Session, sql: bytes) -> None:
     """COM_STMT_PREPARE. Raises TurnoutError."""
     session.last_prepared = 0
     check_room(session)
-    session_memory.grow(session, text=len(sql))
     prepared = read_statement(session, sql)
     session.running = prepared.entry
     session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
@@ -92,6 +91,7 @@ def check_room(session: Session) -> None:
 
 def read_statement(session: Session, sql: bytes) -> Prepared:
     """A text as a prepared statement of the session, which no server has seen yet."""
+    session_memory.grow(session, text=len(sql))
     shape, literals = session.lexer.shape(sql)
     cache = session.environment.cache(session.database, session.lexer, prepared=True)
     entry = _entry(session.environment, cache, shape, literals)
@@ -386,7 +386,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         finally:
             session.binary = False
         return
-    if isinstance(plan, Ddl):  # which has no parameters and no rows
+    if plan.effects & Effect.LOCAL_INFILE and prepared.params:
+        raise StatementRefused(
+            "LOAD DATA LOCAL with parameters is not supported; write the values into the statement",
+            1295,
+            "HY000",
+            reason="load-data-parameters",
+        )
+    if isinstance(plan, Ddl) or plan.effects & Effect.LOCAL_INFILE:  # which have no parameters and no rows
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)

@@ -32,6 +32,7 @@ from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Send
 from proxy.rules.model import Transactions
+from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
@@ -54,6 +55,7 @@ BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
 COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
 ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
 _LAST_GTID = b"\x09last_gtid"
+_NOT_OF_READS = cap.LOCAL_FILES | cap.MULTI_RESULTS | cap.PS_MULTI_RESULTS  # flags that change no SELECT's answer
 
 
 class Transaction:
@@ -114,6 +116,7 @@ class Session:
         self.transaction = Transaction()
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
+        self.file_variables: frozenset[str] = frozenset()  # that LOAD DATA has set where the session is pinned
         self.own_xa = ""  # the cluster on which the client has begun an XA transaction itself
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
@@ -507,7 +510,7 @@ class Session:
             carried = sorted(item for item in self.settings.items.items() if item[0][0] != "@")
             self._cache_words = (
                 self.user.encode(),
-                b"%d" % self.key.capabilities,
+                b"%d" % (self.key.capabilities & ~_NOT_OF_READS),
                 self.key.origin.encode() if self.environment.rules.tells_origins else b"",
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
@@ -754,6 +757,7 @@ class Session:
         if self.closed or goes_on:
             return
         self.running = self.running_on = None
+        self.client.end_edit()
         self.busy = False
         self.client.next_command()
 
@@ -783,6 +787,7 @@ class Session:
             self.client.lose(None if broken else error)
             return
         self.client.send(encode_err(error.errno, error.sqlstate, error.message))
+        self.client.end_edit()
         self.busy = False
         self.client.next_command()
 
@@ -901,7 +906,7 @@ class Session:
 
     def doomed_by_kill(self) -> None:
         """KILL CONNECTION: the statement under way is being killed on its server; the client goes when it ends."""
-        if self.busy:
+        if self.busy and self.client.upload is None:
             self.killed = True
             self.interrupt()
         else:

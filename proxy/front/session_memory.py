@@ -18,10 +18,8 @@ def grow(session: Session, text: int = 0, data: int = 0) -> None:
     session.memory += size
     if session.memory <= limit:
         return
-    held = sum(
-        _PER_TEXT * len(one.sql) + sum(map(len, one.long_data.values()))
-        for one in (*session.prepared.values(), *session.named.values())
-    )
+    kept = (*session.prepared.values(), *session.named.values())
+    held = sum(_PER_TEXT * len(one.sql) + sum(map(len, one.long_data.values())) for one in kept)
     session.memory = held + size
     if session.memory > limit:
         session.memory = held

@@ -21,6 +21,7 @@ from proxy.front.client import Client
 from proxy.front.directories import Directories
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
+from proxy.front.load import LOAD_EVERY_S, Loads
 from proxy.front.recovery import EVERY_S, Recovery
 from proxy.front.schemas import SchemaReader
 from proxy.front.sequences import Sequences
@@ -66,6 +67,7 @@ class Worker:
         self._reading_schemas = asyncio.Lock()
         self._others_wanted = False  # the other workers are to read them, too
         self._tokens = Tokens()
+        self._loads = Loads()
         self._recovery: Recovery | None = None  # in one worker, once the rules have said `transactions: atomic`
 
     @property
@@ -106,6 +108,7 @@ class Worker:
         ]
         if self.slot == 0:
             self._loops.append(loop.create_task(self._every(EVERY_S, self._recover), name="recovery"))
+            self._loops.append(loop.create_task(self._every(LOAD_EVERY_S, self._read_loads), name="load"))
         if self.rules.users_from is not None:
             self._loops.append(loop.create_task(self._every(_GRANTS_EVERY_S, self._read_grants), name="grants"))
 
@@ -146,6 +149,7 @@ class Worker:
             self._directories.close()
         if self._recovery is not None:
             self._recovery.close()
+        self._loads.close()
         if self._clusters is not None:
             await self._clusters.close()
 
@@ -225,6 +229,7 @@ class Worker:
             waiters=sum(len(pool.waiters) for pool in server.pools.values()),
             limit=server.limit,
             read_only=server.health.baseline.read_only,
+            status=self._loads.status(server),
         )
 
     # -- over time ---------------------------------------------------------------------------------------------------
@@ -358,6 +363,11 @@ class Worker:
                     self._spawn(self._directories.prepare(), "prepare directories")
             else:
                 self.listener.environment.definitions = seen
+
+    async def _read_loads(self) -> None:
+        """Ask the servers how much they have to do, for the history; one worker does."""
+        if self.rules.history is not None and self._clusters is not None:
+            await self._loads.look(self._clusters.servers(), self.rules)
 
     def _prepare_sequences(self) -> None:
         """The table of sequences is made before it is needed."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from proxy.measure.caches import CacheStats, CacheWindow
-from proxy.measure.shapes import ShapeStats, ShapeWindow
+from proxy.measure.shapes import Sample, ShapeStats, ShapeWindow
 
 OTHER = "other"  # the label of everything past a family's limit
 ERRNO_LABELS = 200
@@ -155,11 +155,17 @@ class Measures:
         self._recovered = Labelled()
 
     def shape(
-        self, digest: str, kind: str, tables: Sequence[str] = (), clusters: Sequence[str] = (), shape_id: str = ""
+        self,
+        digest: str,
+        kind: str,
+        tables: Sequence[str] = (),
+        clusters: Sequence[str] = (),
+        shape_id: str = "",
+        sample: Sample | None = None,
     ) -> ShapeStats:
         """A new plan-cache entry's counters. Keep the object for as long as statements can end under it, then just
         drop it: it is taken one last time when nobody else refers to it."""
-        stats = ShapeStats(digest, kind, tables, clusters, shape_id)
+        stats = ShapeStats(digest, kind, tables, clusters, shape_id, sample)
         self._shapes.append(stats)
         return stats
 

@@ -64,8 +64,6 @@ def plan_write_all(asked: Case) -> Plan:
     other = next((each for each in asked.places if not each.everywhere), None)
     if other is not None:
         raise refusals.EVERYWHERE_MIXED.error(table=target.label, verb=asked.verb(), other=other.label)
-    if statement.kind is Kind.LOAD_DATA:
-        raise refusals.LOAD_DATA.error(table=target.label)
     if asked.rules.transactions is Transactions.SINGLE:
         raise refusals.SEVERAL_WRITES.error(
             verb=asked.verb(),
@@ -92,6 +90,16 @@ def plan_write_all(asked: Case) -> Plan:
     )
 
 
+def one_copy_reason(effects: Effect) -> str:
+    """What makes servers do different things with a statement of these effects, as a clause; "" if nothing does."""
+    return next((why for effect, why in _DIFFERS if effects & effect), "")
+
+
+def generated_columns(schema: TableSchema) -> list[str]:
+    """Those in which every server would put a value of its own."""
+    return [column.name for column in schema.columns if column.auto_increment or column.server_default]
+
+
 @dataclass(frozen=True, slots=True)
 class _Filled:
     """Values on which it depends whether servers put their own."""
@@ -103,9 +111,9 @@ class _Filled:
 def _difference(asked: Case, filled: _Filled) -> tuple[str, str] | None:
     """(what differs between servers, what to do), or None. What is left to check per statement goes into `filled`."""
     statement = asked.statement
-    for effect, why in _DIFFERS:
-        if statement.effects & effect:
-            return why, "Work the value out first and give it in the statement."
+    why = one_copy_reason(statement.effects)
+    if why:
+        return why, "Work the value out first and give it in the statement."
     if statement.effects & Effect.RETURNING:
         return "uses RETURNING", "Read the rows with a SELECT."
     if any(block.limited for block in statement.blocks):

@@ -26,6 +26,7 @@ def diff(old: Rules, new: Rules) -> tuple[Change, ...]:
         *_transactions(old, new),
         *_workbench(old, new),
         *_tuning(old, new),
+        *_history(old, new),
     )
 
 
@@ -232,6 +233,12 @@ def _tuning(old: Rules, new: Rules) -> Iterator[Change]:
                 show = _show(field)
                 where = f"{section}.{field.removesuffix('_s')}"
                 yield Change(Severity.INFO, where, f"changes from {show(one)} to {show(other)}.")
+
+
+def _history(old: Rules, new: Rules) -> Iterator[Change]:
+    if old.history != new.history:
+        before, after = (one.history.file if one.history else "none" for one in (old, new))
+        yield Change(Severity.RESTART, "history.file", f"changes from {before} to {after}: this needs a restart.")
 
 
 def _show(field: str) -> Callable[[Any], str]:

@@ -391,6 +391,12 @@ class LimitsForm(Form):
     shapes: Count = Field(_LIMITS.shapes, description="Plans kept per worker, and shapes measured.")
 
 
+class HistoryForm(Form):
+    """What statements cost, by minute, hour and day."""
+
+    file: Name = Field(description="An SQLite file of bounded size, made if need be; relative to the rules file.")
+
+
 class FileForm(Form):
     """routing_rules.yaml, the rules of a Turnout proxy."""
 
@@ -415,6 +421,7 @@ class FileForm(Form):
     health: HealthForm = Field(HealthForm.model_validate({}))
     pool: PoolForm = Field(PoolForm.model_validate({}))
     limits: LimitsForm = Field(LimitsForm.model_validate({}))
+    history: HistoryForm | None = Field(None, description="Where measurements are kept. Absent: in memory alone.")
 
 
 SHARDING_FORMS: dict[str, type[Form]] = {

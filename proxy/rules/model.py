@@ -245,6 +245,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """Where it is kept what statements cost, by minute, hour and day."""
+
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     path: Path
     listen: Listen
@@ -262,6 +269,7 @@ class Rules:
     health: Health = Health()
     pool: Pool = Pool()
     limits: Limits = Limits()
+    history: History | None = None
     text: str = field(default="", repr=False)  # the file as it was read, for SHOW TURNOUT RULES (passwords masked)
 
     def home(self, database: str | None) -> str:

@@ -7,6 +7,7 @@ import random
 import subprocess
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import MySQLdb
 import pytest
@@ -201,6 +202,40 @@ def test_a_bomb_costs_no_memory(network: Network) -> None:
     with packed(network) as client:
         assert client.run("SELECT 1").number == 1
     assert network.proxy.metric("turnout_worker_memory_bytes") - memory < 150 << 20
+
+
+@pytest.mark.parametrize(("database", "compress"), [("plain", True), ("near", True), ("near", False)])
+def test_a_file_of_the_clients(network: Network, database: str, compress: bool, tmp_path: Path) -> None:
+    """LOAD DATA LOCAL: more packets than there are numbers, in a direction in which nothing else is long."""
+    file = tmp_path / "rows"
+    file.write_text("".join(f"{number}\t{'v' * 990}\n" for number in range(18_000)))
+    client = MySQLdb.connect(
+        host="127.0.0.1",
+        port=network.proxy.port,
+        user="app",
+        password=PASSWORD,
+        database=database,
+        compress=compress,
+        local_infile=1,
+        ssl_mode="DISABLED",
+    )
+    with contextlib.closing(client), client.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE TABLE loaded (id INT PRIMARY KEY, v VARCHAR(1000))")
+        for statement, rows in ((f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE loaded", 18_000), ("DO 1", 0)):
+            assert cursor.execute(statement) == rows
+        client.commit()
+        with pytest.raises(MySQLdb.ProgrammingError, match="nowhere"):
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE nowhere")
+        cursor.execute("SELECT COUNT(*), SUM(id), MIN(v) = REPEAT('v', 990) FROM loaded")
+        assert cursor.fetchone() == (18_000, sum(range(18_000)), 1)
+        file.write_text("20000\tone more\n")
+        load = f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE loaded"
+        cursor.execute(f"SELECT seq, REPEAT('x', 999) FROM seq_1_to_500; {load}; SELECT 7")
+        assert len(cursor.fetchall()) == 500
+        assert cursor.nextset()
+        assert cursor.rowcount == 1
+        assert cursor.nextset()
+        assert cursor.fetchall() == ((7,),)
 
 
 @pytest.mark.parametrize(("database", "tls"), [("plain", False), ("packed", True), ("near", True)])

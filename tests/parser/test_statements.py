@@ -481,6 +481,12 @@ def test_hints() -> None:
         ("INSERT INTO t VALUES (1,NOW()), (2,NOW())", "INSERT INTO t VALUES (?,NOW()), ..."),
         ("SELECT `a b` FROM t LIMIT 5,6;", "SELECT `a b` FROM t LIMIT ?,?"),
         ("SET @a = 'x'", "SET @a = ?"),
+        ("SELECT -1, a -1, a - -1, (a)-1 FROM t WHERE b=-2", "SELECT ?, a -?, a - ?, (a)-? FROM t WHERE b=?"),
+        (
+            "SELECT a FROM t WHERE c IN (1, -2,- 3) AND d BETWEEN -1 AND -2",
+            "SELECT a FROM t WHERE c IN (?+) AND d BETWEEN ? AND ?",
+        ),
+        ("INSERT INTO t VALUES (-1,'a'), (2,'b')", "INSERT INTO t VALUES (?+), ..."),
     ],
 )
 def test_digest(sql: str, digest: str) -> None:

@@ -82,6 +82,8 @@ def described(
         return lines
     if route.within is not None:
         return [*lines, f"here: {route.within.settings.decode()}", f"then: {route.within.sql.decode()}"]
+    if route.loading is not None:
+        return [*lines, f"here: {route.loading.text.decode()}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]

@@ -404,6 +404,11 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
             (INFO, "limits.session_memory", "changes from 256MB to 1MB."),
         ],
     ),
+    "history": (
+        {},
+        {"x": "history: {file: h.sqlite}"},
+        [(RESTART, "history.file", "changes from none to ")],
+    ),
     "tuning": (
         {},
         {"x": "health: {every: 500ms}\npool: {max_waiters: 7, max_age: 90s}\nlimits: {max_packet: 1GB, drain: 0}"},

@@ -15,6 +15,7 @@ from proxy.rules.model import (
     Compression,
     Database,
     Health,
+    History,
     Limits,
     Listen,
     Method,
@@ -108,6 +109,7 @@ pool: {wait: 1s, max_waiters: 2, max_idle: 3s, max_age: 4h, max_statements: 5}
 limits:
   {login: 1m, drain: 0, max_packet: 16MB, slow_statement: 0.25s, shapes: 9, logins_per_second: 7, logins_per_address: 0,
    idle: 1h, statement: 90s, session_memory: 1MB}
+history: {file: var/history.sqlite}
 """
     source = source.replace("replicas: , tls", "tls")
     found = parse(source, tmp_path / "rules.yaml", {"APP": "from env", "TURNOUT": "t"})
@@ -181,6 +183,7 @@ limits:
     assert found.transactions is Transactions.BEST_EFFORT
     assert found.health == Health(0.25, 1.5, 2.0)
     assert found.pool == Pool(1.0, 2, 3.0, 4 * 3600.0, 5)
+    assert found.history == History(tmp_path / "var" / "history.sqlite")
     assert found.limits == Limits(60.0, 0.0, 16 << 20, 0.25, 7, 0, 3600.0, 90.0, 1 << 20, 9)
 
 
@@ -268,7 +271,7 @@ def test_the_example_of_the_repository() -> None:
 
 
 @pytest.mark.parametrize(
-    "comment", ["by_year", "by_region", "health", "pool", "limits", "users_from", "max_connections"]
+    "comment", ["by_year", "by_region", "history", "health", "pool", "limits", "users_from", "max_connections"]
 )
 def test_the_commented_examples_are_right(comment: str) -> None:
     """A line of the example that is commented out can be uncommented as it stands."""

@@ -755,6 +755,14 @@ limits:
   shapes: 1.5        #! limits.shapes: must be a whole number
 """,
     },
+    "history": {
+        "x": """
+history:             #! history.file: is missing
+  path: x            #! history.path: is not a key that is known here
+""",
+    },
+    "history off": {"x": "history: off  #! history: must be a mapping"},
+    "history, no file": {"x": "history: {file: ''}  #! history.file: must not be empty"},
     # YAML
     "key twice": {
         "users": """
