@@ -12,7 +12,16 @@ from pathlib import Path
 import MySQLdb
 import pytest
 
-from tests.front.raw import COM_PING, COM_QUERY, COM_STATISTICS, MULTI_STATEMENTS, Disconnected, Statement, framed
+from tests.front.raw import (
+    COM_PING,
+    COM_QUERY,
+    COM_STATISTICS,
+    LOCAL_FILES,
+    MULTI_STATEMENTS,
+    Disconnected,
+    Statement,
+    framed,
+)
 from tests.network.conftest import DATABASES, PASSWORD, Network
 from tests.network.packed import NumberedClient, PackedClient
 
@@ -202,6 +211,22 @@ def test_a_bomb_costs_no_memory(network: Network) -> None:
     with packed(network) as client:
         assert client.run("SELECT 1").number == 1
     assert network.proxy.metric("turnout_worker_memory_bytes") - memory < 150 << 20
+
+
+def test_a_file_that_is_sent_before_it_is_asked_for(network: Network) -> None:
+    """As it would reach a server: what waits is the file when the request is out."""
+    with contextlib.closing(PackedClient(network.proxy.port, "app", PASSWORD, "near", flags=LOCAL_FILES)) as client:
+        client.run("CREATE OR REPLACE TABLE ahead (id INT PRIMARY KEY)")
+        client.packed._sequence = 0
+        load = client.packed.packet(framed(bytes((COM_QUERY,)) + b"LOAD DATA LOCAL INFILE 'f' INTO TABLE ahead"))
+        client.packed._sequence = 2  # behind the server's request
+        file = client.packed.packet(framed(b"1\n2\n", 2) + framed(b"3\n", 3)) + client.packed.packet(framed(b"", 4))
+        client.packed.send_raw(load + file)
+        client.packed._sequence = 1
+        assert client._receive() == b"\xfbf"
+        client.packed._sequence = 4
+        assert client.receive().affected_rows == 3
+        assert client.run("SELECT COUNT(*) FROM ahead").number == 3
 
 
 @pytest.mark.parametrize(("database", "compress"), [("plain", True), ("near", True), ("near", False)])
