@@ -2,8 +2,8 @@
 PYTHON := .venv/bin/python
 # Packages of tests and mypy's scope are in pyproject.toml.
 PYTEST := $(PYTHON) -m pytest
-# Server tests share two cores with the servers they start: two workers, each with servers of its own.
-WORKERS ?= 2
+# Server tests mostly wait for servers and clients, so that more workers than cores pay; each has servers of its own.
+WORKERS ?= 3
 
 .PHONY: setup demo test check bench lock format clean
 

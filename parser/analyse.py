@@ -51,7 +51,7 @@ def parse(
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None, merged))
     read_again = statement.inner or statement
     changes = statement.insert is not None or statement.change is not None
-    if changes or read_again.names or read_again.outline is not None or read_again.defined:
+    if changes or read_again.names or read_again.outline is not None or read_again.defined or statement.load:
         statement = replace(statement, lexer=lexer)
     statement = _with_shape(statement, shape)
     if statement.kind is Kind.TURNOUT and statement.inner is not None:

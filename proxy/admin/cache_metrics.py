@@ -14,6 +14,7 @@ _COUNTERS = {  # of CacheTotal.counters: (metric, help, factor)
     "misses": ("turnout_cache_misses", "Reads of a cache class that had to ask the server.", 1.0),
     "fills": ("turnout_cache_fills", "Answers kept in the cache.", 1.0),
     "fill_ns": ("turnout_cache_fill_seconds", "Time that servers took for the answers that were kept.", 1e-9),
+    "unasked": ("turnout_cache_unasked", "Misses for which memcached was not asked: it hardly ever has them.", 1.0),
     "waits": ("turnout_cache_waits", "Reads that waited for another session's answer to the same statement.", 1.0),
     "lease_waits": ("turnout_cache_lease_waits", "Reads that waited for another worker's answer in memcached.", 1.0),
     "lease_hits": ("turnout_cache_lease_hits", "Of these, the ones that got it.", 1.0),

@@ -47,6 +47,14 @@ class Sink(Protocol):
         """The connection was lost before the response was complete."""
 
 
+class FileSink(Sink, Protocol):
+    """The same for a command that is sent in the mode LOAD."""
+
+    def on_file_asked(self, connection: ServerConnection) -> None:
+        """The server waits for a file, in packets (`proxy.wire.file_packets`) numbered from 2 on. Its response goes on
+        when it has got it."""
+
+
 class Holder(Protocol):
     """Who keeps a connection between commands, and has to know when it is lost."""
 
@@ -58,6 +66,10 @@ class ServerStatement:
     """A statement prepared on one connection, by the server's id."""
 
     id: int
+
+
+def _nothing() -> None:
+    """Nobody listens."""
 
 
 class Discarded:
@@ -147,6 +159,7 @@ class ServerConnection(asyncio.Protocol):
         "thread_id",
         "transport",
         "where",
+        "writable",
         "write",
         "write_paused",
     )
@@ -191,6 +204,7 @@ class ServerConnection(asyncio.Protocol):
         self.aborted: TurnoutError | None = None
         self.lost = False  # closed by the other side, or by us because of an error
         self.write_paused = False
+        self.writable: Callable[[], None] = _nothing  # called when `write_paused` is over
         self._tls: TlsPipe | None = None
         self._tls_context = tls
         self._login: ServerLogin | None = ServerLogin(
@@ -267,6 +281,15 @@ class ServerConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.write_paused = False
+        self.writable()
+
+    def write_more(self, data: bytes) -> None:
+        """More of a command that is under way; nothing where the connection is lost, of which its sink will be told."""
+        if self.aborted is None and self.transport is not None and not self.transport.is_closing():
+            self.write(data)
+
+    def forget_writable(self) -> None:
+        self.writable = _nothing
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -399,7 +422,12 @@ class ServerConnection(asyncio.Protocol):
             if end < 0:
                 for piece in out:
                     sink.on_data(self, piece)
+                if self.scanner.infile:
+                    self.scanner.infile = False
+                    cast(FileSink, sink).on_file_asked(self)
                 return
+            if self.scanner.infile:
+                raise ProtocolError("it asked for a file and did not wait for it")
             pos = end
             if self._sinks:
                 # The next command's response may follow in the same bytes: the sink reads the scanner before that.

@@ -31,8 +31,6 @@ BASE_CAPABILITIES = (
     | cap.PLUGIN_AUTH_LENENC
     | cap.CONNECT_ATTRS
     | cap.SESSION_TRACK
-    | cap.MULTI_RESULTS
-    | cap.PS_MULTI_RESULTS
 )
 
 

@@ -38,6 +38,7 @@ from proxy.measure.totals import Totals
 from proxy.rules.diff import Severity, diff
 from proxy.rules.loader import load
 from proxy.rules.model import Address, Rules
+from proxy.rules.packed import pack
 from proxy.rules.problem import RulesInvalid
 from proxy.rules.warning import warnings
 
@@ -101,7 +102,7 @@ class Supervisor:
             clocks = Clocks.create(rules.workers)
             stack.callback(os.close, clocks.fd)
             self.streams = Streams(clocks, self._stream_command)
-            await self.streams.stop_changed(rules, str(self.path))
+            await self.streams.stop_changed(rules)
             stack.push_async_callback(self.streams.stop)
             self.crew = Crew(
                 rules.workers,
@@ -118,7 +119,7 @@ class Supervisor:
                 stack.push_async_callback(keeper.close)  # the last numbers are in when the workers have ended
                 self._spawn(keeper.run(), "keep the history")
             self.crew.start()
-            self.streams.start_new(rules, str(self.path))
+            self.streams.start_new(rules)
             log.info(
                 "serving",
                 extra={
@@ -170,8 +171,8 @@ class Supervisor:
 
     def _orders(self, rules: Rules, reserved: socket.socket, clocks: Clocks) -> Orders:
         shared = reserved.fileno() if self.mysql.path else None
-        text, path = rules.text, str(self.path)
-        return Orders(text, path, self.mysql.host, self.mysql.port, shared, clocks.fd, self.streams.sources)
+        host, port = self.mysql.host, self.mysql.port
+        return Orders(pack(rules), host, port, shared, clocks.fd, self.streams.sources)
 
     async def _start_control(self, control: Control) -> None:
         try:
@@ -243,8 +244,8 @@ class Supervisor:
             changes = [*diff(self.rules, rules)]
             waiting = [change for change in diff(self._first_rules, rules) if change.severity is Severity.RESTART]
             notify.reloading()
-            await self.streams.stop_changed(rules, str(self.path))
-            problems = await self.crew.reload(rules.text, str(self.path), self.streams.sources)
+            await self.streams.stop_changed(rules)
+            problems = await self.crew.reload(pack(rules), self.streams.sources)
             self._spawn(self._follow(rules, self.crew.orders), "follow what the rules cache")
             self.rules = rules
             self.totals.max_shapes = rules.limits.shapes
@@ -272,7 +273,7 @@ class Supervisor:
         """Start new stream processes once no worker is left that would mark its writes elsewhere."""
         await self.crew.settled()
         if self.crew.orders is orders:  # else there are newer ones, which are on their way
-            self.streams.start_new(rules, str(self.path))
+            self.streams.start_new(rules)
 
     def _refused(self, why: str, problems: list[str]) -> wire.Outcome:
         self._reloads_failed += 1

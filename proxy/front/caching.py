@@ -25,6 +25,7 @@ from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue
+from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
 from proxy.measure.measures import Measures
@@ -83,6 +84,7 @@ class Caching:
         self.identities = Identities()
         self.flights: dict[LocalKey, Fill] = {}  # the answers on their way, for others who want the same
         self._at_hand: list[Known] = []  # those that have a value
+        self._worth: dict[tuple[str, str], Worth] = {}
 
     def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
         self.rules = rules
@@ -90,6 +92,10 @@ class Caching:
         self.store.local.resize(rules.local_bytes)
         self.max_staleness_ns = int(rules.max_staleness_s * 1e9)
         self.max_value_bytes = rules.max_value_bytes
+
+    def worth(self, table: str, by: str) -> Worth:
+        """That of a class."""
+        return self._worth.setdefault((table, by), Worth())
 
     def at_hand(self, known: Known) -> None:
         """It is about to get a value, which it forgets when the store makes room."""
@@ -319,7 +325,10 @@ def serve(
     fill.leads = True
     if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
         fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
-        return Served.WAIT
+        slow = (entry.cache_fill_ns or 0) >= SLOW_NS
+        if slow or not entry.cache_worth.sparse or in_sample(slots[-1], session.began):
+            return Served.WAIT
+        stats.unasked += 1
     stats.misses += 1
     return Served.ASK
 
@@ -417,6 +426,7 @@ async def _remembered(fill: Fill) -> CachedValue | None:
     value = await _fetched(fill, fill.remote_key)
     if value is None:
         value = await _leased(fill, fill.remote_key)
+    fill.entry.cache_worth.asked(value is not None)
     if value is not None:
         fill.entry.cache_stats.hits_memcached += 1
         value.size_bytes += _key_bytes(fill.key)

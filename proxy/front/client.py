@@ -17,8 +17,10 @@ from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError, TurnoutError
 from proxy.front import caching
 from proxy.front.session import Session
+from proxy.front.upload import Upload
 from proxy.wire import command as com
-from proxy.wire.frames import FrameReader, encode
+from proxy.wire.edited import EditedResponse
+from proxy.wire.frames import MAX_PAYLOAD, FrameReader, encode
 from proxy.wire.login import MAX_HELD, Accepted, ClientEvent, ClientLogin, Closed, Rejected, SendBytes, StartTls
 from proxy.wire.packets import encode_err
 
@@ -45,10 +47,12 @@ class Client(asyncio.Protocol):
         "_login_timer",
         "_reading",
         "_tls",
+        "_unedited",
         "capabilities",
         "change_user",
         "connected",
         "connection_id",
+        "edited",
         "host",
         "listener",
         "scramble",
@@ -56,6 +60,7 @@ class Client(asyncio.Protocol):
         "sequence",
         "session",
         "transport",
+        "upload",
         "write",
         "write_paused",
     )
@@ -74,6 +79,9 @@ class Client(asyncio.Protocol):
         self.sequence = 0  # of the command under way: its first response packet is this plus one
         self.write_paused = False
         self.change_user: ClientLogin | None = None
+        self.edited: EditedResponse | None = None  # what is written becomes part of this, until the command ends
+        self.upload: Upload | None = None  # what is received is a file, until it ends
+        self._unedited: Callable[[bytes], None]
         self._tls: TlsPipe | None = None
         self._frames: FrameReader | None = None
         self._commands: deque[tuple[bytes, int]] = deque()
@@ -160,6 +168,9 @@ class Client(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Commands that came in pieces, several at once, or while one is under way."""
+        if self.upload is not None:
+            self._receive_file(self.upload, data)
+            return
         session = self.session
         assert session is not None
         frames = self._frames
@@ -184,9 +195,8 @@ class Client(asyncio.Protocol):
             if not frames.pending:
                 self._frames = None  # an idle client keeps no reader
             self._commands.extend(packets)
-        if len(self._commands) > _MAX_QUEUED and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
+        if len(self._commands) > _MAX_QUEUED:
+            self.stop_reading()
         if not session.busy:
             self.next_command()
 
@@ -301,8 +311,7 @@ class Client(asyncio.Protocol):
         while commands and session is not None and not (session.busy or session.closed or session.killed):
             payload, sequence = commands.popleft()
             if not self._reading and len(commands) < _MAX_QUEUED // 2:
-                self._reading = True
-                self.transport.resume_reading()
+                self.start_reading()
             self.sequence = sequence
             if session.environment is not self.listener.environment or session.outdated:
                 session.adopt(self.listener.environment)
@@ -327,7 +336,75 @@ class Client(asyncio.Protocol):
         elif self.listener.draining and not session.in_transaction:
             self.listener.dismiss(self)
 
+    def stop_reading(self) -> None:
+        """Take no more from the client for now."""
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def start_reading(self) -> None:
+        if not self._reading and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
+        """The client has been asked for a file (its answer is edited): what it sends now goes to `take`, and `end` is
+        called behind it."""
+        assert self.edited is not None
+        upload = self.upload = Upload(take, end, self.edited.sequence)
+        self.start_reading()
+        # What it has sent ahead is the beginning of the file, as a server would read it.
+        ahead = [encode(payload, sequence - len(payload) // MAX_PAYLOAD) for payload, sequence in self._commands]
+        self._commands.clear()
+        frames, self._frames = self._frames, None
+        try:
+            if frames is not None:
+                ahead.append(frames.take_pending())
+        except ProtocolError as error:
+            self.lose(error)
+            return upload
+        if ahead:
+            self._receive_file(upload, b"".join(ahead))
+        return upload
+
+    def _receive_file(self, upload: Upload, data: bytes) -> None:
+        try:
+            rest = upload.feed(data)
+        except ProtocolError as error:
+            self.lose(error)
+            return
+        if rest is None:
+            return
+        assert self.edited is not None
+        self.upload = None
+        self.edited.sequence = upload.sequence
+        self.start_reading()
+        upload.finish()
+        if rest:
+            self._take(rest)
+
     # -- answers ---------------------------------------------------------------------------------------------------
+
+    def edit(self) -> EditedResponse:
+        """Until the command ends, all that is written becomes part of one response."""
+        if self.edited is None:
+            edited = self.edited = EditedResponse(self.sequence)
+            write = self._unedited = self.write
+
+            def write_edited(data: bytes) -> None:
+                data = edited.feed(data)
+                if data:
+                    write(data)
+
+            self.write = write_edited
+        return self.edited
+
+    def end_edit(self) -> None:
+        if self.edited is not None:
+            self.edited = None
+            self.write = self._unedited
 
     def send(self, payload: bytes) -> None:
         """One response packet of our own, the first to the command under way."""

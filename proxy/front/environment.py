@@ -18,16 +18,19 @@ from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
 from proxy.back.directory import Directory
+from proxy.cache.worth import Worth
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
 from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import MAX_SAMPLE, Sample, ShapeStats
+from proxy.plan.around_workbench import ExplainPulls, InSettings
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
+from proxy.plan.load_data import LoadSpread
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -73,7 +76,21 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork):
+    if isinstance(plan, InSettings):
+        return clusters_of(plan.inner)
+    if isinstance(
+        plan,
+        Scatter
+        | Workbench
+        | SystemRead
+        | Show
+        | ByKeyList
+        | InsertSelect
+        | LoadSpread
+        | Ddl
+        | TableWork
+        | ExplainPulls,
+    ):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -116,6 +133,7 @@ class Entry:
         "cache_shape",
         "cache_stats",
         "cache_words",
+        "cache_worth",
         "cached",
         "cluster",
         "directories",
@@ -168,6 +186,7 @@ class Entry:
         self.cache_shape = 0  # the same number for the same text of the same database
         self.cache_words: tuple[bytes, ...] = ()  # the same in words that mean the same in every process
         self.cache_stats: CacheStats
+        self.cache_worth: Worth
         self.asks_id = plan.writes and plan.generated_id is None
         self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
 
@@ -318,7 +337,9 @@ class Environment:
         if read is not None and entry.simple:
             entry.cached = read
             by = read.cache_class
-            entry.cache_stats = self.measures.cache(f"{read.database}.{read.table}", ",".join(by.by), by.ttl_s is None)
+            table, columns = f"{read.database}.{read.table}", ",".join(by.by)
+            entry.cache_stats = self.measures.cache(table, columns, by.ttl_s is None)
+            entry.cache_worth = self.caching.worth(table, columns)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
             read_by = cache.lexer
             reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()

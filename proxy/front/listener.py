@@ -39,7 +39,7 @@ from proxy.wire.packets import encode_err
 
 log = logging.getLogger("turnout.front")
 
-# What clients may use. Not offered: COMPRESS, LOCAL_FILES, SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see
+# What clients may use. Not offered: COMPRESS, SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see
 # docs/LIMITS.md. SSL is added where a certificate is configured.
 OFFERED = (
     cap.LONG_PASSWORD
@@ -48,6 +48,7 @@ OFFERED = (
     | cap.CONNECT_WITH_DB
     | cap.NO_SCHEMA
     | cap.ODBC
+    | cap.LOCAL_FILES
     | cap.IGNORE_SPACE
     | cap.PROTOCOL_41
     | cap.INTERACTIVE
@@ -64,7 +65,15 @@ OFFERED = (
     | cap.CAN_HANDLE_EXPIRED_PASSWORDS
 )
 # Flags that change what a server answers: connections with different ones are not interchangeable.
-RESULT_FLAGS = cap.FOUND_ROWS | cap.IGNORE_SPACE | cap.MULTI_STATEMENTS | cap.NO_SCHEMA
+RESULT_FLAGS = (
+    cap.FOUND_ROWS
+    | cap.IGNORE_SPACE
+    | cap.MULTI_STATEMENTS
+    | cap.MULTI_RESULTS
+    | cap.PS_MULTI_RESULTS
+    | cap.NO_SCHEMA
+    | cap.LOCAL_FILES
+)
 
 # Connection ids: the worker's slot is `id % SLOTS`; they begin where no server's thread ids are, so that a KILL by an
 # id seen in a server's own process list cannot hit somebody else.

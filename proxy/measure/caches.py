@@ -10,6 +10,7 @@ CACHE_COUNTERS = (
     "misses",
     "fills",
     "fill_ns",
+    "unasked",
     "waits",
     "lease_waits",
     "lease_hits",
@@ -49,6 +50,7 @@ class CacheStats:
     def _clear(self) -> None:
         self.hits_local = self.hits_memcached = self.misses = 0
         self.fills = self.fill_ns = 0  # answers kept, and how long their statements took on the server
+        self.unasked = 0  # misses for which memcached was not asked, since it hardly ever has anything
         self.waits = 0  # reads that waited for another session's fill of the same key
         self.lease_waits = self.lease_hits = 0  # and for another worker's; those that got its answer
         self.sampled = self.sampled_stale = 0  # served values compared with the primary, and those that differed

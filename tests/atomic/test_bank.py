@@ -10,10 +10,11 @@ import pytest
 from tests.atomic.bank import Pair, Told, one_run
 from tests.atomic.branch_office import Bank
 from tests.servers import Run
+from tests.sizes import size
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
-RUNS = int(os.environ.get("TURNOUT_RUNS", "20"))
+RUNS = size("TURNOUT_RUNS", 8, 20)
 
 
 def test_transfers_are_whole_whatever_is_killed(run: Run, bank: Bank) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -10,8 +9,10 @@ import pytest
 from tests.cache.coherence.checker import Setting, check
 from tests.cache.coherence.faults import HARMFUL, HARMLESS
 from tests.servers import Run
+from tests.sizes import size
 
-READS = int(os.environ.get("TURNOUT_COHERENCE_READS", "60000"))
+READS = size("TURNOUT_COHERENCE_READS", 40_000, 200_000)
+HITS = size("TURNOUT_COHERENCE_HITS", 6_000, 20_000)
 
 pytestmark = pytest.mark.servers
 
@@ -33,9 +34,7 @@ def test_no_read_is_older_than_promised(run: Run) -> None:
 @pytest.mark.timeout(300)
 def test_without_faults_most_reads_are_hits(run: Run) -> None:
     """So that the test above is known to be about served values; one worker, few writes, no memcached."""
-    report = check(
-        run, Setting(20_000, seed=7, max_s=200, workers=1, batch=96, faults=(), slower=20.0, memcached=False)
-    )
+    report = check(run, Setting(HITS, seed=7, max_s=200, workers=1, batch=96, faults=(), slower=20.0, memcached=False))
     assert not report.tally.violations, str(report)
     assert not report.tally.failed, str(report)
     assert report.hits_local > report.tally.reads / 2, str(report)

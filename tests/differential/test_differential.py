@@ -14,10 +14,11 @@ from tests.differential.world import Counts, Disagreement, World, start
 from tests.front.conftest import end
 from tests.front.raw import Answer, Column
 from tests.servers import MariaDB, Run, Shop, Turnout
+from tests.sizes import size
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
-STATEMENTS = int(os.environ.get("TURNOUT_STATEMENTS", "1000"))
+STATEMENTS = size("TURNOUT_STATEMENTS", 1_000, 5_000)
 PARTS = max(STATEMENTS // 500, 1)  # each a test, none of which takes long on a busy machine
 MOST_REFUSED = 0.001  # of the SELECTs
 

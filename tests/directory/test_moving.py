@@ -8,15 +8,17 @@ import pytest
 
 from tests.directory.moving import stir
 from tests.servers import Run, Shop
+from tests.sizes import size
 
 pytestmark = pytest.mark.servers
+SECONDS = size("TURNOUT_MOVING_SECONDS", 8, 25)
 
 
 def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    seen = stir(run, shop_servers, 25, seed)
+    seen = stir(run, shop_servers, SECONDS, seed)
     assert seen.wrong == [], f"seed {seed}: {seen}"
-    assert seen.counts["moved keys"] >= 6, seen
+    assert seen.counts["moved keys"] >= SECONDS // 4, seen
     assert (
         min(seen.counts[what] for what in ("reads", "writes", "inserts", "read of all", "read in a transaction")) > 20
     )
@@ -24,9 +26,9 @@ def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
 
 def test_keys_move_while_their_rows_are_cached(run: Run, shop_servers: Shop) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
-    seen = stir(run, shop_servers, 20, seed, cached=True)
+    seen = stir(run, shop_servers, SECONDS, seed, cached=True)
     assert seen.wrong == [], f"seed {seed}: {seen}"
-    assert seen.counts["moved keys"] >= 3, seen
+    assert seen.counts["moved keys"] >= SECONDS // 8, seen
     assert seen.counts["served from memory"] > 0, seen
 
 

@@ -18,9 +18,10 @@ from tests.front.raw import Client
 from tests.front.statements import SCHEMA, SHARED
 from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, OPS, OPS_PASSWORD
+from tests.sizes import size
 
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
-STEPS = int(os.environ.get("TURNOUT_STEPS", "250"))
+STEPS = size("TURNOUT_STEPS", 120, 250)
 SESSIONS = 8
 CONNECTIONS = 4
 HELD = 8  # the column of SHOW TURNOUT SESSIONS with the clusters whose connections a session holds

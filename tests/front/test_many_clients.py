@@ -6,7 +6,6 @@ TURNOUT_CLIENT_STATEMENTS makes it longer.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import resource
 from collections.abc import Callable, Iterator
@@ -17,9 +16,10 @@ from tests.front.raw import AsyncClient
 from tests.servers import Shop, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+from tests.sizes import size
 
 CLIENTS = 2000
-STATEMENTS = int(os.environ.get("TURNOUT_CLIENT_STATEMENTS", "6"))
+STATEMENTS = size("TURNOUT_CLIENT_STATEMENTS", 4, 6)
 SERVER_CONNECTIONS = 64
 LOGINS_AT_ONCE = 200
 DESCRIPTORS = 2 * CLIENTS + 500

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from parser.analyse import parse
 from parser.shape import lexer
 from parser.statement import DateSum, Hole, Kind, Statement, Value, Word
+from tests.sizes import size
 
 TABLES = ("t", "u")
 COLUMNS = ("k", "m")
@@ -198,7 +199,7 @@ def check(sql: str, contents: list[tuple[object, ...]]) -> int:
         return checked
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=size("TURNOUT_PIN_EXAMPLES", 400, 1500), deadline=None)
 @given(st.data(), rows)
 def test_rows_that_a_pin_excludes_do_not_matter(data: st.DataObject, contents: list[tuple[object, ...]]) -> None:
     check(data.draw(queries([], itertools.count(), 2)), contents)

@@ -26,6 +26,7 @@ from proxy.plan.merge import Groups, How, Merge
 from proxy.plan.plan import Refuse, Reply
 from proxy.plan.planner import plan
 from tests.plan import shop
+from tests.sizes import size
 
 RULES = shop.rules()
 CATALOG = shop.catalog()
@@ -382,7 +383,9 @@ def contents(draw: st.DrawFn) -> list[tuple[str, tuple[object, ...]]]:
 STATEMENTS = st.one_of(selects(EVERY), selects(TOGETHER), selects(TOGETHER), changes(), inserts())
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=size("TURNOUT_SQLITE_EXAMPLES", 150, 400), deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(STATEMENTS, contents())
 def test_plans_give_what_one_server_would(sql: str, rows: list[tuple[str, tuple[object, ...]]]) -> None:
     SEEN.plans[carry_out(sql, rows)] += 1

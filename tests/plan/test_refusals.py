@@ -13,7 +13,7 @@ from proxy.plan import refusals
 
 PLAN = Path(refusals.__file__).parent
 _FRONT = ("workbench", "prepared", "key_list", "moved_rows", "found_rows", "literals", "insert_select")
-_FRONT += ("system_reads", "statements")
+_FRONT += ("system_reads", "statements", "inlined", "named")
 SOURCES = [path for path in PLAN.glob("*.py") if path.name != "refusals.py"]
 SOURCES += PLAN.parent.joinpath("front").glob("merge*.py")  # what only the servers' answers tell
 SOURCES += [PLAN.parent.joinpath("front", f"{name}.py") for name in _FRONT]

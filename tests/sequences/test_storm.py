@@ -9,8 +9,9 @@ import pytest
 
 from tests.sequences.storm import Told, handed_out_twice, rage
 from tests.servers import Run, Shop
+from tests.sizes import size
 
-SECONDS = float(os.environ.get("TURNOUT_STORM_SECONDS", "15"))
+SECONDS = size("TURNOUT_STORM_SECONDS", 6, 15)
 SEED = int(os.environ.get("TURNOUT_SEED") or random.SystemRandom().randrange(1 << 32))
 
 

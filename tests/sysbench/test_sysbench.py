@@ -1,11 +1,10 @@
 """sysbench through Turnout: no error that a server would not give, no lost or doubled write, every row in its place.
 
-TURNOUT_SYSBENCH_SECONDS is how long each run takes, 5 unless given.
+TURNOUT_SYSBENCH_SECONDS is how long each run takes, 2 unless given, 5 in CI.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 
@@ -14,9 +13,10 @@ import pytest
 from tests.servers import MariaDB, Shop, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+from tests.sizes import size
 from tests.sysbench.program import Report, Sysbench
 
-SECONDS = int(os.environ.get("TURNOUT_SYSBENCH_SECONDS", "5"))
+SECONDS = size("TURNOUT_SYSBENCH_SECONDS", 2, 5)
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("sysbench"), pytest.mark.timeout(2 * SECONDS + 240)]
 Start = Callable[..., Turnout]
 

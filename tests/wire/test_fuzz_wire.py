@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 
+from tests.sizes import size
 from tests.wire import fuzz_wire
 
-SECONDS = float(os.environ.get("TURNOUT_FUZZ_SECONDS", "5"))
+SECONDS = size("TURNOUT_FUZZ_SECONDS", 5, 30)
 
 
 @pytest.mark.timeout(SECONDS + 60)
