@@ -257,6 +257,8 @@ def test_how_much_servers_have_to_do(shop_servers: Shop, tmp_path: Path) -> None
     assert status["threads_running"] >= 1
     assert status["innodb_buffer_pool_read_requests"] > 0
     assert status["data_bytes"] > 0
+    assert status["rows_read"] > 0
+    assert status["rows_written"] > 0
 
 
 def test_a_history_that_cannot_be_kept_is_told_at_the_start(fake: Any, tmp_path: Path) -> None:
