@@ -16,13 +16,17 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
+from proxy.back.compressed import ServerLink
 from proxy.back.settings import Settings
 from proxy.back.tls import TlsPipe
 from proxy.errors import Defect, ProtocolError, ServerFailed, TurnoutError
+from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import LoggedIn, LoginFailed, Secret, SendBytes, ServerLogin, StartTls
+from proxy.wire.numbering import NumberedScanner
 from proxy.wire.packets import parse_err
+from proxy.wire.proxy_header import Source, plain
 from proxy.wire.response import QUERY, ResponseScanner
 from proxy.wire.resultset import ResultsetReader
 
@@ -129,12 +133,14 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_in_login",
+        "_introduce",
         "_login",
         "_out",
         "_ready",
         "_sinks",
         "_tls",
         "_tls_context",
+        "_tls_name",
         "aborted",
         "born",
         "branch",
@@ -176,6 +182,9 @@ class ServerConnection(asyncio.Protocol):
         database: str | None = None,
         tls: ssl.SSLContext | None = None,
         attributes: Mapping[bytes, bytes] | None = None,
+        tls_name: str | None = None,
+        compress: bool = False,
+        introduce: Callable[[Source | None], bytes] | None = None,
     ) -> None:
         self.where = where  # "cluster main, primary 127.0.0.1:3306": how errors name it
         self.pool: Pool | None = None
@@ -185,7 +194,7 @@ class ServerConnection(asyncio.Protocol):
         self.taken_ns = 0  # no transaction under way on it is older (perf_counter_ns)
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None]
-        self.scanner = ResponseScanner()
+        self.scanner: ResponseScanner = NumberedScanner() if compress else ResponseScanner()
         self.sink: Sink | None = None
         self._sinks: deque[tuple[Sink, int]] = deque()
         self._out: list[bytes] = []
@@ -205,13 +214,15 @@ class ServerConnection(asyncio.Protocol):
         self.lost = False  # closed by the other side, or by us because of an error
         self.write_paused = False
         self.writable: Callable[[], None] = _nothing  # called when `write_paused` is over
+        self._introduce = introduce  # makes the PROXY header that goes first, given the server's address
         self._tls: TlsPipe | None = None
         self._tls_context = tls
+        self._tls_name = tls_name  # of the server, as its certificate has to have it
         self._login: ServerLogin | None = ServerLogin(
             user,
             secret,
             database,
-            capabilities,
+            capabilities | cap.COMPRESS if compress else capabilities,
             charset,
             tls=tls is not None,
             attributes=dict(attributes or {}),
@@ -224,6 +235,10 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         self.write = self.transport.write
+        if self._introduce is not None:
+            peer = transport.get_extra_info("peername")
+            there = Source(plain(peer[0]), peer[1]) if isinstance(peer, tuple) else None
+            self.write(self._introduce(there))
 
     def data_received(self, data: bytes) -> None:
         if self._tls is not None:
@@ -240,7 +255,7 @@ class ServerConnection(asyncio.Protocol):
         try:
             self._follow(data)
         except ProtocolError as error:
-            self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
+            self._broken(error)
         except Exception as error:
             # A mistake of ours while an answer was taken apart: the connection's place in the protocol is lost.
             log.error("defect", exc_info=error, extra={"server": self.where})
@@ -380,7 +395,8 @@ class ServerConnection(asyncio.Protocol):
                 self.write(event.data)
             elif isinstance(event, StartTls):
                 assert self._tls_context is not None
-                self._tls = TlsPipe(self._tls_context, server_side=False, write=self.transport.write)
+                write, name = self.transport.write, self._tls_name
+                self._tls = TlsPipe(self._tls_context, server_side=False, write=write, hostname=name)
                 self.write = self._tls.write
                 events.extend(self._login.tls_started())
                 self._tls.start()
@@ -394,9 +410,25 @@ class ServerConnection(asyncio.Protocol):
         self._login = None
         self.thread_id = event.greeting.connection_id
         self.server_version = event.greeting.server_version
+        if event.capabilities & cap.COMPRESS:
+            self._compress()
+        elif isinstance(self.scanner, NumberedScanner):  # the server does not offer it
+            self.scanner = ResponseScanner()
         self.scanner.status = event.status
         if not self._ready.done():
             self._ready.set_result(None)
+
+    def _compress(self) -> None:
+        assert self.transport is not None
+        assert isinstance(self.scanner, NumberedScanner)
+        tls, self._tls = self._tls, None
+        link = ServerLink(self.transport, tls, self, self._broken, self.scanner)
+        self.transport = link
+        self.write = link.write
+        link.start(b"")
+
+    def _broken(self, error: ProtocolError) -> None:
+        self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
 
     def _login_failed(self, error: ServerFailed) -> None:
         self.aborted = error

@@ -83,7 +83,8 @@ def signature(rules: Rules, cluster: str) -> object:
         if cluster in (table.sharding.clusters if table.sharding else (table.cluster,))
     )
     databases = frozenset(table.database.lower() for table in rules.cached_tables)
-    return entry.primary, entry.tls, entry.service or rules.service, rules.health, tables, databases
+    how = (entry.tls, entry.proxy_protocol)
+    return entry.primary, how, entry.service or rules.service, rules.health, tables, databases
 
 
 class _Keeper:

@@ -70,6 +70,7 @@ class Supervisor:
         self._cut = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._file = Watch(path)
+        self._certificates: dict[Path, Watch] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.mysql = self.http = Address()
         self._keeper: Keeper | None = None  # of the history, where the rules ask for one
@@ -80,6 +81,7 @@ class Supervisor:
         if rules.workers > SLOTS:
             raise CannotStart(f"`workers: {rules.workers}` is too many: at most {SLOTS}")
         self.rules = self._first_rules = rules
+        self._watch_certificates(rules)
         self.totals = Totals(rules.limits.shapes)
         for warning in warnings(rules):
             log.warning("rules", extra={"problem": str(warning)})
@@ -230,8 +232,15 @@ class Supervisor:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            renewed = [path for path, watch in self._certificates.items() if watch.poll()]
             if self._file.poll():
                 await self.reload("file changed")
+            elif renewed:
+                await self.reload(f"{renewed[0]} changed")
+
+    def _watch_certificates(self, rules: Rules) -> None:
+        known = self._certificates
+        self._certificates = {path: known.get(path) or Watch(path) for path in rules.tls_files}
 
     async def reload(self, why: str) -> wire.Outcome:
         """Read the rules again and give them to all workers; a bad file changes nothing."""
@@ -248,6 +257,7 @@ class Supervisor:
             problems = await self.crew.reload(pack(rules), self.streams.sources)
             self._spawn(self._follow(rules, self.crew.orders), "follow what the rules cache")
             self.rules = rules
+            self._watch_certificates(rules)
             self.totals.max_shapes = rules.limits.shapes
             if self._keeper is not None:
                 self._keeper.max_shapes = rules.limits.shapes

@@ -18,7 +18,9 @@ from proxy.errors import ProtocolError, TurnoutError
 from proxy.front import caching
 from proxy.front.session import Session
 from proxy.front.upload import Upload
+from proxy.wire import capability as cap
 from proxy.wire import command as com
+from proxy.wire import proxy_header
 from proxy.wire.edited import EditedResponse
 from proxy.wire.frames import MAX_PAYLOAD, FrameReader, encode
 from proxy.wire.login import MAX_HELD, Accepted, ClientEvent, ClientLogin, Closed, Rejected, SendBytes, StartTls
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.front.listener import Listener
 
 _MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
+_MAX_QUEUED_BYTES = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
 _HIGH_WATER = 256 * 1024
 
 Command = Callable[["Client", bytes, int], None]
@@ -43,6 +46,7 @@ class Client(asyncio.Protocol):
         "_early",
         "_feeder",
         "_frames",
+        "_header",
         "_login",
         "_login_timer",
         "_reading",
@@ -55,10 +59,13 @@ class Client(asyncio.Protocol):
         "edited",
         "host",
         "listener",
+        "origin",
+        "quiet_since",
         "scramble",
         "secure",
         "sequence",
         "session",
+        "statements_seen",
         "transport",
         "upload",
         "write",
@@ -72,7 +79,10 @@ class Client(asyncio.Protocol):
         self.write: Callable[[bytes], None]
         self.session: Session | None = None
         self.connected = time.time()
-        self.host = ""
+        self.quiet_since = 0.0  # when (monotonic) it was last seen busy, or with another count of statements than this:
+        self.statements_seen = -1
+        self.host = ""  # as errors and accounts have it
+        self.origin = ""  # its address; "": a Unix socket
         self.secure = False  # a Unix socket, or TLS: passwords may be sent in full
         self.scramble = b""
         self.capabilities = 0
@@ -90,6 +100,7 @@ class Client(asyncio.Protocol):
         self._early = b""  # commands that came before the login's OK went out
         self._dispatching = False
         self._reading = True
+        self._header: bytes | None = None  # what has come of the PROXY header that has to come first
         self._login: ClientLogin | None = None
         self._login_timer: asyncio.TimerHandle | None = None
 
@@ -100,18 +111,19 @@ class Client(asyncio.Protocol):
         self.write = self.transport.write
         self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         peer = transport.get_extra_info("peername")
-        self.host = peer[0] if isinstance(peer, tuple) else "localhost"
         self.secure = not isinstance(peer, tuple)
+        self._comes_from(proxy_header.plain(peer[0]) if isinstance(peer, tuple) else "")
         refused = self.listener.admit(self)
         if refused is not None:
-            self.write(encode(encode_err(refused.errno, refused.sqlstate, refused.message), 0))
-            transport.close()
+            self._turn_away(refused)
             return
-        self._login = self.listener.login(self)
         self._login_timer = asyncio.get_running_loop().call_later(
             self.listener.rules.limits.login_s, self._login_timed_out
         )
-        self._continue_login(self._login, self._login.start())
+        if self.listener.rules.listen.proxy_protocol.covers(self.origin):
+            self._header = b""
+        else:
+            self._begin_login()
 
     def data_received(self, data: bytes) -> None:
         if self._tls is not None:
@@ -137,6 +149,8 @@ class Client(asyncio.Protocol):
         if session is None or self.change_user is not None:
             login = self._login or self.change_user
             if login is None:
+                if self._header is not None:
+                    self._take_header(self._header + data)
                 return
             if login.done:  # accepted, and its database is being looked for
                 self._early += data
@@ -189,16 +203,31 @@ class Client(asyncio.Protocol):
             try:
                 packets = frames.feed(data)
             except ProtocolError as error:
-                self.sequence = 0
-                self.lose(error)
+                self.out_of_step(error)
                 return
             if not frames.pending:
                 self._frames = None  # an idle client keeps no reader
             self._commands.extend(packets)
-        if len(self._commands) > _MAX_QUEUED:
+        if len(self._commands) > _MAX_QUEUED or (session.busy and self._ahead_too_far()):
             self.stop_reading()
         if not session.busy:
             self.next_command()
+
+    def _ahead_too_far(self) -> bool:
+        return sum(len(payload) for payload, _ in self._commands) > _MAX_QUEUED_BYTES
+
+    @property
+    def free(self) -> bool:
+        """Whether what the client sends is taken up at once."""
+        session = self.session
+        if session is None or self.change_user is not None:
+            return True
+        return not (session.busy or self._commands or self._dispatching)
+
+    def out_of_step(self, error: ProtocolError) -> None:
+        """What the client has sent cannot be taken apart."""
+        self.sequence = 0
+        self.lose(error)
 
     def eof_received(self) -> bool:
         return False
@@ -227,6 +256,42 @@ class Client(asyncio.Protocol):
             drain.set_result(None)
 
     # -- login -----------------------------------------------------------------------------------------------------
+
+    def _comes_from(self, address: str) -> None:
+        self.origin = address
+        self.host = address or "localhost"
+
+    def _take_header(self, data: bytes) -> None:
+        """The connection is a balancer's, and has to begin with a PROXY header that says whose it is."""
+        self._header = data
+        try:
+            header = proxy_header.read(data)
+        except ProtocolError as error:
+            self.listener.bad_header(self, error)
+            self._turn_away(error)
+            return
+        if header is None:
+            return
+        self._header = None
+        if header.source is not None:
+            self._comes_from(header.source.host)
+            self.secure = False
+        self._begin_login(data[header.length :])
+
+    def _begin_login(self, early: bytes = b"") -> None:
+        refused = self.listener.admit_login(self)
+        if refused is not None:
+            self._turn_away(refused)
+            return
+        login = self._login = self.listener.login(self)
+        self._continue_login(login, login.start())
+        if early:
+            self._continue_login(login, login.receive(early))
+
+    def _turn_away(self, error: TurnoutError) -> None:
+        self._header = None
+        self.write(encode(encode_err(error.errno, error.sqlstate, error.message), 0))
+        self.transport.close()
 
     def _continue_login(self, login: ClientLogin, events: list[ClientEvent]) -> None:
         for event in events:
@@ -272,13 +337,18 @@ class Client(asyncio.Protocol):
     def logged_in(self, session: Session, sequence: int, leftover: bytes) -> None:
         """The account and its database are in order: commands may come. `sequence` is the OK packet's."""
         self._login = None
-        self.change_user = None
+        change_user, self.change_user = self.change_user, None
         self.session = session
         self.sequence = sequence - 1
         session.ok()
         leftover += self._early
         self._early = b""
-        if leftover:
+        if self.capabilities & cap.COMPRESS and change_user is None:
+            from proxy.front import compressed
+
+            tls, self._tls = self._tls, None
+            compressed.begin(self, tls, leftover)
+        elif leftover:
             self._take(leftover)
 
     def _stop_login_timer(self) -> None:
@@ -288,7 +358,10 @@ class Client(asyncio.Protocol):
 
     def _login_timed_out(self) -> None:
         self.listener.timed_out(self)
-        self.transport.abort()
+        if self._header is not None:
+            self._turn_away(ProtocolError("Bad handshake: no PROXY protocol header has come", 1043, "08S01"))
+        else:
+            self.transport.abort()
 
     # -- commands --------------------------------------------------------------------------------------------------
 

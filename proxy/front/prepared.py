@@ -15,7 +15,7 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import answers, caching, local
+from proxy.front import answers, caching, local, session_memory
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
@@ -91,6 +91,7 @@ def check_room(session: Session) -> None:
 
 def read_statement(session: Session, sql: bytes) -> Prepared:
     """A text as a prepared statement of the session, which no server has seen yet."""
+    session_memory.grow(session, text=len(sql))
     shape, literals = session.lexer.shape(sql)
     cache = session.environment.cache(session.database, session.lexer, prepared=True)
     entry = _entry(session.environment, cache, shape, literals)
@@ -265,6 +266,11 @@ def long_data(session: Session, payload: bytes) -> None:
             "HY000",
             reason="long-data-too-long",
         )
+        return
+    try:
+        session_memory.grow(session, data=len(payload) - 7)
+    except StatementRefused as error:
+        prepared.long_error = error
         return
     held += payload[7:]
 

@@ -107,7 +107,7 @@ class Session:
         self.environment = environment
         self.user = user
         self.secret = secret
-        self.key = PoolKey(user, capabilities)
+        self.key = PoolKey(user, capabilities, client.origin)
         self.initial_settings = settings
         self.settings = settings
         self.database = database
@@ -163,6 +163,8 @@ class Session:
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
         self._retry: bytes | tuple[Prepared, bytes] | None = None
+        self.memory = 0  # of prepared statements: see proxy.front.session_memory
+        self.overdue = -1  # when the statement began that is being killed because of limits.statement
         self.began = 0  # when the statement under way arrived (perf_counter_ns)
         self._sent = 0
         self._bytes = 0
@@ -509,6 +511,7 @@ class Session:
             self._cache_words = (
                 self.user.encode(),
                 b"%d" % (self.key.capabilities & ~_NOT_OF_READS),
+                self.key.origin.encode() if self.environment.rules.tells_origins else b"",
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
@@ -765,6 +768,10 @@ class Session:
         if self.pending is not None:
             caching.acknowledge(self, self.in_transaction)
         entry = self.running
+        if error.errno == 1317 and self.overdue == self.began:
+            from proxy.front.overdue import timeout_error
+
+            error = timeout_error(self)
         if entry is not None:
             now = _now()
             entry.stats.record(max(0, now - self.began), 0, 0, 0, True)
@@ -914,7 +921,7 @@ class Session:
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""
         flags = self.key.capabilities | flag if on else self.key.capabilities & ~flag
-        self.key = PoolKey(self.user, flags)
+        self.key = PoolKey(self.user, flags, self.key.origin)
         self.cache_settings = None
         self._pools.clear()
 

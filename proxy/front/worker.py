@@ -103,6 +103,7 @@ class Worker:
             self._server = await loop.create_server(lambda: Client(listener), sock=channel, backlog=1024)
         self._loops = [
             loop.create_task(self._every(1.0, self._tick), name="tick"),
+            loop.create_task(self._every(0.25, self._end_overdue), name="statement time"),
             loop.create_task(self._watch_schemas(), name="schemas"),
         ]
         if self.slot == 0:
@@ -327,6 +328,10 @@ class Worker:
             ):
                 self._schemas_wanted.set()  # the stream process has read other definitions
         self.listener.tick()
+
+    async def _end_overdue(self) -> None:
+        assert self.listener is not None
+        self.listener.end_overdue()
 
     async def _watch_schemas(self) -> None:
         """Read the schemas again from time to time, and soon after DDL went through this worker."""

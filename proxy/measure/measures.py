@@ -150,6 +150,7 @@ class Measures:
         self._refused = Labelled()
         self._logins = Labelled()
         self._kills = Labelled()
+        self._dismissed = Labelled()
         self._atomic = Labelled()
         self._recovered = Labelled()
 
@@ -209,8 +210,12 @@ class Measures:
         """Recovery finished a prepared branch: "committed" or "rolled back"."""
         self._recovered.add(outcome)
 
+    def dismissed(self, reason: str) -> None:
+        """A client's connection was ended because of a limit: "idle", ..."""
+        self._dismissed.add(reason)
+
     def killed(self, what: str) -> None:
-        """KILL was carried out: "query" or "connection"."""
+        """KILL was carried out: "query" or "connection" by a client, or for "statement time"."""
         self._kills.add(what)
 
     def take(self) -> Window:
@@ -246,6 +251,7 @@ class Measures:
                 "refused": self._refused.take(),
                 "logins": self._logins.take(),
                 "kills": self._kills.take(),
+                "dismissed": self._dismissed.take(),
                 "atomic": self._atomic.take(),
                 "recovered": self._recovered.take(),
             },

@@ -1,0 +1,112 @@
+"""What one client may take of logins and of time."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pymysql
+import pytest
+
+from tests.network.conftest import BySocket, Connect, scalar
+from tests.servers.process import wait_until
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("network")]
+
+STATEMENT_TIME = (1969, "Query execution was interrupted (max_statement_time exceeded: limits.statement is 0.5 s)")
+
+
+def test_a_client_that_says_nothing_is_dismissed(by_socket: BySocket, connect: Connect) -> None:
+    proxy = by_socket.proxy
+    idle, busy, patient = connect(), connect(), connect()
+    for client in (idle, busy):
+        with client.cursor() as cursor:
+            cursor.execute("SET wait_timeout = 1")
+    deadline = time.monotonic() + 30
+    while not proxy.metric("turnout_clients_dismissed_total", reason="idle"):
+        assert scalar(busy, "SELECT 1") == 1
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(pymysql.OperationalError, match=r"Lost connection|gone away"):
+        scalar(idle, "SELECT 1")
+    for client in (busy, patient):
+        assert scalar(client, "SELECT 1") == 1
+        client.close()
+
+
+PARTLY_ANSWERED = "SELECT seq, REPEAT('x', 5000), SLEEP(0.01) FROM seq_1_to_100000"
+
+
+@pytest.mark.parametrize(
+    ("database", "statement"),
+    [
+        ("plain", "SELECT SLEEP(60)"),
+        ("plain", PARTLY_ANSWERED),
+        ("near", PARTLY_ANSWERED),
+        ("plain", "CREATE OR REPLACE TABLE slow AS SELECT SLEEP(60)"),
+    ],
+)
+def test_a_statement_that_takes_too_long_is_killed(
+    by_socket: BySocket, connect: Connect, database: str, statement: str
+) -> None:
+    killed = by_socket.proxy.metric("turnout_kills_total", what="statement time")
+    with connect(database) as client, client.cursor() as cursor:
+        with pytest.raises(pymysql.MySQLError) as raised:
+            cursor.execute(statement)
+        assert raised.value.args == STATEMENT_TIME
+        assert scalar(client, "SELECT 1") == 1
+        assert scalar(client, "SELECT SLEEP(0.01)") == 0
+    wait_until(lambda: by_socket.proxy.metric("turnout_kills_total", what="statement time") > killed, 30)
+
+
+def test_a_transaction_goes_on_after_that(connect: Connect) -> None:
+    with connect() as client, client.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE TABLE kept (id INT PRIMARY KEY)")
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO kept VALUES (1)")
+        with pytest.raises(pymysql.MySQLError) as raised:
+            cursor.execute("SELECT SLEEP(60) FROM kept")
+        assert raised.value.args == STATEMENT_TIME
+        cursor.execute("INSERT INTO kept VALUES (2)")
+        cursor.execute("COMMIT")
+        assert scalar(client, "SELECT COUNT(*) FROM kept") == 2
+
+
+def test_an_idle_client_has_no_statement_that_takes_long(connect: Connect) -> None:
+    """The time is a statement's, not the time since the last one."""
+    with connect() as client, client.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        time.sleep(1)
+        client.select_db("near")
+        client.ping(reconnect=False)
+        assert scalar(client, "SELECT 1") == 1
+
+
+def test_more_logins_than_may_be_are_told_so(by_socket: BySocket, connect: Connect) -> None:
+    """20 a second from one address; a Unix socket is one."""
+    refused: list[bytes] = []
+    deadline = time.monotonic() + 30
+    while not refused:
+        assert time.monotonic() < deadline
+        for _ in range(60):
+            with socket.socket(socket.AF_UNIX) as plain:
+                plain.settimeout(30)
+                plain.connect(str(by_socket.path))
+                greeting = plain.recv(4096)
+                if greeting[4] == 0xFF:
+                    refused.append(greeting)
+    assert refused[0][5:7] == (1129).to_bytes(2, "little")
+    assert refused[0].endswith(
+        b"#HY000Host 'localhost' is blocked because of more than 20 logins a second; "
+        b"try again (limits.logins_per_address)"
+    )
+
+    def welcome() -> bool:
+        try:
+            connect().close()
+        except pymysql.OperationalError as error:
+            return bool(error.args[0] != 1129)
+        return True
+
+    wait_until(welcome, 30)
+    wait_until(lambda: by_socket.proxy.metric("turnout_logins_total", outcome="address-rate") >= 1, 30)
