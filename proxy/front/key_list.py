@@ -140,10 +140,10 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
 async def _can_match_nothing(writer: Writer, listed: KeyList) -> bool:
     """Does a server see without looking at rows that an UPDATE of one table finds none (LIMIT 0, `a = 1 AND a = 2`)?
     Then it does not say how many matched."""
-    part = listed.parts[0]
-    if len(listed.parts) > 1 or part.values:
+    statement = writer.entry.plan.statement
+    if len(statement.tables) > 1 or statement.change is None or not statement.change.plain:
         return False
-    connection = await writer.connection(part.target.clusters[0])
+    connection = await writer.connection(listed.parts[0].target.clusters[0])
     answer = await connection.command(b"\x03EXPLAIN " + listed.text)
     if connection.scanner.errno:
         raise server_error(connection.scanner.error)
