@@ -72,6 +72,8 @@ class Client(asyncio.Protocol):
         "write_paused",
     )
 
+    counts_frames = True  # what it sends is numbered frame by frame
+
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.connection_id = listener.next_connection_id()
@@ -220,7 +222,7 @@ class Client(asyncio.Protocol):
     def free(self) -> bool:
         """Whether what the client sends is taken up at once."""
         session = self.session
-        if session is None or self.change_user is not None:
+        if session is None or self.change_user is not None or self.upload is not None:
             return True
         return not (session.busy or self._commands or self._dispatching)
 
@@ -426,7 +428,7 @@ class Client(asyncio.Protocol):
         """The client has been asked for a file (its answer is edited): what it sends now goes to `take`, and `end` is
         called behind it."""
         assert self.edited is not None
-        upload = self.upload = Upload(take, end, self.edited.sequence)
+        upload = self.upload = Upload(take, end, self.edited.sequence, self.counts_frames)
         self.start_reading()
         # What it has sent ahead is the beginning of the file, as a server would read it.
         ahead = [encode(payload, sequence - len(payload) // MAX_PAYLOAD) for payload, sequence in self._commands]

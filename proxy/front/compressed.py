@@ -4,12 +4,14 @@ numbered behind its own command, whatever the client has sent meanwhile."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from proxy.back.compressed import CompressedLink
 from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError
 from proxy.front.client import Client
+from proxy.front.upload import Upload
 from proxy.wire.compression import compressed
 
 
@@ -18,9 +20,16 @@ class CompressedClient(Client):
 
     __slots__ = ()
 
+    counts_frames = False
+
     def next_command(self) -> None:
         super().next_command()
         cast(ClientLink, self.transport).deliver()
+
+    def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
+        upload = super().receive_file(take, end)
+        cast(ClientLink, self.transport).deliver()  # it may have come already
+        return upload
 
 
 class ClientLink(CompressedLink):

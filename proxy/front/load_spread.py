@@ -11,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from parser.rewrite import quoted
-from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.answers import diagnostics_rows
-from proxy.front.client import Client
 from proxy.front.environment import Entry
+from proxy.front.file_parts import FilePart, IncomingFile
 from proxy.front.key_list import Writer
-from proxy.front.row_streams import server_error
+from proxy.front.line_numbers import LineNumbers
 from proxy.front.sequences import IdSequence, Run
 from proxy.front.session import Session
 from proxy.front.statements import pin
@@ -29,17 +28,11 @@ from proxy.plan import refusals
 from proxy.plan.file_lines import Cell, Line, LineReader, Unreadable, charset_problem
 from proxy.plan.load_data import Loading
 from proxy.wire import command as com
-from proxy.wire.file_packets import file_packets
 from proxy.wire.frames import encode
 from proxy.wire.response import LOAD
 from proxy.wire.resultset import Row
 
-_FIRST_PACKET = 2  # of a file: behind the command and the server's request
-_AHEAD = 256 * 1024  # bytes of the file that wait for their turn before the client is read no further
-_PIECE = 64 * 1024  # bytes that are looked at before others have their turn
 _MOST_WARNINGS = 64
-_ROWS_KNOWN = 16 << 20  # lines of which it is remembered where they went, a byte each, to say which a warning is about
-_AT_ROW = re.compile(rb"(?<=at row )\d+|(?<=\ARow )\d+")
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,19}")
 _KEPT_KEYS = 100_000
 _PIN = "file variable"
@@ -51,10 +44,10 @@ async def load_spread(session: Session, entry: Entry, loading: Loading) -> None:
     writer = Writer(session, entry)
     async with Whole(session) as whole:
         _check_variables(session, loading)
-        parts = {c: _Part(c, await writer.connection(c)) for c in sorted(loading.clusters)}
+        parts = {c: FilePart(n, await writer.connection(c)) for n, c in enumerate(sorted(loading.clusters))}
         lines = await _Lines.of(session, loading, parts)
         name = await _begin(loading, parts)
-        incoming = _Incoming(session.client)
+        incoming = IncomingFile(session.client)
         session.client.send(b"\xfb" + name)
         upload = session.client.receive_file(incoming.take, incoming.end)
         try:
@@ -62,13 +55,16 @@ async def load_spread(session: Session, entry: Entry, loading: Loading) -> None:
                 await lines.pass_on(piece)
             await lines.end()
             await _ended(parts)
-        except BaseException:
+            lines.check()
+        except BaseException as error:
             if session.closed:
                 raise
             upload.discard()
             session.client.start_reading()
-            await _ended(parts, failed=True)
+            await _ended(parts)
             await upload.finished
+            if isinstance(error, ServerFailed):  # of several clusters, the one whose mistake comes first in the file
+                lines.check()
             raise
         first_id = await _count(writer, loading, parts, lines)
         if loading.variables:
@@ -79,33 +75,29 @@ async def load_spread(session: Session, entry: Entry, loading: Loading) -> None:
     writer.answer()
 
 
-async def _begin(loading: Loading, parts: dict[str, _Part]) -> bytes:
+async def _begin(loading: Loading, parts: dict[str, FilePart]) -> bytes:
     """Every cluster is sent the statement. Returns the name of the file that they ask for. Raises TurnoutError."""
     command = encode(bytes((com.COM_QUERY,)) + loading.text, 0)
     for part in parts.values():
         part.connection.send(command, part, LOAD)
-    answers = await asyncio.gather(*(part.asked for part in parts.values()), return_exceptions=True)
-    if all(isinstance(answer, bytes) for answer in answers):
-        name = answers[0]
-        assert isinstance(name, bytes)
+    names = await asyncio.gather(*(part.asked for part in parts.values()))
+    if None not in names:
+        name = names[0]
+        assert name is not None
         return name
-    await _ended(parts, failed=True)
-    for part in parts.values():
-        part.check()
-    raise ServerFailed("The clusters answered LOAD DATA LOCAL without asking for a file")
+    await _ended(parts)
+    failures = [part.failure for part in parts.values() if part.failure is not None]
+    raise failures[0] if failures else ServerFailed("The clusters answered LOAD DATA LOCAL without asking for a file")
 
 
-async def _ended(parts: dict[str, _Part], failed: bool = False) -> None:
-    """Wait until all clusters have answered. Raises the first failure, unless it is known that there is one."""
+async def _ended(parts: dict[str, FilePart]) -> None:
+    """All clusters have their files, and have answered."""
     for part in parts.values():
         part.finish()
-    await asyncio.gather(*(part.ended for part in parts.values()), return_exceptions=True)
-    if not failed:
-        for part in parts.values():
-            part.check()
+    await asyncio.gather(*(part.ended for part in parts.values()))
 
 
-async def _count(writer: Writer, loading: Loading, parts: dict[str, _Part], lines: _Lines) -> int:
+async def _count(writer: Writer, loading: Loading, parts: dict[str, FilePart], lines: _Lines) -> int:
     """Add up what the clusters have said. Returns the first id that was made for a row that is there now."""
     counted = list(parts.values()) if loading.key is not None else list(parts.values())[:1]
     for part in counted:
@@ -117,7 +109,8 @@ async def _count(writer: Writer, loading: Loading, parts: dict[str, _Part], line
             writer.session.observe(part.connection, scanner.session_state)
         if scanner.warnings and part in counted:
             rows = diagnostics_rows(await part.connection.command(b"\x03SHOW WARNINGS"))
-            found += lines.numbered(part, rows)
+            told = lines.told(part, [row[2] or b"" for row in rows])
+            found += [(line, [row[0], row[1], message]) for row, (line, message) in zip(rows, told)]
     found.sort(key=lambda pair: pair[0])
     writer.tally.messages.extend(row for _, row in found[:_MOST_WARNINGS])
     first = 0
@@ -127,7 +120,7 @@ async def _count(writer: Writer, loading: Loading, parts: dict[str, _Part], line
     return first
 
 
-async def _first_made(loading: Loading, parts: dict[str, _Part], lines: _Lines) -> int:
+async def _first_made(loading: Loading, parts: dict[str, FilePart], lines: _Lines) -> int:
     assert loading.ids is not None
     column, table = quoted(loading.ids.column), quoted(loading.database, loading.table)
     for run in lines.runs:
@@ -153,7 +146,7 @@ def _check_variables(session: Session, loading: Loading) -> None:
             raise refusals.LOAD_TIED.error(table=loading.label, why=why)
 
 
-def _keep_variables(session: Session, loading: Loading, parts: dict[str, _Part], lines: _Lines) -> None:
+def _keep_variables(session: Session, loading: Loading, parts: dict[str, FilePart], lines: _Lines) -> None:
     if lines.last is None:
         return
     session.pinned.clear()  # what was kept there has been set anew
@@ -163,138 +156,20 @@ def _keep_variables(session: Session, loading: Loading, parts: dict[str, _Part],
     session.file_variables = loading.variables
 
 
-class _Part:
-    """One cluster's share: the sink of its LOAD DATA LOCAL."""
-
-    def __init__(self, cluster: str, connection: ServerConnection) -> None:
-        loop = asyncio.get_running_loop()
-        self.cluster = cluster
-        self.connection = connection
-        self.asked: asyncio.Future[bytes] = loop.create_future()  # the file's name
-        self.ended: asyncio.Future[None] = loop.create_future()
-        self._request = b""
-        self._sequence = _FIRST_PACKET
-        self._finished = False  # the whole file is sent
-        self._room: asyncio.Future[None] | None = None
-
-    def on_data(self, connection: ServerConnection, data: bytes) -> None:
-        self._request += data
-
-    def on_file_asked(self, connection: ServerConnection) -> None:
-        if not self.asked.done():
-            self.asked.set_result(self._request[5:])
-        connection.writable = self._wake
-
-    def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
-        self._end(None)
-
-    def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
-        self._end(error)
-
-    def _end(self, error: TurnoutError | None) -> None:
-        self.connection.forget_writable()
-        for future in (self.asked, self.ended):
-            if not future.done():
-                if error is not None:
-                    future.set_exception(error)
-                    future.exception()  # seen: `check` tells
-                elif future is self.ended:
-                    self.ended.set_result(None)
-                else:
-                    self.asked.cancel()
-        self._wake()
-
-    def check(self) -> None:
-        """Raises TurnoutError where the answer is an error."""
-        self.ended.result()
-        if self.connection.scanner.errno:
-            raise server_error(self.connection.scanner.error)
-
-    def write(self, contents: bytes) -> None:
-        packets, self._sequence = file_packets(contents, self._sequence)
-        self.connection.write_more(packets)
-
-    async def drained(self) -> None:
-        """Wait until the server has taken enough for more to be sent. Raises TurnoutError where it has ended."""
-        while self.connection.write_paused and not self.ended.done():
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
-        if self.ended.done():
-            self.check()
-            raise ServerFailed(f"{self.connection.where} answered before it had the whole file")
-
-    def _wake(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-
-    def finish(self) -> None:
-        """There are no more lines."""
-        waits = self.asked.done() and not self.asked.cancelled() and self.asked.exception() is None
-        if waits and not self._finished and not self.ended.done():
-            self._finished = True
-            self.connection.write_more(file_packets(b"", self._sequence)[0])
-
-
-class _Incoming:
-    """The client's file as it comes, in pieces that wait to be looked at."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._over = False
-        self._more: asyncio.Future[None] | None = None
-
-    def take(self, contents: bytes) -> None:
-        self._waiting.append(contents)
-        self._size += len(contents)
-        if self._size > _AHEAD:
-            self._client.stop_reading()
-        self._wake()
-
-    def end(self) -> None:
-        self._over = True
-        self._wake()
-
-    def _wake(self) -> None:
-        more, self._more = self._more, None
-        if more is not None and not more.done():
-            more.set_result(None)
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        while True:
-            if self._waiting:
-                data = b"".join(self._waiting)
-                self._waiting.clear()
-                for start in range(0, len(data), _PIECE):
-                    yield data[start : start + _PIECE]
-                    await asyncio.sleep(0)
-                self._size = sum(map(len, self._waiting))
-                if not self._over:
-                    self._client.start_reading()
-            elif self._over:
-                return
-            else:
-                self._more = asyncio.get_running_loop().create_future()
-                await self._more
-
-
 class _Lines:
     """The file's lines on their way to the clusters."""
 
-    def __init__(self, session: Session, loading: Loading, parts: dict[str, _Part], charset: str) -> None:
+    def __init__(self, session: Session, loading: Loading, parts: dict[str, FilePart], charset: str) -> None:
         self._session = session
         self._loading = loading
         self._parts = parts
         self._charset = charset
-        self._numbers = {cluster: number for number, cluster in enumerate(parts)}
-        self._went = bytearray()  # which part each line went to
-        self._clusters: dict[bytes, _Part] = {}  # by the key's field
+        self._went = LineNumbers()
+        self._clusters: dict[bytes, FilePart] = {}  # by the key's field as it stands
         self._zero_is_a_value = "NO_AUTO_VALUE_ON_ZERO" in session.sql_mode
         self._unsent: Run | None = None  # ids that were made for lines that are about to be sent
         self.runs: list[Run] = []
-        self.last: _Part | None = None
+        self.last: FilePart | None = None
         self.sequence: IdSequence | None = None
         if loading.ids is not None:
             assert session.environment.sequences is not None
@@ -308,7 +183,7 @@ class _Lines:
         self._id_at = wanted.index(loading.ids.at) if loading.ids is not None and loading.ids.at is not None else None
 
     @classmethod
-    async def of(cls, session: Session, loading: Loading, parts: dict[str, _Part]) -> _Lines:
+    async def of(cls, session: Session, loading: Loading, parts: dict[str, FilePart]) -> _Lines:
         """Raises TurnoutError where the file's character set does not let lines be told apart, or differs."""
         charset = loading.charset
         if not charset:
@@ -328,6 +203,22 @@ class _Lines:
     @property
     def rows(self) -> int:
         return self._reader.rows if self._reader is not None else 0
+
+    def told(self, part: FilePart, messages: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """What a cluster says, each with the number of the line in the whole file; 0 where it names none."""
+        return self._went.told(part.number, messages)
+
+    def check(self) -> None:
+        """All clusters have answered. Raises TurnoutError: the first failure, by the file's lines."""
+        found: list[tuple[int, TurnoutError]] = []
+        for part in self._parts.values():
+            failure = part.failure
+            if failure is not None:
+                ((line, message),) = self.told(part, [failure.message.encode("utf-8", "surrogateescape")])
+                text = message.decode("utf-8", "surrogateescape")
+                found.append((line, ServerFailed(text, failure.errno, failure.sqlstate)))
+        if found:
+            raise min(found, key=lambda pair: pair[0])[1]
 
     async def pass_on(self, piece: bytes) -> None:
         """A piece of the file goes where it belongs. Raises TurnoutError."""
@@ -365,60 +256,71 @@ class _Lines:
     async def _place(self, lines: list[Line]) -> None:
         first = self.rows - len(lines) + 1
         made = await self._ids(first, lines)
-        shares: dict[_Part, list[bytes]] = defaultdict(list)
+        shares: dict[FilePart, list[bytes]] = defaultdict(list)
         went = bytearray()
         assert self._loading.form is not None
         by = self._loading.form.terminated
+        key_at, id_at, known = self._key_at, self._id_at, self._clusters
         for number, (line, own) in enumerate(zip(lines, made), first):
-            part = self._part(number, line, own)
-            self.last = part
-            text = line.text
-            if own is not None:
-                if self._id_at is None:
-                    text = b"%d%b%b" % (own, by, text)
-                else:
-                    cell = line.cells[self._id_at]
-                    assert cell is not None
-                    text = b"%b%d%b" % (text[: cell.start], own, text[cell.end :])
+            text, cells = line
+            part = None
+            if key_at is not None and (own is None or key_at != id_at):
+                cell = cells[key_at]
+                if cell is not None and not cell.cut:
+                    part = known.get(cell.text)
+            if own is not None and id_at is None:
+                text = b"%d%b%b" % (own, by, text)
+            elif own is not None and id_at is not None:
+                cell = cells[id_at]
+                assert cell is not None
+                text = b"%b%d%b" % (text[: cell.start], own, text[cell.end :])
+            if part is None:
+                part = self._part(number, line, own)
             shares[part].append(text)
-            went.append(self._numbers[part.cluster])
-        if len(self._went) < _ROWS_KNOWN:
-            self._went += went
+            went.append(part.number)
+        if lines:
+            self.last = part
+        self._went.add(bytes(went))
         unsent, self._unsent = self._unsent, None
         if unsent is not None:
             await unsent.confirm()
         for part, texts in shares.items():
             part.write(b"".join(texts))
 
-    def _part(self, number: int, line: Line, made: int | None) -> _Part:
+    def _part(self, number: int, line: Line, made: int | None) -> FilePart:
         key = self._loading.key
         assert key is not None
+        cell = None
         if self._key_at is None or (made is not None and self._key_at == self._id_at):
             assert made is not None
             value = b"%d" % made
         else:
             cell = line.cells[self._key_at]
-            if cell is None or cell.value is None:
+            found = self._value(cell) if cell is not None else None
+            if found is None:
                 raise self._refused(number, f"has no value for {key.column}, by which it is sharded")
-            value = cell.value
-        found = self._clusters.get(value)
-        if found is None:
-            text = key.text(value, self._charset)
-            if text is None:
-                shown = value[:40].decode("utf-8", "replace")
-                raise self._refused(
-                    number, f"has a value for {key.column} whose shard is not certain ({shown!r}; docs/SQL.md)"
-                )
-            cluster = key.placement.cluster(text)
-            if cluster is None:
-                raise self._refused(
-                    number,
-                    f"has a value for {key.column} that the sharding {key.placement.sharding.name} does not list",
-                )
+            value = found
+        text = key.text(value, self._charset)
+        if text is None:
+            shown = value[:40].decode("utf-8", "replace")
+            raise self._refused(
+                number, f"has a value for {key.column} whose shard is not certain ({shown!r}; docs/SQL.md)"
+            )
+        cluster = key.placement.cluster(text)
+        if cluster is None:
+            raise self._refused(
+                number, f"has a value for {key.column} that the sharding {key.placement.sharding.name} does not list"
+            )
+        part = self._parts[cluster]
+        if cell is not None and not cell.cut:
             if len(self._clusters) >= _KEPT_KEYS:
                 self._clusters.clear()
-            found = self._clusters[value] = self._parts[cluster]
-        return found
+            self._clusters[cell.text] = part
+        return part
+
+    def _value(self, cell: Cell) -> bytes | None:
+        assert self._reader is not None
+        return self._reader.value(cell)
 
     async def _ids(self, first: int, lines: Sequence[Line]) -> list[int | None]:
         """The ids that Turnout makes for lines; None for those that have their own, or where there are none."""
@@ -448,7 +350,7 @@ class _Lines:
         assert of is not None
         if cell is None:
             raise self._refused(number, f"ends before the field of {of.column}")
-        value = cell.value
+        value = self._value(cell)
         if value is None or (value == b"0" and not self._zero_is_a_value):
             return None
         if not _INTEGER.fullmatch(value):
@@ -469,32 +371,6 @@ class _Lines:
         first = self.rows - len(lines) + 1
         for number, line in enumerate(lines, first):
             for cell in line.cells:
-                if cell is None or cell.value is None or not cell.value.strip(b"0"):
+                value = self._value(cell) if cell is not None else None
+                if value is None or not value.strip(b"0"):
                     raise self._refused(number, "gives NULL or 0 to a column that every server would then fill in")
-
-    # -- warnings
-
-    def numbered(self, part: _Part, rows: Sequence[Row]) -> list[tuple[int, Row]]:
-        """A cluster's warnings with the number of the line in the whole file."""
-        mine = self._numbers[part.cluster]
-        found: list[tuple[int, Row]] = []
-        last = 0
-        at = counted = 0  # so many lines of the file, of which so many went there
-        for row in rows:
-            match = _AT_ROW.search(row[2] or b"")
-            if match is not None and self._went:
-                wanted = int(match.group())
-                if wanted < counted:
-                    at = counted = 0
-                while counted < wanted and at >= 0:
-                    at = self._went.find(mine, at) + 1
-                    if not at:
-                        break
-                    counted += 1
-                if at:
-                    last = at
-                    row = [row[0], row[1], _AT_ROW.sub(b"%d" % at, row[2] or b"", count=1)]
-                else:
-                    counted = wanted + 1  # beyond what is remembered
-            found.append((last, row))
-        return found

@@ -7,10 +7,12 @@ have changed how texts are read (`SET sql_mode`, `SET NAMES`).
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from parser.split import statement_ends
 from parser.statement import Kind
+from proxy.front.answers import diagnostics_response, diagnostics_rows
 from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.statements import forward, run_text
@@ -18,6 +20,10 @@ from proxy.plan.plan import Send, Several
 from proxy.wire import command as com
 
 _SPACES = b" \t\n\v\f\r"
+_SYNTAX = 1064
+_NEAR = re.compile(rb"near '(.*)' at line \d+\Z", re.DOTALL)
+_QUOTED = 80
+_PLAIN = re.compile(rb"[ -~]*")
 
 
 async def run_several(session: Session, entry: Entry, sql: bytes) -> None:
@@ -40,13 +46,48 @@ async def run_several(session: Session, entry: Entry, sql: bytes) -> None:
         if edited.more and one.plan.statement.kind is Kind.EMPTY:  # a server knows the words for that
             await forward(session, entry, Send(plan.cluster), bytes((com.COM_QUERY,)) + sql[begin:].lstrip(_SPACES))
         else:
+            edited.amend = _Quoting(text, sql[end:], session.environment.mariadb)
             session.begin_statement(one)
             await run_text(session, one, text, *session.lexer.shape(text))
+            if edited.failed:
+                edited.amend.correct(session)
         if session.doom is not None:
             raise session.doom
         if edited.failed or not edited.more or session.closed or session.killed:
             return
         begin = end + 1
+
+
+class _Quoting:
+    """A syntax error quotes what stands behind the place where it was found, 80 bytes at most: on a server that is the
+    rest of the whole text, not of the statement alone."""
+
+    def __init__(self, text: bytes, rest: bytes, mariadb: bool) -> None:
+        self._text = text
+        self._rest = rest
+        self._mariadb = mariadb
+
+    def __call__(self, error: bytes) -> bytes:
+        """The ERR packet of the statement, as the client gets it."""
+        return self._quoted(error) if int.from_bytes(error[1:3], "little") == _SYNTAX else error
+
+    def _quoted(self, message: bytes) -> bytes:
+        found = _NEAR.search(message)
+        if found is None or not self._rest or not self._text.endswith(found[1]):
+            return message
+        near = found[1] + self._rest
+        if not _PLAIN.fullmatch(near[:_QUOTED]):
+            return message  # how a server writes other characters is not certain
+        if len(near) > _QUOTED:
+            near = near[: _QUOTED - 3] + b"..." if self._mariadb else near[:_QUOTED]
+        return message[: found.start(1)] + near + message[found.end(1) :]
+
+    def correct(self, session: Session) -> None:
+        """SHOW WARNINGS says the same."""
+        rows = diagnostics_rows(session.diagnostics)
+        if any(row[1] == b"%d" % _SYNTAX for row in rows):
+            told = [[row[0], row[1], self._quoted(row[2] or b"")] for row in rows]
+            session.diagnostics = diagnostics_response(told, session.status)
 
 
 def _entry(session: Session, text: bytes) -> Entry:

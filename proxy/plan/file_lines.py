@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from parser.atomic import atomic
 from parser.rewrite import unescape
@@ -26,17 +27,16 @@ _PLAIN = frozenset({"binary", "ascii", "latin1", "latin2", "latin5", "latin7", "
 _PLAIN |= frozenset({"cp1256", "cp1257", "cp850", "cp852", "cp866", "koi8r", "koi8u", "tis620"})
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Where a field stands in its line, and its value: None is NULL."""
+class Cell(NamedTuple):
+    """A field as it stands in its line. `cut`: the file ends with it, maybe in the middle of it."""
 
     start: int
     end: int
-    value: bytes | None
+    text: bytes
+    cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line with its terminator, and of the fields that were wanted those that it has."""
 
     text: bytes
@@ -152,8 +152,11 @@ class LineReader:
                     rest = match["rest"]
                     if rest:
                         self._check(rest)
-                    cells = tuple([self._cell(match, group, pos) for group in wanted])
-                    add(Line(buffer[pos:end], cells))
+                    cells = []
+                    for group in wanted:
+                        first, last = match.span(group)
+                        cells.append(Cell(first - pos, last - pos, match[group]))
+                    add(Line(buffer[pos:end], tuple(cells)))
                 pos = end
         self.rows += len(lines)
         self._keep(buffer, pos)
@@ -204,10 +207,6 @@ class LineReader:
             except UnicodeDecodeError:
                 raise Unreadable(f"The file has bytes that are no {self.charset} where fields are skipped") from None
 
-    def _cell(self, match: re.Match[bytes], group: int, begin: int) -> Cell:
-        start, end = match.span(group)
-        return Cell(start - begin, end - begin, self._value(match[group], False))
-
     def _slowly(self, buffer: bytes, pos: int, final: bool) -> tuple[Line | None, int]:
         """One line, field by field; None where it is not complete."""
         patterns, begin = self._patterns, pos
@@ -222,7 +221,7 @@ class LineReader:
             end = match.end("field")
             if number in self.wanted:
                 cut = final and match.end() == len(buffer) and match["by"] == b""
-                cells[number] = Cell(pos - begin, end - begin, self._value(match["field"], cut))
+                cells[number] = Cell(pos - begin, end - begin, match["field"], cut)
             pos = match.end()
             if match["by"] != self.format.terminated:
                 break
@@ -234,8 +233,9 @@ class LineReader:
             pos = skip.end()
         return Line(buffer[begin:pos], tuple(cells.get(number) for number in self.wanted)), pos
 
-    def _value(self, text: bytes, cut: bool) -> bytes | None:
-        """The value of a field; `cut`: the file ends with it, maybe in the middle of it."""
+    def value(self, cell: Cell) -> bytes | None:
+        """What a server makes of a field; None is NULL. Fields that are not cut and have one text have one value."""
+        text, cut = cell.text, cell.cut
         patterns, enclosed = self._patterns, self.format.enclosed
         if enclosed and text[:1] == enclosed:
             if cut and patterns.whole.fullmatch(text) is None:  # there is no second mark: the first is contents

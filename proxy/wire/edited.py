@@ -8,9 +8,11 @@ as one response, and each but the last gets the status MORE_RESULTS. It is read 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.errors import ProtocolError
 from proxy.wire import lenenc
-from proxy.wire.frames import HEADER
+from proxy.wire.frames import HEADER, encode
 from proxy.wire.status import MORE_RESULTS
 
 _FIRST, _COLUMNS, _ROWS = range(3)
@@ -19,12 +21,13 @@ _FIRST, _COLUMNS, _ROWS = range(3)
 class EditedResponse:
     """See the module. `sequence`: the number of the last packet of the command, in whichever direction."""
 
-    __slots__ = ("_carry", "_continued", "_skip", "_state", "failed", "more", "sequence")
+    __slots__ = ("_carry", "_continued", "_skip", "_state", "amend", "failed", "more", "sequence")
 
     def __init__(self, sequence: int = 0) -> None:
         self.sequence = sequence
         self.more = False  # another response follows
         self.failed = False  # it ended with an error
+        self.amend: Callable[[bytes], bytes] | None = None  # what a client is told in place of an ERR packet
         self._state = _FIRST
         self._carry = b""  # what could not be judged yet
         self._skip = 0  # bytes of a packet's payload that pass as they are
@@ -60,6 +63,9 @@ class EditedResponse:
                 elif self._state == _FIRST and first != 0xFB:
                     self._state = _COLUMNS
             self.sequence = out[pos + 3] = (self.sequence + 1) & 0xFF
+            if self.failed and self.amend is not None:  # nothing follows
+                out[pos:] = encode(self.amend(bytes(out[pos + HEADER : end])), self.sequence)
+                return bytes(out)
             self._continued = n == 0xFFFFFF
             pos = end
         if pos > size:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from parser.analyse import parse
 from parser.shape import lexer
+from proxy.front.line_numbers import LineNumbers
 from proxy.plan.file_lines import FileFormat, Line, LineReader, Unreadable, charset_problem, file_format
 from tests.load.reference import NULL, Reference
+from tests.sizes import size
 
 FORMATS = [
     FileFormat(),
@@ -25,12 +27,13 @@ FORMATS = [
 ]
 
 
-def read(form: FileFormat, data: bytes, cuts: list[int], count: int, wanted: tuple[int, ...]) -> tuple[list[Line], int]:
-    """The lines, and how many the reader says there were."""
+def read(
+    form: FileFormat, data: bytes, cuts: list[int], count: int, wanted: tuple[int, ...]
+) -> tuple[list[Line], LineReader]:
     reader = LineReader(form, "latin1", count, wanted, 1 << 20)
     bounds = [0, *sorted(cut for cut in cuts if cut <= len(data)), len(data)]
     lines = [line for a, b in itertools.pairwise(bounds) for line in reader.feed(data[a:b])]
-    return lines + reader.end(), reader.rows
+    return lines + reader.end(), reader
 
 
 @st.composite
@@ -42,27 +45,27 @@ def files(draw: st.DrawFn) -> tuple[FileFormat, bytes]:
 
 
 @given(files(), st.lists(st.integers(0, 60), max_size=8), st.integers(1, 4), st.data())
-@settings(max_examples=1500)
+@settings(max_examples=size("TURNOUT_FILES", 300, 5000))
 def test_as_a_server_reads_it(file: tuple[FileFormat, bytes], cuts: list[int], count: int, data: st.DataObject) -> None:
     form, contents = file
     assert form.problem() == ""
     wanted = tuple(sorted(data.draw(st.sets(st.integers(0, count - 1), max_size=count))))
     expected = Reference(contents, form, count)
-    lines, rows = read(form, contents, cuts, count, wanted)
+    lines, reader = read(form, contents, cuts, count, wanted)
     assert [line.text for line in lines] == expected.texts
-    assert rows == len(expected.rows)
+    assert reader.rows == len(expected.rows)
     for line, row in zip(lines, expected.rows):
         for at, cell in zip(wanted, line.cells):
             if at >= len(row):
                 assert cell is None
             else:
                 assert cell is not None
-                assert (NULL if cell.value is None else cell.value) == row[at]
+                assert (NULL if (value := reader.value(cell)) is None else value) == row[at]
                 assert 0 <= cell.start <= cell.end <= len(line.text)
 
 
 @given(files(), st.integers(2, 4), st.data())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_field_can_be_replaced_where_it_stands(
     file: tuple[FileFormat, bytes], count: int, data: st.DataObject
 ) -> None:
@@ -131,6 +134,23 @@ def test_broken_characters_where_fields_are_skipped(charset: str) -> None:
     with pytest.raises(Unreadable, match=charset):
         LineReader(FileFormat(ignored=1), charset, 2, (0,), 100).feed(good)
     assert len(LineReader(FileFormat(), "latin1", 1, (0,), 100).feed(good)) == 2
+
+
+def test_lines_that_parts_count_by_themselves() -> None:
+    numbers = LineNumbers()
+    numbers.add(bytes((0, 1, 1, 0)))
+    numbers.add(bytes((1, 0)))
+    assert numbers.told(1, [b"x at row 1", b"no row", b"Row 3 was cut", b"y at row 2, z"]) == [
+        (2, b"x at row 2"),
+        (2, b"no row"),
+        (5, b"Row 5 was cut"),
+        (3, b"y at row 3, z"),
+    ]
+    assert numbers.told(0, [b"x at row 3", b"x at row 4", b"x at row 1"]) == [
+        (6, b"x at row 6"),
+        (6, b"x at row 4"),  # beyond what is remembered
+        (1, b"x at row 1"),
+    ]
 
 
 def test_the_format_of_a_statement() -> None:

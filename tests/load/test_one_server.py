@@ -30,19 +30,13 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize(("rest", "file"), COMMANDS)
-def test_every_answer_is_the_servers(pair: Pair, rest: str, file: bytes) -> None:
-    pair.same(LOAD + rest, file)
-    for sql in (
-        "SHOW WARNINGS",
-        "SELECT ROW_COUNT()",
-        "SELECT LAST_INSERT_ID()",
-        "SELECT @@warning_count",
-        "SELECT @x",
-    ):
-        pair.same(sql)
-    pair.same(LOAD.replace("INTO", "REPLACE INTO") + rest, file)
-    pair.same("SHOW WARNINGS")
+def test_every_answer_is_the_servers(pair: Pair) -> None:
+    for rest, file in COMMANDS:
+        for sql in (LOAD + rest, LOAD.replace("INTO", "REPLACE INTO") + rest):
+            pair.same(sql, file)
+            for about in ("SHOW WARNINGS", "SELECT ROW_COUNT()", "SELECT LAST_INSERT_ID()", "SELECT @@warning_count"):
+                pair.same(about)
+            pair.same("SELECT @x")
     pair.compare("users", "photos")
 
 
@@ -124,7 +118,7 @@ def test_a_server_that_is_lost_in_the_middle_of_a_file(place: Place, pair: Pair)
         if held:
             client.run("BEGIN", "INSERT INTO parcels (title) VALUES ('before')")
         meddler.said, meddler.take = b"LOAD DATA LOCAL", 200_000
-        client.file = lambda name: [line * 600] * 30
+        client.file = lambda name: [line * 6000] * 30  # more than buffers on the way hold
         answer = client.query(LOAD + "parcels (k, title)")
         assert answer.errno in (1158, 1159), answer
         assert "far" in answer.message
@@ -134,7 +128,8 @@ def test_a_server_that_is_lost_in_the_middle_of_a_file(place: Place, pair: Pair)
                 client.query("SELECT 1")
         else:
             assert client.query("SELECT 42").number == 42
-            assert client.query(LOAD + "parcels (k, title)").affected_rows == 18_000
+            client.file = lambda name: [line * 600]
+            assert client.query(LOAD + "parcels (k, title)").affected_rows == 600
             client.run("DELETE FROM parcels")
 
 

@@ -116,12 +116,10 @@ def said(network: Network, data: bytes, source: str | None, cut: bool = False) -
     """All that Turnout says to `data` from an address."""
     where = (source, 0) if source else None
     with socket.create_connection(("127.0.0.1", network.proxy.port), 30, where) as plain:
-        if cut:
-            for byte in data:
-                plain.sendall(bytes((byte,)))
-        else:
-            plain.sendall(data)
         parts = []
+        with contextlib.suppress(ConnectionError):  # it may be refused before all is said
+            for piece in [bytes((byte,)) for byte in data] if cut else [data]:
+                plain.sendall(piece)
         with contextlib.suppress(ConnectionError):
             while part := plain.recv(65536):
                 parts.append(part)

@@ -7,11 +7,21 @@ import random
 import subprocess
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import MySQLdb
 import pytest
 
-from tests.front.raw import COM_PING, COM_QUERY, COM_STATISTICS, MULTI_STATEMENTS, Disconnected, Statement, framed
+from tests.front.raw import (
+    COM_PING,
+    COM_QUERY,
+    COM_STATISTICS,
+    LOCAL_FILES,
+    MULTI_STATEMENTS,
+    Disconnected,
+    Statement,
+    framed,
+)
 from tests.network.conftest import DATABASES, PASSWORD, Network
 from tests.network.packed import NumberedClient, PackedClient
 
@@ -203,6 +213,56 @@ def test_a_bomb_costs_no_memory(network: Network) -> None:
     assert network.proxy.metric("turnout_worker_memory_bytes") - memory < 150 << 20
 
 
+def test_a_file_that_is_sent_before_it_is_asked_for(network: Network) -> None:
+    """As it would reach a server: what waits is the file when the request is out."""
+    with contextlib.closing(PackedClient(network.proxy.port, "app", PASSWORD, "near", flags=LOCAL_FILES)) as client:
+        client.run("CREATE OR REPLACE TABLE ahead (id INT PRIMARY KEY)")
+        client.packed._sequence = 0
+        load = client.packed.packet(framed(bytes((COM_QUERY,)) + b"LOAD DATA LOCAL INFILE 'f' INTO TABLE ahead"))
+        client.packed._sequence = 2  # behind the server's request
+        file = client.packed.packet(framed(b"1\n2\n", 2) + framed(b"3\n", 3)) + client.packed.packet(framed(b"", 4))
+        client.packed.send_raw(load + file)
+        client.packed._sequence = 1
+        assert client._receive() == b"\xfbf"
+        client.packed._sequence = 4
+        assert client.receive().affected_rows == 3
+        assert client.run("SELECT COUNT(*) FROM ahead").number == 3
+
+
+@pytest.mark.parametrize(("database", "compress"), [("plain", True), ("near", True), ("near", False)])
+def test_a_file_of_the_clients(network: Network, database: str, compress: bool, tmp_path: Path) -> None:
+    """LOAD DATA LOCAL: more packets than there are numbers, in a direction in which nothing else is long."""
+    file = tmp_path / "rows"
+    file.write_text("".join(f"{number}\t{'v' * 990}\n" for number in range(18_000)))
+    client = MySQLdb.connect(
+        host="127.0.0.1",
+        port=network.proxy.port,
+        user="app",
+        password=PASSWORD,
+        database=database,
+        compress=compress,
+        local_infile=1,
+        ssl_mode="DISABLED",
+    )
+    with contextlib.closing(client), client.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE TABLE loaded (id INT PRIMARY KEY, v VARCHAR(1000))")
+        for statement, rows in ((f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE loaded", 18_000), ("DO 1", 0)):
+            assert cursor.execute(statement) == rows
+        client.commit()
+        with pytest.raises(MySQLdb.ProgrammingError, match="nowhere"):
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE nowhere")
+        cursor.execute("SELECT COUNT(*), SUM(id), MIN(v) = REPEAT('v', 990) FROM loaded")
+        assert cursor.fetchone() == (18_000, sum(range(18_000)), 1)
+        file.write_text("20000\tone more\n")
+        load = f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE loaded"
+        cursor.execute(f"SELECT seq, REPEAT('x', 999) FROM seq_1_to_500; {load}; SELECT 7")
+        assert len(cursor.fetchall()) == 500
+        assert cursor.nextset()
+        assert cursor.rowcount == 1
+        assert cursor.nextset()
+        assert cursor.fetchall() == ((7,),)
+
+
 @pytest.mark.parametrize(("database", "tls"), [("plain", False), ("packed", True), ("near", True)])
 def test_real_clients(network: Network, database: str, tls: bool) -> None:
     ssl = {"ca": str(network.certificate.ca)} if tls else None
@@ -221,7 +281,9 @@ def test_real_clients(network: Network, database: str, tls: bool) -> None:
         assert cursor.fetchall() == tuple((n, "z" * 100) for n in range(1, 20001))
         cursor.execute("SELECT %s", ("long " * 1_000_000,))
         assert cursor.fetchone() == ("long " * 1_000_000,)
-        assert client.get_proto_info() == 10
+        client.change_user("app", PASSWORD, "near")
+        cursor.execute("SELECT DATABASE(), REPEAT('y', 100)")
+        assert cursor.fetchone() == ("near", "y" * 100)
     argv = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={network.proxy.port}"]
     argv += ["--user=app", f"--password={PASSWORD}", "--compress", "--batch", "--skip-column-names", database]
     argv += [f"--ssl-ca={network.certificate.ca}"] if tls else ["--skip-ssl"]

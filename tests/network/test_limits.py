@@ -8,11 +8,13 @@ import time
 import pymysql
 import pytest
 
-from tests.network.conftest import BySocket, Connect, scalar
+from tests.front.raw import VAR_STRING, Answer, Bound, Client, Statement
+from tests.network.conftest import PASSWORD, BySocket, Connect, Network, scalar
 from tests.servers.process import wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("network")]
 
+SENT_AHEAD = Bound(VAR_STRING, b"")  # a parameter whose value is not in the EXECUTE
 STATEMENT_TIME = (1969, "Query execution was interrupted (max_statement_time exceeded: limits.statement is 0.5 s)")
 
 
@@ -80,6 +82,28 @@ def test_an_idle_client_has_no_statement_that_takes_long(connect: Connect) -> No
         client.select_db("near")
         client.ping(reconnect=False)
         assert scalar(client, "SELECT 1") == 1
+
+
+def test_prepared_statements_take_so_much_memory_and_no_more(network: Network) -> None:
+    text = f"SELECT '{'x' * 50_000}', ?"
+    with Client(network.proxy.port, "app", PASSWORD, "plain") as client:
+        prepared: list[Statement] = []
+        while isinstance(answer := client.prepare(text), Statement):
+            prepared.append(answer)
+            assert len(prepared) < 20, "a text is kept, and its shape, and its literals"
+        assert isinstance(answer, Answer)
+        assert (answer.errno, answer.sqlstate) == (3170, "HY000")
+        assert answer.message.startswith("Memory capacity of 1048576 bytes for 'limits.session_memory' exceeded.")
+        client.long_data(prepared[-1], 0, b"y" * 200_000)
+        assert client.execute(prepared[-1], SENT_AHEAD).errno == 3170
+        client.close_statement(prepared.pop())
+        client.close_statement(prepared.pop())
+        assert client.execute(prepared[0], "z").ok
+        again = client.prepare(text)
+        assert isinstance(again, Statement)
+        client.long_data(again, 0, b"y" * 100_000)
+        assert client.execute(again, SENT_AHEAD).ok
+    wait_until(lambda: network.proxy.metric("turnout_refused_statements_total", reason="session-memory") > 0, 30)
 
 
 def test_more_logins_than_may_be_are_told_so(by_socket: BySocket, connect: Connect) -> None:

@@ -78,6 +78,16 @@ def test_an_error_is_the_last_word() -> None:
         assert not edit.failed
 
 
+@pytest.mark.parametrize("cut", range(1, len(ERR)))
+def test_an_error_may_be_amended(cut: int) -> None:
+    edit = EditedResponse(3)
+    edit.amend = lambda payload: payload + b" and more"
+    assert packets(edited(edit, OK + ERR, [len(OK) + cut])) == [
+        (4, packets(OK)[0][1]),
+        (5, packets(ERR)[0][1] + b" and more"),
+    ]
+
+
 def test_a_request_for_a_file_is_passed_on_and_the_answer_follows_the_clients_packets() -> None:
     edit = EditedResponse(6)
     edit.more = True
