@@ -119,9 +119,7 @@ class Client(asyncio.Protocol):
         if refused is not None:
             self._turn_away(refused)
             return
-        self._login_timer = asyncio.get_running_loop().call_later(
-            self.listener.rules.limits.login_s, self._login_timed_out
-        )
+        self._start_login_timer()
         if self.listener.rules.listen.proxy_protocol.covers(self.origin):
             self._header = b""
         else:
@@ -224,7 +222,7 @@ class Client(asyncio.Protocol):
         session = self.session
         if session is None or self.change_user is not None or self.upload is not None:
             return True
-        return not (session.busy or self._commands or self._dispatching)
+        return self.upload is not None or not (session.busy or self._commands or self._dispatching)
 
     def out_of_step(self, error: ProtocolError) -> None:
         """What the client has sent cannot be taken apart."""
@@ -329,6 +327,7 @@ class Client(asyncio.Protocol):
         assert session is not None
         assert login is not None
         session.busy = True
+        self._start_login_timer()
         self._continue_login(login, events)
 
     def refuse_login(self, payload: bytes, sequence: int) -> None:
@@ -352,6 +351,10 @@ class Client(asyncio.Protocol):
             compressed.begin(self, tls, leftover)
         elif leftover:
             self._take(leftover)
+
+    def _start_login_timer(self) -> None:
+        limit = self.listener.rules.limits.login_s
+        self._login_timer = asyncio.get_running_loop().call_later(limit, self._login_timed_out)
 
     def _stop_login_timer(self) -> None:
         if self._login_timer is not None:

@@ -171,16 +171,9 @@ async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, lite
     session.named.pop(name, None)
     if statement.kind is Kind.PREPARE:
         inner = _inner(session, statement, literals)
-        if not isinstance(inner, Forward):
+        if not isinstance(inner, Forward) or may_ask_for_file(inner):
             await run_named(session, statement, literals)
             return
-        if may_ask_for_file(inner):
-            raise StatementRefused(
-                "LOAD DATA LOCAL cannot be prepared by PREPARE through Turnout; send it itself",
-                1295,
-                "HY000",
-                reason="load-data-sql-prepare",
-            )
         cluster = inner.cluster
     else:
         known = session.sql_prepared.get(name)

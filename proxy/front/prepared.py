@@ -386,18 +386,14 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         finally:
             session.binary = False
         return
-    if plan.effects & Effect.LOCAL_INFILE and prepared.params:
-        raise StatementRefused(
-            "LOAD DATA LOCAL with parameters is not supported; write the values into the statement",
-            1295,
-            "HY000",
-            reason="load-data-parameters",
-        )
-    if isinstance(plan, Ddl) or plan.effects & Effect.LOCAL_INFILE:  # which have no parameters and no rows
+    if isinstance(plan, Ddl):  # which has no parameters and no rows
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
     prepared.long_data.clear()
+    if plan.effects & Effect.LOCAL_INFILE:
+        await execute_as_text(session, execution)
+        return
     values = execution.values(session.lexer.charset)
     if entry.makes_ids:
         await _insert(session, execution, payload, values)

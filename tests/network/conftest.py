@@ -112,7 +112,7 @@ listen:
   mysql: {path}
   http: "127.0.0.1:@HTTP_PORT@"
   tls: {{cert: {folder}/cert.pem, key: {folder}/key.pem}}
-limits: {{logins_per_address: 20, statement: 500ms}}
+limits: {{logins_per_address: 20, statement: 500ms, login: 3s}}
 """
     proxy = run.turnout(listen + rules(network_server))
     yield BySocket(proxy, path, folder)

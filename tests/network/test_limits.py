@@ -61,6 +61,22 @@ def test_a_statement_that_takes_too_long_is_killed(
     wait_until(lambda: by_socket.proxy.metric("turnout_kills_total", what="statement time") > killed, 30)
 
 
+def test_a_change_of_the_user_that_does_not_end(by_socket: BySocket, connect: Connect) -> None:
+    """It is a login, and takes no longer than one may; what the session held is let go."""
+    client = connect()
+    with client.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE TABLE locked (id INT PRIMARY KEY)")
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO locked VALUES (1)")
+    client._execute_command(0x11, b"app\0\x14" + bytes(20) + b"\0\x2d\0mysql_native_password\0")
+    assert client._read_packet().get_all_data()[:1] == b"\xfe"  # prove it with this scramble: no answer
+    with pytest.raises(pymysql.OperationalError, match="Lost connection"):
+        client._read_packet()
+    wait_until(lambda: by_socket.proxy.metric("turnout_logins_total", outcome="timeout") > 0, 30)
+    with connect() as other, other.cursor() as cursor:
+        assert cursor.execute("INSERT INTO locked VALUES (1)") == 1
+
+
 def test_a_transaction_goes_on_after_that(connect: Connect) -> None:
     with connect() as client, client.cursor() as cursor:
         cursor.execute("CREATE OR REPLACE TABLE kept (id INT PRIMARY KEY)")
