@@ -10,16 +10,20 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from parser.analyse import parse
 from parser.shape import HOLE, lexer
+from parser.split import statement_ends
 from proxy.back.catalog import Catalog, TableSchema
 from proxy.front.environment import clusters_of
 from proxy.measure.ranking import MeasuredShape
 from proxy.measure.shapes import Sample
 from proxy.measure.tally import Tally
+from proxy.plan.around_workbench import InSettings
 from proxy.plan.inserts import InsertRows
 from proxy.plan.places import table_clusters
-from proxy.plan.plan import Plan, Refuse
+from proxy.plan.plan import Plan, Refuse, Several
 from proxy.plan.planner import plan
 from proxy.plan.shard_routes import ByKey
 from proxy.rules.model import Rules
@@ -89,8 +93,23 @@ def _one(shape: MeasuredShape, rules: Rules, catalog: Catalog, sharded: frozense
         why = "its text was not kept: it is too long, not certain, or one of many that were put together"
         return Rehearsed(shape, Verdict.UNKNOWN, "", (), "", why)
     made = planned(sample, rules, catalog, sharded)
+    if isinstance(made, Several):  # each of its statements has a plan of its own: the worst counts
+        parts = [planned(part, rules, catalog, sharded) for part in parts_of(sample)]
+        clusters = tuple(dict.fromkeys(name for part in parts for name in clusters_of(part)))
+        verdict, reason, detail = max(map(judged, parts), key=lambda one: _ORDER.index(one[0]))
+        return Rehearsed(shape, verdict, made.kind, clusters, reason, detail)
     verdict, reason, detail = judged(made)
     return Rehearsed(shape, verdict, made.kind, clusters_of(made), reason, detail)
+
+
+def parts_of(sample: Sample) -> list[Sample]:
+    """The statements of a text that has several."""
+    lex = lexer(sample.ansi_quotes, sample.no_backslash_escapes, sample.charset)
+    text = lex.restore(sample.shape, [b"0"] * sample.shape.count(HOLE))
+    ends = [*statement_ends(text, lex), len(text)]
+    begins = [0, *(end + 1 for end in ends[:-1])]
+    texts = (text[begin:end].strip() for begin, end in zip(begins, ends))
+    return [structs.replace(sample, shape=lex.shape(part)[0]) for part in texts if part]
 
 
 def planned(sample: Sample, rules: Rules, catalog: Catalog, sharded: frozenset[str]) -> Plan:
@@ -107,6 +126,8 @@ def judged(made: Plan) -> tuple[Verdict, str, str]:
     """(verdict, name of the refusal, why in words)."""
     if isinstance(made, Refuse):
         return Verdict.REFUSED, made.error.reason, made.error.message
+    if isinstance(made, InSettings):
+        return judged(made.inner)
     if isinstance(made, InsertRows) and len(made.values) > 1 and made.together is not None:
         refusal = made.together(" and ".join(made.placement.sharding.clusters[:2]))
         return Verdict.DEPENDS, getattr(refusal, "reason", ""), f"If its rows are of several shards: {refusal}"

@@ -262,18 +262,11 @@ class ServerConnection(asyncio.Protocol):
             self.abort(Defect("Turnout failed on this statement by a mistake of its own; see its log"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        error = self.aborted or ServerFailed(
-            f"Lost the connection to {self.where} while a statement was running; whether it took effect is not known",
-            errno=1158,
-        )
+        error = self.aborted or self._end_of_connection()
         self.lost = self.lost or self.aborted is None
         self.aborted = error
         if not self._ready.done():
-            self._ready.set_exception(
-                ServerFailed(f"{self.where} closed the connection during login", errno=1429, sqlstate="HY000")
-                if exc is None and not isinstance(error, TurnoutError)
-                else error
-            )
+            self._ready.set_exception(error)
             self._ready.exception()  # seen: whoever opened the connection may have given up waiting
         sink, self.sink = self.sink, None
         waiting = list(self._sinks)
@@ -287,6 +280,16 @@ class ServerConnection(asyncio.Protocol):
             sink.on_lost(self, error)
         for other, _ in waiting:
             other.on_lost(self, error)
+
+    def _end_of_connection(self) -> ServerFailed:
+        if not self._in_login:
+            return ServerFailed(
+                f"Lost the connection to {self.where} while a statement was running; "
+                "whether it took effect is not known",
+                errno=1158,
+            )
+        why = "" if self._introduce is None else ": does it trust PROXY headers from this host (proxy_protocol)?"
+        return ServerFailed(f"{self.where} closed the connection during login{why}", errno=1429, sqlstate="HY000")
 
     def eof_received(self) -> bool:
         return False

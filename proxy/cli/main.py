@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.cli.sources import Asked
 
 DEFAULT_RULES = "routing_rules.yaml"
+DEFAULT_WINDOW = "1d"  # of `turnout measure` with a history
 OVERVIEW = ("STATUS", "CLUSTERS", "WORKERS", "SHAPES LIMIT 10")
 
 _rules = click.argument("rules", type=click.Path(path_type=Path, dir_okay=False))
@@ -264,7 +265,8 @@ def measure(
 ) -> None:
     """Show what costs most, by shape and by table.
 
-    From the history that RULES names, or from a server's logs, which needs no Turnout and no rules.
+    From the history that RULES names (the last day, unless told), or from a server's logs, which needs no Turnout and
+    no rules.
     """
     from proxy.cli.measure import show
     from proxy.cli.sources import measured
@@ -294,6 +296,8 @@ def measure(
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     else:
+        if not (words["slow_logs"] or words["general_logs"] or windowed):
+            words["since"] = DEFAULT_WINDOW
         found = measured(_asked(rules, words))
     show(found, subject, order, limit or None, form or "text")
 

@@ -72,6 +72,8 @@ class Client(asyncio.Protocol):
         "write_paused",
     )
 
+    counts_frames = True  # what it sends is numbered frame by frame
+
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.connection_id = listener.next_connection_id()
@@ -117,9 +119,7 @@ class Client(asyncio.Protocol):
         if refused is not None:
             self._turn_away(refused)
             return
-        self._login_timer = asyncio.get_running_loop().call_later(
-            self.listener.rules.limits.login_s, self._login_timed_out
-        )
+        self._start_login_timer()
         if self.listener.rules.listen.proxy_protocol.covers(self.origin):
             self._header = b""
         else:
@@ -220,9 +220,9 @@ class Client(asyncio.Protocol):
     def free(self) -> bool:
         """Whether what the client sends is taken up at once."""
         session = self.session
-        if session is None or self.change_user is not None:
+        if session is None or self.change_user is not None or self.upload is not None:
             return True
-        return self.upload is not None or not (session.busy or self._commands or self._dispatching)
+        return not (session.busy or self._commands or self._dispatching)
 
     def out_of_step(self, error: ProtocolError) -> None:
         """What the client has sent cannot be taken apart."""
@@ -327,6 +327,7 @@ class Client(asyncio.Protocol):
         assert session is not None
         assert login is not None
         session.busy = True
+        self._start_login_timer()
         self._continue_login(login, events)
 
     def refuse_login(self, payload: bytes, sequence: int) -> None:
@@ -350,6 +351,10 @@ class Client(asyncio.Protocol):
             compressed.begin(self, tls, leftover)
         elif leftover:
             self._take(leftover)
+
+    def _start_login_timer(self) -> None:
+        limit = self.listener.rules.limits.login_s
+        self._login_timer = asyncio.get_running_loop().call_later(limit, self._login_timed_out)
 
     def _stop_login_timer(self) -> None:
         if self._login_timer is not None:
@@ -426,7 +431,7 @@ class Client(asyncio.Protocol):
         """The client has been asked for a file (its answer is edited): what it sends now goes to `take`, and `end` is
         called behind it."""
         assert self.edited is not None
-        upload = self.upload = Upload(take, end, self.edited.sequence)
+        upload = self.upload = Upload(take, end, self.edited.sequence, self.counts_frames)
         self.start_reading()
         # What it has sent ahead is the beginning of the file, as a server would read it.
         ahead = [encode(payload, sequence - len(payload) // MAX_PAYLOAD) for payload, sequence in self._commands]

@@ -20,13 +20,15 @@ class CompressedClient(Client):
 
     __slots__ = ()
 
+    counts_frames = False
+
     def next_command(self) -> None:
         super().next_command()
         cast(ClientLink, self.transport).deliver()
 
     def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
         upload = super().receive_file(take, end)
-        asyncio.get_running_loop().call_soon(cast(ClientLink, self.transport).deliver)  # what has come of it already
+        cast(ClientLink, self.transport).deliver()  # it may have come already
         return upload
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from proxy.back.connection import ServerConnection, Sink
+from proxy.back.connection import FileSink, ServerConnection, Sink
 from proxy.errors import StatementRefused, TurnoutError
 from proxy.front.session import Session
 from proxy.plan.plan import Local
@@ -93,6 +93,9 @@ class Overdue:
 
     def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
         self._sink.on_lost(connection, error)
+
+    def on_file_asked(self, connection: ServerConnection) -> None:
+        cast(FileSink, self._sink).on_file_asked(connection)
 
 
 def is_overdue(session: Session, latest: int) -> bool:

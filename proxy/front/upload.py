@@ -10,14 +10,16 @@ from proxy.wire.file_packets import FilePackets
 
 class Upload:
     """The contents go to `take` in pieces, as they come; `end` is called behind them. `sequence`: the number of the
-    packet that asked for it."""
+    packet that asked for it; `checked`: see FilePackets."""
 
     __slots__ = ("_end", "_packets", "_take", "finished")
 
-    def __init__(self, take: Callable[[bytes], None], end: Callable[[], None], sequence: int) -> None:
+    def __init__(
+        self, take: Callable[[bytes], None], end: Callable[[], None], sequence: int, checked: bool = True
+    ) -> None:
         self._take = take
         self._end = end
-        self._packets = FilePackets(sequence)
+        self._packets = FilePackets(sequence, checked)
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property

@@ -548,7 +548,7 @@ def server_row(cluster: str, address: str, role: str, load: Load, seconds: float
         "threads_running_max": load.get("threads_running_max"),
         "threads_connected_max": load.get("threads_connected_max"),
         "pool_misses_per_s": rate("innodb_buffer_pool_reads", status_s),
-        "rows_read_per_s": rate("innodb_rows_read", status_s),
+        "rows_read_per_s": rate("rows_read", status_s),
         "rows_written_per_s": rate("rows_written", status_s),
         "data_mb": round(load["data_bytes_last"] / 2**20, 1) if "data_bytes_last" in load else None,
     }

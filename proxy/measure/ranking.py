@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from proxy.measure.shapes import Sample, ShapeId
-from proxy.measure.tally import OTHER_TABLES, OTHERS, Tally
+from proxy.measure.tally import IN_PROXY, IN_SERVERS, OTHER_TABLES, OTHERS, TOTAL, Tally
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
@@ -161,14 +161,20 @@ def _numbers(tally: Tally, every: Tally, measured: Measured) -> Row:
         "count_pct": _share(tally.count, every.count),
         "per_s": round(tally.count / seconds, 3) if seconds else None,
         "mean_ms": round(mean_ns / 1e6, 3) if knows.times else None,
-        "p95_ms": round(tally.quantile_ns(0.95) / 1e6, 3) if knows.times and knows.quantiles else None,
+        "p95_ms": _p95_ms(tally, TOTAL) if knows.times and knows.quantiles else None,
         "max_ms": round(tally.max_ns / 1e6, 3) if knows.times else None,
         "server_pct": _share(tally.server_ns, tally.total_ns) if knows.server_times else None,
+        "server_p95_ms": _p95_ms(tally, IN_SERVERS) if knows.server_times else None,
+        "proxy_p95_ms": _p95_ms(tally, IN_PROXY) if knows.server_times else None,
         "rows": round(tally.rows / count, 1) if knows.rows else None,
         "examined": round(tally.examined / count, 1) if knows.examined else None,
         "sent_bytes": round(tally.sent_bytes / count, 1) if knows.sent_bytes else None,
         "errors": tally.errors if knows.errors else None,
     }
+
+
+def _p95_ms(tally: Tally, part: int) -> float:
+    return round(tally.quantile_ns(0.95, part) / 1e6, 3)
 
 
 def face(tally: Tally, every: Tally) -> str:

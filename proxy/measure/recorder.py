@@ -21,13 +21,10 @@ STATUS_GAUGES = ("threads_running", "threads_connected")
 STATUS_COUNTERS = (
     "innodb_buffer_pool_reads",
     "innodb_buffer_pool_read_requests",
-    "innodb_rows_read",
-    "innodb_rows_inserted",
-    "innodb_rows_updated",
-    "innodb_rows_deleted",
+    "rows_read",
+    "rows_written",
     "questions",
 )
-_WRITTEN = ("innodb_rows_inserted", "innodb_rows_updated", "innodb_rows_deleted")
 
 
 class SeenServer(Protocol):
@@ -123,7 +120,6 @@ class Recorder:
         for name in STATUS_COUNTERS:
             if name in status and name in before[1]:
                 load[name] = float(max(0, status[name] - before[1][name]))
-        load["rows_written"] = sum(load.get(name, 0.0) for name in _WRITTEN)
         return load
 
     def _load(self, key: ServerKey) -> Load:

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 from proxy.measure.shapes import Histogram, ShapeId, ShapeWindow, split_buckets
 
+TOTAL, IN_SERVERS, IN_PROXY = range(3)  # parts of a Tally's histograms
+
 OTHERS = ShapeId("other", "", (), ())  # all shapes that were not worth a line of their own
 OTHERS_DIGEST = "(other shapes)"
 OTHER_TABLES = "(other tables)"
@@ -67,10 +69,11 @@ class Tally:
         for place, n in more.items():
             buckets[place] = buckets.get(place, 0) + n
 
-    def quantile_ns(self, q: float) -> int:
-        """Estimate of the q-th of the statements' times, inside the right power of two."""
+    def quantile_ns(self, q: float, part: int = TOTAL) -> int:
+        """Estimate of the q-th of the statements' times, inside the right power of two. `part`: the whole time, or the
+        part of it in servers or in the proxy."""
         histogram = Histogram()
-        histogram.add(split_buckets(self.buckets)[0], self.total_ns, self.max_ns)
+        histogram.add(split_buckets(self.buckets)[part], self.total_ns, self.max_ns)
         return histogram.quantile_ns(q)
 
 

@@ -13,12 +13,14 @@ LARGEST = 64 * 1024  # bytes of a packet that is made here: less than any server
 
 
 class FilePackets:
-    """Takes such packets apart, however they were cut on their way. `sequence` is the last one's."""
+    """Takes such packets apart, however they were cut on their way. `sequence` is the last one's. `checked`: whether
+    they have to be numbered in turn; what comes compressed is by other counts, and checked outside (compression)."""
 
-    __slots__ = ("_continued", "_header", "_left", "sequence")
+    __slots__ = ("_checked", "_continued", "_header", "_left", "sequence")
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, checked: bool = True) -> None:
         self.sequence = sequence
+        self._checked = checked
         self._header = b""
         self._left = 0  # bytes of the packet that are still to come
         self._continued = False
@@ -42,7 +44,7 @@ class FilePackets:
                 break
             header, self._header = self._header, b""
             length = int.from_bytes(header[:3], "little")
-            if header[3] != (self.sequence + 1) & 0xFF:
+            if self._checked and header[3] != (self.sequence + 1) & 0xFF:
                 raise ProtocolError("Got packets out of order", 1156, "08S01")
             self.sequence = header[3]
             if not length and not self._continued:

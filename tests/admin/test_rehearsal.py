@@ -64,6 +64,22 @@ def test_what_is_refused_for_some_values_depends_on_them() -> None:
     assert verdict("UPDATE customers SET name = ? WHERE id IN (?, ?)", single, True).verdict is Verdict.DEPENDS
 
 
+def test_of_several_statements_the_worst_counts() -> None:
+    one = verdict(
+        "SELECT 'a;b' FROM orders WHERE customer_id = 5; UPDATE orders SET total = 1; COMMIT", shop.rules("single")
+    )
+    assert (one.verdict, one.plan, one.reason) == (Verdict.REFUSED, "several", "several-writes")
+    one = verdict("SELECT * FROM users; SELECT * FROM photos;")
+    assert (one.verdict, one.clusters) == (Verdict.ONE, ("main", "media"))
+
+
+def test_settings_for_one_statement_make_no_difference() -> None:
+    join = "SELECT * FROM users JOIN photos ON users.id = photos.user_id"
+    rules = shop.rules(workbench="main")
+    one = verdict(f"SET STATEMENT max_statement_time = 5 FOR {join}", rules)
+    assert (one.verdict, one.plan) == (Verdict.WORKBENCH, "set-statement")
+
+
 def golden() -> list[tuple[str, str, str | None, str, list[str]]]:
     """Every statement of the planner's golden files: (sql, transactions, database, workbench, its plan's lines)."""
     found = []

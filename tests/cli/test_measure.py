@@ -54,14 +54,14 @@ def rules_file(tmp_path: Path) -> Path:
     return path
 
 
-def record(folder: Path, **shapes: int) -> None:
-    """A history of the last minutes: how often each of these was executed."""
+def record(folder: Path, ago_s: int = 120, **shapes: int) -> None:
+    """A minute of a history: how often each of these was executed."""
     texts = {
         "users": "SELECT * FROM users WHERE id = ?",
         "both": "SELECT * FROM users JOIN photos ON users.id = photos.user_id",
     }
     file = HistoryFile(folder / "history.sqlite")
-    minute = Minute(int(time.time()) // 60 * 60 - 120)
+    minute = Minute((int(time.time()) - ago_s) // 60 * 60)
     for name, count in shapes.items():
         text = texts[name]
         shape = ShapeId(digest_id(text), "forward", ("shop.users",), ("main",))
@@ -167,6 +167,16 @@ def test_a_history(rules_file: Path, tmp_path: Path) -> None:
     result = turnout("measure", rules_file)
     assert "SELECT * FROM users WHERE id = ?" in result.stdout
     assert json.loads(turnout("measure", rules_file, "--until", "1h", "--json").stdout)["shapes"] == []
+
+
+def test_the_last_day_unless_told(rules_file: Path, tmp_path: Path) -> None:
+    record(tmp_path, 3 * 86_400, users=5)
+    record(tmp_path, users=1)
+
+    def count(*words: str) -> int:
+        return int(json.loads(turnout("measure", rules_file, "--json", *words).stdout)["all"]["count"])
+
+    assert (count(), count("--since", "7d"), count("--until", "1d")) == (1, 6, 5)
 
 
 def test_rules_without_a_history(rules_file: Path) -> None:

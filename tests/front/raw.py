@@ -427,6 +427,7 @@ class Client:
         self.numbered = False  # are packets to be numbered in turn?
         self._sequence = -1
         self._buffer = b""
+        self._read = 0  # bytes of it
         self._socket = socket.create_connection(("127.0.0.1", port), timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -551,13 +552,14 @@ class Client:
                 return payload
 
     def _exactly(self, n: int) -> bytes:
-        while len(self._buffer) < n:
-            data = self._socket.recv(max(65536, n - len(self._buffer)))
+        while (left := len(self._buffer) - self._read) < n:
+            data = self._socket.recv(max(65536, n - left))
             if not data:
-                raise Disconnected(f"the connection ended with {len(self._buffer)} of {n} bytes")
-            self._buffer += data
-        found, self._buffer = self._buffer[:n], self._buffer[n:]
-        return found
+                raise Disconnected(f"the connection ended with {left} of {n} bytes")
+            self._buffer = self._buffer[self._read :] + data
+            self._read = 0
+        self._read += n
+        return self._buffer[self._read - n : self._read]
 
 
 class AsyncClient:

@@ -46,7 +46,7 @@ def a_session(mariadb: bool = True, settings: dict[str, bytes] | None = None, **
     home = SimpleNamespace(primary=SimpleNamespace(health=SimpleNamespace(baseline=baseline)))
     rules = SimpleNamespace(limits=Limits(**limits), default_home="main")
     environment = SimpleNamespace(rules=rules, servers={"main": home}, mariadb=mariadb)
-    return SimpleNamespace(environment=environment, settings=settings or {}, prepared={}, memory=0)
+    return SimpleNamespace(environment=environment, settings=settings or {}, prepared={}, named={}, memory=0)
 
 
 @pytest.mark.parametrize(

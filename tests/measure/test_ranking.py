@@ -85,6 +85,16 @@ def test_what_is_not_known_is_not_made_up() -> None:
     assert rows[0]["count_pct"] == 99.9
 
 
+def test_times_in_servers_and_in_the_proxy_have_percentiles_of_their_own() -> None:
+    one = tally(100, 8_000_000)
+    one.server_ns = 100 * 7_000_000
+    one.buckets = {13: 100, 44 + 13: 100, 88 + 10: 100}  # 4.2 to 8.4 ms, and 0.5 to 1 ms
+    (row,) = by_shape(Measured("test", ALL, 0.0, 1.0, [MeasuredShape(shape("aa"), "SELECT", one)], []))
+    assert 4.1 < float(row["server_p95_ms"] or 0) <= 8.4
+    assert 0.5 < float(row["proxy_p95_ms"] or 0) <= 1.05
+    assert row["server_pct"] == 87.5
+
+
 def test_faces() -> None:
     every = tally(100, 1000)
     assert face(tally(4, 1000), every) == ""

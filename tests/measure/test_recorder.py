@@ -105,22 +105,22 @@ def test_the_text_of_a_shape_is_handed_on_now_and_then() -> None:
 def test_how_servers_do() -> None:
     recorder = Recorder(10)
     state = ServerState("main", "127.0.0.1:3306", "primary", "up", lag_s=None, busy=3, waiters=1, limit=100)
-    status = {"uptime": 100, "threads_running": 4, "innodb_rows_read": 1000, "innodb_rows_inserted": 5, "data_bytes": 7}
+    status = {"uptime": 100, "threads_running": 4, "rows_read": 1000, "rows_written": 5, "data_bytes": 7}
     state.status = status
     recorder.look([state], 600.0)
     recorder.look([state], 605.0)  # the server was not asked again
     state.busy, state.state, state.lag_s = 5, "down", 2.5
-    more = {"uptime": 110, "threads_running": 8, "innodb_rows_read": 1500, "innodb_rows_inserted": 6, "data_bytes": 9}
+    more = {"uptime": 110, "threads_running": 8, "rows_read": 1500, "rows_written": 6, "data_bytes": 9}
     state.status = more
     recorder.look([state], 610.0)
-    state.status = {**status, "uptime": 1, "innodb_rows_read": 3}  # it was started again
+    state.status = {**status, "uptime": 1, "rows_read": 3}  # it was started again
     recorder.look([state], 615.0)
     minute = recorder.due(660.0)
     assert minute is not None
     load = minute.servers["main", "127.0.0.1:3306", "primary"]
     assert (load["looks"], load["busy"], load["busy_max"], load["down"], load["lag_s_max"]) == (4, 16, 5, 2, 2.5)
     assert (load["status_looks"], load["threads_running"], load["threads_running_max"]) == (3, 16, 8)
-    assert (load["status_s"], load["innodb_rows_read"], load["rows_written"]) == (10, 500, 1)
+    assert (load["status_s"], load["rows_read"], load["rows_written"]) == (10, 500, 1)
     assert load["data_bytes_last"] == 7
 
 

@@ -84,6 +84,7 @@ listen:
   http: "127.0.0.1:@HTTP_PORT@"
   tls: {{cert: {certificate.cert}, key: {certificate.key}}}
   proxy_protocol: ["{BALANCER}/32", "2001:db8::1"]
+limits: {{session_memory: 1MB}}
 """
     proxy = run.turnout(listen + rules(network_server))
     yield Network(network_server.server, proxy, certificate)
@@ -111,7 +112,7 @@ listen:
   mysql: {path}
   http: "127.0.0.1:@HTTP_PORT@"
   tls: {{cert: {folder}/cert.pem, key: {folder}/key.pem}}
-limits: {{logins_per_address: 20, statement: 500ms}}
+limits: {{logins_per_address: 20, statement: 500ms, login: 3s}}
 """
     proxy = run.turnout(listen + rules(network_server))
     yield BySocket(proxy, path, folder)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
-import tempfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import MySQLdb
 import pytest
@@ -113,23 +113,6 @@ def test_several_results(network: Network, database: str) -> None:
             client.check_numbers()
 
 
-def test_files_and_several_statements(network: Network, database: str) -> None:
-    """In the middle of a command a client sends a file, longer than what is held of one that sends ahead."""
-    load = "LOAD DATA LOCAL INFILE 'x' INTO TABLE f"
-    for kind in (PackedClient, NumberedClient):
-        with kind(network.proxy.port, "app", PASSWORD, database, flags=MULTI_STATEMENTS | LOCAL_FILES) as client:
-            client.run("CREATE OR REPLACE TABLE f (n INT, t VARCHAR(90))")
-            client.numbered = True
-            for pieces in (150, 1, 0):
-                client.file = lambda name, pieces=pieces: [b"7\t" + b"z" * 60_000 + b"\n"] * pieces
-                assert client.run(load).affected_rows == pieces
-            client.file = lambda name: [b"1\t" + NOISE.replace(b"\n", b"") + b"\n"]
-            answer = client.run(f"DELETE FROM f; {load}; SELECT n FROM f; {load}; SELECT COUNT(*) FROM f")
-            assert [answer.affected_rows, *(each.affected_rows for each in answer.more)] == [151, 1, 0, 1, 0]
-            assert answer.more[-1].value == b"2"
-            assert client.run("DROP TABLE f").ok
-
-
 @pytest.mark.parametrize("step", [1, 3, 7, 1000])
 def test_packets_that_come_in_pieces(network: Network, step: int) -> None:
     with packed(network) as client:
@@ -230,6 +213,56 @@ def test_a_bomb_costs_no_memory(network: Network) -> None:
     assert network.proxy.metric("turnout_worker_memory_bytes") - memory < 150 << 20
 
 
+def test_a_file_that_is_sent_before_it_is_asked_for(network: Network) -> None:
+    """As it would reach a server: what waits is the file when the request is out."""
+    with contextlib.closing(PackedClient(network.proxy.port, "app", PASSWORD, "near", flags=LOCAL_FILES)) as client:
+        client.run("CREATE OR REPLACE TABLE ahead (id INT PRIMARY KEY)")
+        client.packed._sequence = 0
+        load = client.packed.packet(framed(bytes((COM_QUERY,)) + b"LOAD DATA LOCAL INFILE 'f' INTO TABLE ahead"))
+        client.packed._sequence = 2  # behind the server's request
+        file = client.packed.packet(framed(b"1\n2\n", 2) + framed(b"3\n", 3)) + client.packed.packet(framed(b"", 4))
+        client.packed.send_raw(load + file)
+        client.packed._sequence = 1
+        assert client._receive() == b"\xfbf"
+        client.packed._sequence = 4
+        assert client.receive().affected_rows == 3
+        assert client.run("SELECT COUNT(*) FROM ahead").number == 3
+
+
+@pytest.mark.parametrize(("database", "compress"), [("plain", True), ("near", True), ("near", False)])
+def test_a_file_of_the_clients(network: Network, database: str, compress: bool, tmp_path: Path) -> None:
+    """LOAD DATA LOCAL: more packets than there are numbers, in a direction in which nothing else is long."""
+    file = tmp_path / "rows"
+    file.write_text("".join(f"{number}\t{'v' * 990}\n" for number in range(18_000)))
+    client = MySQLdb.connect(
+        host="127.0.0.1",
+        port=network.proxy.port,
+        user="app",
+        password=PASSWORD,
+        database=database,
+        compress=compress,
+        local_infile=1,
+        ssl_mode="DISABLED",
+    )
+    with contextlib.closing(client), client.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE TABLE loaded (id INT PRIMARY KEY, v VARCHAR(1000))")
+        for statement, rows in ((f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE loaded", 18_000), ("DO 1", 0)):
+            assert cursor.execute(statement) == rows
+        client.commit()
+        with pytest.raises(MySQLdb.ProgrammingError, match="nowhere"):
+            cursor.execute(f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE nowhere")
+        cursor.execute("SELECT COUNT(*), SUM(id), MIN(v) = REPEAT('v', 990) FROM loaded")
+        assert cursor.fetchone() == (18_000, sum(range(18_000)), 1)
+        file.write_text("20000\tone more\n")
+        load = f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE loaded"
+        cursor.execute(f"SELECT seq, REPEAT('x', 999) FROM seq_1_to_500; {load}; SELECT 7")
+        assert len(cursor.fetchall()) == 500
+        assert cursor.nextset()
+        assert cursor.rowcount == 1
+        assert cursor.nextset()
+        assert cursor.fetchall() == ((7,),)
+
+
 @pytest.mark.parametrize(("database", "tls"), [("plain", False), ("packed", True), ("near", True)])
 def test_real_clients(network: Network, database: str, tls: bool) -> None:
     ssl = {"ca": str(network.certificate.ca)} if tls else None
@@ -242,20 +275,15 @@ def test_real_clients(network: Network, database: str, tls: bool) -> None:
         compress=True,
         ssl=ssl,
         ssl_mode="VERIFY_CA" if tls else "DISABLED",
-        local_infile=1,
     )
     with contextlib.closing(client), client.cursor() as cursor:
         cursor.execute("SELECT seq, REPEAT('z', 100) FROM seq_1_to_20000")
         assert cursor.fetchall() == tuple((n, "z" * 100) for n in range(1, 20001))
-        cursor.execute("CREATE OR REPLACE TABLE real_file (n INT)")
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(b"".join(b"%d\n" % n for n in range(100_000)))
-            file.flush()
-            assert cursor.execute(f"LOAD DATA LOCAL INFILE '{file.name}' INTO TABLE real_file") == 100_000
-        cursor.execute("DROP TABLE real_file")
         cursor.execute("SELECT %s", ("long " * 1_000_000,))
         assert cursor.fetchone() == ("long " * 1_000_000,)
-        assert client.get_proto_info() == 10
+        client.change_user("app", PASSWORD, "near")
+        cursor.execute("SELECT DATABASE(), REPEAT('y', 100)")
+        assert cursor.fetchone() == ("near", "y" * 100)
     argv = ["mariadb", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", f"--port={network.proxy.port}"]
     argv += ["--user=app", f"--password={PASSWORD}", "--compress", "--batch", "--skip-column-names", database]
     argv += [f"--ssl-ca={network.certificate.ca}"] if tls else ["--skip-ssl"]

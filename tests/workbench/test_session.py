@@ -135,6 +135,36 @@ def test_settings_of_one_statement(pair: Pair, setting: str) -> None:
     pair.same(JOIN)
 
 
+def test_names_and_definitions_beyond_ascii(pair: Pair) -> None:
+    pair.run(
+        "CREATE TABLE `menü` (`größe` INT PRIMARY KEY, `né` VARCHAR(9) CHARACTER SET latin1 DEFAULT 'é', "
+        "art ENUM('ä', 'ö') CHARACTER SET latin1, roh VARBINARY(9), lang TEXT CHARACTER SET utf8mb4)",
+        r"INSERT INTO `menü` VALUES (1, DEFAULT, 'ö', X'00275CFF', '😀\\')",
+        r"INSERT INTO `menü` VALUES (2, '', NULL, '', NULL), (3, 'ÿ', 'ä', '\0', 'ü')",
+    )
+    sql = "SELECT m.*, m.art + 0, t.k FROM `menü` m JOIN things t ON t.id = m.`größe`"
+    try:
+        pair.run("BEGIN")  # in which the table is pulled from where it is
+        assert len(pair.same(sql).rows) == 3
+        pair.run("ROLLBACK")
+        pair.same(sql)
+    finally:
+        pair.run("DROP TABLE `menü`")
+
+
+def test_rows_by_the_thousand(pair: Pair, proxy: tuple[Turnout, MariaDB]) -> None:
+    """They are passed on as they come, up to the packet that ends them."""
+    many = "SELECT t.id, p.id, p.title, REPEAT('x', 30) FROM things t JOIN photos p"
+    assert len(pair.same(many).rows) > 10_000
+    pair.same("SELECT FOUND_ROWS()")
+    # The last row, whichever table is read first, has an error in its place.
+    pair.same(f"{many} WHERE IF(t.k = 29 AND p.id = 89, (SELECT id FROM users), 1)")
+    with closing(proxy[0].connect(APP, APP_PASSWORD, DATABASE)) as client, client.cursor() as cursor:
+        assert cursor.execute(many) > 10_000  # PyMySQL looks at the numbers of packets
+        assert cursor.execute("SHOW COUNT(*) WARNINGS") == 1
+    pair.same(JOIN)
+
+
 def test_explain(pair: Pair, shop_servers: Shop) -> None:
     """Each cluster explains what it is asked for, as it does by itself."""
     answer = pair.client.query(
