@@ -27,7 +27,7 @@ def explain_sql(path: Path, sql: str, database: str | None, from_servers: bool) 
     rules = load(path)
     catalog = EMPTY
     if from_servers:
-        answer = uvloop.run(look(rules))
+        answer = uvloop.run(look(rules, suitable=False))
         for where, reason in answer.unreachable:
             console.complain(f"{where} could not be asked: {reason}")
         catalog = answer.catalog

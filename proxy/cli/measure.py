@@ -11,7 +11,7 @@ import click
 
 from proxy.cli import console
 from proxy.measure.columns import in_words, used
-from proxy.measure.ranking import Measured, Row, as_json, by_shape, by_table, iso, totals
+from proxy.measure.ranking import Cell, Measured, Row, as_json, by_shape, by_table, iso, totals
 
 # What a terminal has room for; JSON and CSV have everything.
 _SHAPE_COLUMNS = (
@@ -73,7 +73,11 @@ def summary(measured: Measured) -> str:
 def shown(columns: Sequence[str], rows: Sequence[Row], title: str) -> None:
     """Without the columns that the source knows nothing of."""
     known = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)] or list(columns)
-    console.table(known, [[row.get(name) for name in known] for row in rows], title)
+    console.table(known, [[_short(row.get(name)) for name in known] for row in rows], title)
+
+
+def _short(cell: Cell) -> Cell:
+    return round(cell, 3) if isinstance(cell, float) else cell
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from proxy.cli.servers import look
 from proxy.cli.sources import Asked, NoMeasurements, measured
 from proxy.measure.ranking import Row, iso
 from proxy.rules.loader import load
-from proxy.rules.model import Transactions
 
 FAIL_ON = {
     "refused": Verdict.REFUSED,
@@ -34,8 +32,7 @@ def run(new_rules: Path, asked: Asked, fail_on: str, from_servers: bool, limit: 
         raise NoMeasurements(f"{found.source} has no statements in that time")
     catalog = EMPTY
     if from_servers:
-        # Only to be looked at: for `atomic` transactions, tables that are missing would be made.
-        answer = uvloop.run(look(dataclasses.replace(rules, transactions=Transactions.SINGLE)))
+        answer = uvloop.run(look(rules, suitable=False))
         for where, reason in answer.unreachable:
             console.complain(f"{where} could not be asked: {reason}")
         catalog = as_proposed(answer.catalog, rules)

@@ -28,7 +28,7 @@ class CompressedClient(Client):
 
     def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
         upload = super().receive_file(take, end)
-        cast(ClientLink, self.transport).deliver()  # it may have come already
+        asyncio.get_running_loop().call_soon(cast(ClientLink, self.transport).deliver)  # what has come of it already
         return upload
 
 

@@ -22,30 +22,15 @@ from pathlib import Path
 import msgspec
 
 from proxy.errors import TurnoutError
-from proxy.measure.ranking import Cell, Knows, Measured, MeasuredShape, Row
+from proxy.measure.ranking import Knows, Measured, MeasuredShape
+from proxy.measure.server_load import Load, add_load, server_row
 from proxy.measure.shapes import Sample, ShapeId
-from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Key, Tally
+from proxy.measure.spans import SPANS, Span, bounded, parts_of
+from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tally
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 VERSION = 1
 _APPLICATION = 0x54524E54  # "TRNT", in the file's header
 
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A length of time that rows are about: how long they are kept, and how many there are for each."""
-
-    seconds: int
-    kept_s: int
-    shapes: int
-    tables: int
-
-
-SPANS = (
-    Span(MINUTE, 26 * HOUR, shapes=200, tables=200),
-    Span(HOUR, 35 * DAY, shapes=300, tables=300),
-    Span(DAY, 3 * 365 * DAY, shapes=300, tables=300),
-)
 MAX_SHAPES = 10_000  # of which the file has the text
 MAX_TABLES = 5_000
 MAX_SERVERS = 2_000
@@ -53,7 +38,6 @@ MAX_SERVERS = 2_000
 TableKey = tuple[str, str]  # database.table, kind of plan
 ServerKey = tuple[str, str, str]  # cluster, address, role
 OTHER_TABLE: TableKey = (OTHER_TABLES, "")
-Load = dict[str, float]  # of a server: what is counted is added up, `.._max` is the largest, `.._last` the newest
 
 KNOWS = Knows(server_times=True, plans=True)
 
@@ -475,83 +459,6 @@ class HistoryFile:
             if key in loads
         ]
         return measured
-
-
-def parts_of(
-    spans: Sequence[Span], covered: Mapping[int, tuple[int, int]], since: float | None, until: float | None
-) -> list[tuple[int, int, int]]:
-    """Which rows make up a window: (span, first start, end of starts), never two of the same time. Days where there are
-    no hours any more, hours where there are no minutes; a row belongs to a window if it begins in it, or is the one
-    in which the window begins."""
-    parts = []
-    end = float("inf") if until is None else until
-    for span in spans:
-        if span.seconds not in covered:
-            continue
-        begun, _ = covered[span.seconds]
-        begin = begun if since is None else max(begun, int(since - since % span.seconds))
-        if begin < end:
-            parts.append((span.seconds, begin, int(min(end, 1 << 62))))
-        end = min(end, begun)
-        if since is not None and begun <= since:
-            break
-    return parts
-
-
-def bounded(sums: dict[Key, Tally], limit: int, others: Key) -> dict[Key, Tally]:
-    """The `limit` most expensive of these, and all others as one."""
-    named = [key for key in sums if key != others]
-    if len(named) <= limit:
-        return sums
-    named.sort(key=lambda key: (-sums[key].total_ns, -sums[key].count))
-    rest = Tally()
-    for key in [*named[limit:], *([others] if others in sums else [])]:
-        rest.add(sums[key])
-    return {**{key: sums[key] for key in named[:limit]}, others: rest}
-
-
-def add_load(into: Load, more: Load) -> None:
-    for name, value in more.items():
-        if name.endswith("_max"):
-            into[name] = max(into.get(name, value), value)
-        elif name.endswith("_last"):
-            into[name] = value
-        else:
-            into[name] = into.get(name, 0.0) + value
-
-
-def server_row(cluster: str, address: str, role: str, load: Load, seconds: float) -> Row:
-    """One server's line. Means are over the looks at it, rates over the window."""
-    looks = load.get("looks", 0.0)
-
-    def mean(name: str) -> Cell:
-        return round(load[name] / looks, 3) if looks and name in load else None
-
-    def rate(name: str, every: float = seconds) -> Cell:
-        return round(load[name] / every, 3) if every and name in load else None
-
-    status_s = load.get("status_s", 0.0)
-    status_looks = load.get("status_looks", 0.0)
-    return {
-        "cluster": cluster,
-        "role": role,
-        "address": address,
-        "statements_per_s": rate("commands"),
-        "busy": mean("busy"),
-        "busy_max": load.get("busy_max"),
-        "limit": load.get("limit_max"),
-        "waits_per_s": rate("waits"),
-        "wait_ms": round(load["wait_ns"] / load["waits"] / 1e6, 3) if load.get("waits") else None,
-        "down_pct": round(100 * load.get("down", 0.0) / looks, 2) if looks else None,
-        "lag_max_s": load.get("lag_s_max"),
-        "threads_running": round(load["threads_running"] / status_looks, 2) if status_looks else None,
-        "threads_running_max": load.get("threads_running_max"),
-        "threads_connected_max": load.get("threads_connected_max"),
-        "pool_misses_per_s": rate("innodb_buffer_pool_reads", status_s),
-        "rows_read_per_s": rate("rows_read", status_s),
-        "rows_written_per_s": rate("rows_written", status_s),
-        "data_mb": round(load["data_bytes_last"] / 2**20, 1) if "data_bytes_last" in load else None,
-    }
 
 
 def _numbers(tally: Tally) -> Numbers:

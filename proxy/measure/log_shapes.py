@@ -7,12 +7,14 @@ number.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from parser.analyse import parse, shape_digest
-from parser.shape import Lexer, is_opaque
+from parser.shape import HOLE, Lexer, is_opaque
 from proxy.measure.shapes import DIGEST_CHARS, MAX_SAMPLE, Sample, ShapeId, digest_id
 from proxy.measure.slow_log import LoggedStatement
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tallies, Tally
@@ -25,8 +27,29 @@ COMMAND = "administrator command: "
 _COMMAND = b"\0\0\0"  # before a command's name, where a shape would be: no shape begins so
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _ANY_DIGIT = re.compile(rb"[0-9]")
+_NO_DIGITS: Callable[[bytes], object] = operator.itemgetter(slice(0, 0))
 _PREFIXED = re.compile(rb"0[xXbB]")
 _ONE_BYTE_DIGITS = frozenset(["utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"])
+
+
+class _Alike:
+    """Texts that are the same but for their digits: those of them that are not in literals say which shape it is."""
+
+    __slots__ = ("digits", "tallies")
+
+    def __init__(self, places: list[int]) -> None:
+        self.digits = operator.itemgetter(*places) if places else _NO_DIGITS
+        self.tallies: dict[object, Tally] = {}
+
+
+def _digits_of(shape: bytes, literals: list[bytes]) -> list[int]:
+    """Where in a text the digits are that are not in literals."""
+    places: list[int] = []
+    at = 0
+    for part, literal in itertools.zip_longest(shape.split(HOLE), literals, fillvalue=b""):
+        places += [at + found.start() for found in _ANY_DIGIT.finditer(part)]
+        at += len(part) + len(literal)
+    return places
 
 
 @dataclass(slots=True)
@@ -48,7 +71,7 @@ class LogShapes:
     _tables_of_others: Tallies[str] = field(default_factory=lambda: Tallies(MAX_ALL_TABLES, OTHER_TABLES))
     _known_count: int = 0
     _known_bytes: int = 0
-    _alike: dict[bytes, dict[bytes, Tally]] = field(default_factory=dict)  # by database, by text with its digits alike
+    _alike: dict[bytes, dict[bytes, _Alike]] = field(default_factory=dict)  # by database, by text with its digits alike
     _alike_count: int = 0
     _alike_bytes: int = 0
     _generation: int = 0
@@ -59,7 +82,7 @@ class LogShapes:
     def add(self, statements: Iterable[LoggedStatement]) -> None:
         """Count these in."""
         split = self.lexer.shape
-        known, alike = self._known, self._alike
+        known, all_alike = self._known, self._alike
         since = self.since if self.since is not None else float("-inf")
         until = self.until if self.until is not None else float("inf")
         windowed = self.since is not None or self.until is not None
@@ -67,7 +90,7 @@ class LogShapes:
         last = self.last if self.last is not None else float("-inf")
         of_database: bytes | None = None
         shapes: dict[bytes, Tally] = {}
-        texts: dict[bytes, Tally] = {}
+        texts: dict[bytes, _Alike] = {}
         for text, database, unix_s, us, rows, examined, sent_bytes, failed, command in statements:
             self.seen += 1
             if unix_s is None:
@@ -84,17 +107,18 @@ class LogShapes:
             if database != of_database:
                 of_database = database
                 shapes = known.setdefault(database, {})
-                texts = alike.setdefault(database, {})
+                texts = all_alike.setdefault(database, {})
             digitless = text.translate(_DIGITS)
-            tally = texts.get(digitless) if not command else None
+            alike = texts.get(digitless) if not command else None
+            tally = alike.tallies.get(alike.digits(text)) if alike is not None else None
             if tally is None:
-                shape = split(text)[0] if not command else _COMMAND + text
+                shape, literals = split(text) if not command else (_COMMAND + text, [])
                 tally = shapes.get(shape)
                 if tally is None:
                     tally = self._tally(shape, database, command)
                     of_database = None  # what is known may have been forgotten
                 elif not command:
-                    self._remember(digitless, shape, texts, tally)
+                    self._remember(digitless, text, shape, literals, texts, tally)
             ns = us * 1000
             tally.count += 1
             tally.rows += rows
@@ -111,22 +135,34 @@ class LogShapes:
         if first <= last:
             self.first, self.last = first, last
 
-    def _remember(self, digitless: bytes, shape: bytes, texts: dict[bytes, Tally], tally: Tally) -> None:
+    def _remember(
+        self,
+        digitless: bytes,
+        text: bytes,
+        shape: bytes,
+        literals: list[bytes],
+        texts: dict[bytes, _Alike],
+        tally: Tally,
+    ) -> None:
         """Texts that are the same but for the digits in their literals have one shape: for those, no lexer is needed.
 
-        That is so where the shape has no digit, so that all digits of the text are in literals and comments, and no
-        0x or 0b, which are not numbers with every digit in their place."""
+        Digits that are not in literals (t1) are compared. There may be no 0x or 0b, which are not numbers with every
+        digit in their place."""
         if (
-            self._alike_count < MAX_KNOWN
-            and self._alike_bytes < MAX_KNOWN_BYTES
-            and len(digitless) <= MAX_SAMPLE
-            and self.lexer.charset in _ONE_BYTE_DIGITS
-            and not _ANY_DIGIT.search(shape)
-            and not _PREFIXED.search(digitless)
+            self._alike_count >= MAX_KNOWN
+            or self._alike_bytes >= MAX_KNOWN_BYTES
+            or len(digitless) > MAX_SAMPLE
+            or self.lexer.charset not in _ONE_BYTE_DIGITS
+            or _PREFIXED.search(digitless)
+            or is_opaque(shape)
         ):
-            texts[digitless] = tally
-            self._alike_count += 1
+            return
+        alike = texts.get(digitless)
+        if alike is None:
+            alike = texts[digitless] = _Alike(_digits_of(shape, literals))
             self._alike_bytes += len(digitless)
+        alike.tallies[alike.digits(text)] = tally
+        self._alike_count += 1
 
     def _tally(self, shape: bytes, database: bytes, command: bool) -> Tally:
         """The sums of a shape that is not known yet, which is then."""

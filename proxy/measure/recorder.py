@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from proxy.measure.history import MAX_SERVERS, MINUTE, OTHER_TABLE, Load, Minute, ServerKey, TableKey, add_load
+from proxy.measure.history import MAX_SERVERS, OTHER_TABLE, Minute, ServerKey, TableKey
 from proxy.measure.measures import SERVER_COUNTERS, Window
+from proxy.measure.server_load import Load, add_load
 from proxy.measure.shapes import Sample, ShapeId
+from proxy.measure.spans import MINUTE
 from proxy.measure.tally import OTHERS, Tallies, Tally
 
 MAX_WAITING = 60  # minutes that wait to be written

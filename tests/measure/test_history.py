@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.measure import history
-from proxy.measure.history import DAY, HOUR, MINUTE, HistoryFile, HistoryUnusable, Minute, Span, TableKey
+from proxy.measure.history import HistoryFile, HistoryUnusable, Minute, TableKey
 from proxy.measure.ranking import Measured
 from proxy.measure.shapes import Sample, ShapeId, digest_id
+from proxy.measure.spans import DAY, HOUR, MINUTE, Span
 from proxy.measure.tally import OTHER_TABLES, OTHERS, Tally
 
 MIDNIGHT = 1_700_956_800  # a day's begin, in UTC

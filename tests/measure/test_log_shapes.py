@@ -159,6 +159,12 @@ def test_leaving_out_the_lexer_changes_nothing(texts: list[str], charset: str) -
     assert counts(summed(map(logged, texts), lex)) == expected
 
 
+def test_digits_in_names_are_told_apart() -> None:
+    texts = [f"SELECT c{n % 3} FROM t{n % 2} WHERE id = {n} AND d = '{n % 7}' -- {n % 5}" for n in range(10, 100)]
+    found = counts(summed(map(logged, texts)))
+    assert found == {f"SELECT c{c} FROM t{t} WHERE id = ? AND d = ?": 15 for c in range(3) for t in range(2)}
+
+
 @pytest.mark.parametrize("charset", ["utf8mb4", "gbk"])
 def test_numbers_and_prefixes_are_told_apart(charset: str) -> None:
     texts = ["SELECT 0x11 FROM t", "SELECT 1x11 FROM t", "SELECT 0b11 FROM t", "SELECT 0b12 FROM t"] * 4

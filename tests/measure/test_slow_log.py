@@ -171,3 +171,10 @@ def test_what_is_no_log_takes_no_memory() -> None:
 )
 def test_times(text: bytes, unix_s: float | None) -> None:
     assert logged_time(text) == unix_s
+
+
+def test_lines_that_end_as_on_windows() -> None:
+    for data in (MARIADB, MYSQL_80, PERCONA):
+        found, log = statements(data.replace(b"\n", b"\r\n"))
+        assert [(text.replace(b"\r\n", b"\n"), *rest) for text, *rest in found] == statements(data)[0]
+        assert log.unread == 0

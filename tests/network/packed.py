@@ -99,7 +99,7 @@ class PackedClient(NumberedClient):
 
     packed: PackedSocket
 
-    def __init__(self, port: int, user: str, password: str, database: str, flags: int = 0) -> None:
-        super().__init__(port, user, password, database, flags=flags | COMPRESS)
+    def __init__(self, port: int, user: str, password: str, database: str, *, flags: int = 0) -> None:
+        super().__init__(port, user, password, database, flags=COMPRESS | flags)
         self.packed = PackedSocket(self._socket)
         self._socket = cast(socket.socket, self.packed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,23 @@ def test_several_results(network: Network, database: str) -> None:
             results = [answer, *answer.more]
             assert [len(result.rows) for result in results] == [2000, 1, 300, 0]
             client.check_numbers()
+
+
+def test_files_and_several_statements(network: Network, database: str) -> None:
+    """In the middle of a command a client sends a file, longer than what is held of one that sends ahead."""
+    load = "LOAD DATA LOCAL INFILE 'x' INTO TABLE f"
+    for kind in (PackedClient, NumberedClient):
+        with kind(network.proxy.port, "app", PASSWORD, database, flags=MULTI_STATEMENTS | LOCAL_FILES) as client:
+            client.run("CREATE OR REPLACE TABLE f (n INT, t VARCHAR(90))")
+            client.numbered = True
+            for pieces in (150, 1, 0):
+                client.file = lambda name, pieces=pieces: [b"7\t" + b"z" * 60_000 + b"\n"] * pieces
+                assert client.run(load).affected_rows == pieces
+            client.file = lambda name: [b"1\t" + NOISE.replace(b"\n", b"") + b"\n"]
+            answer = client.run(f"DELETE FROM f; {load}; SELECT n FROM f; {load}; SELECT COUNT(*) FROM f")
+            assert [answer.affected_rows, *(each.affected_rows for each in answer.more)] == [151, 1, 0, 1, 0]
+            assert answer.more[-1].value == b"2"
+            assert client.run("DROP TABLE f").ok
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 1000])
@@ -275,10 +293,17 @@ def test_real_clients(network: Network, database: str, tls: bool) -> None:
         compress=True,
         ssl=ssl,
         ssl_mode="VERIFY_CA" if tls else "DISABLED",
+        local_infile=1,
     )
     with contextlib.closing(client), client.cursor() as cursor:
         cursor.execute("SELECT seq, REPEAT('z', 100) FROM seq_1_to_20000")
         assert cursor.fetchall() == tuple((n, "z" * 100) for n in range(1, 20001))
+        cursor.execute("CREATE OR REPLACE TABLE real_file (n INT)")
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"".join(b"%d\n" % n for n in range(100_000)))
+            file.flush()
+            assert cursor.execute(f"LOAD DATA LOCAL INFILE '{file.name}' INTO TABLE real_file") == 100_000
+        cursor.execute("DROP TABLE real_file")
         cursor.execute("SELECT %s", ("long " * 1_000_000,))
         assert cursor.fetchone() == ("long " * 1_000_000,)
         client.change_user("app", PASSWORD, "near")
