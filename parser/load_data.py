@@ -185,9 +185,11 @@ class _Reader:
         self.at += 1
         if name is None or name in self.found or not self._skip("BY"):
             return False
-        value = self._string()
+        token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        value = Hole(token.hole, False) if token is not None and token.of is Of.NUMBER else self._string()
         if value is None:
             return False
+        self.at += not value.is_string
         self.found[name] = value
         return True
 

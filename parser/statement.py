@@ -294,7 +294,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LoadData:
-    """The clauses of LOAD DATA. Options that are not there are None; what they are is in their literals."""
+    """The clauses of LOAD DATA. Options that are not there are None; what they are is in their literals, which are
+    strings, or numbers (0x09)."""
 
     local: bool
     file: Hole

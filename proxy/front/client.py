@@ -222,7 +222,7 @@ class Client(asyncio.Protocol):
         session = self.session
         if session is None or self.change_user is not None or self.upload is not None:
             return True
-        return self.upload is not None or not (session.busy or self._commands or self._dispatching)
+        return not (session.busy or self._commands or self._dispatching)
 
     def out_of_step(self, error: ProtocolError) -> None:
         """What the client has sent cannot be taken apart."""

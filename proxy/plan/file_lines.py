@@ -21,6 +21,8 @@ from proxy.errors import ProtocolError
 from proxy.wire.charsets import charset_named
 
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"0": b"\0", b"Z": b"\x1a"}
+_HEXADECIMAL = re.compile(rb"0x((?:[0-9a-fA-F]{2})+)")
+_NO_TEXT = b"\0"  # which no format may have
 # Character sets in which a byte below 0x80 is the ASCII character, wherever it stands.
 _MULTI_BYTE = frozenset({"utf8mb4", "utf8mb3"})
 _PLAIN = frozenset({"binary", "ascii", "latin1", "latin2", "latin5", "latin7", "greek", "hebrew", "cp1250", "cp1251"})
@@ -79,6 +81,9 @@ def file_format(load: LoadData, literals: Sequence[bytes], lexer: Lexer) -> File
     def text(hole: Hole | None, default: bytes) -> bytes:
         if hole is None:
             return default
+        if not hole.is_string:
+            digits = _HEXADECIMAL.fullmatch(literals[hole.index])
+            return bytes.fromhex(digits[1].decode()) if digits is not None else _NO_TEXT
         return unescape(literals[hole.index], lexer, b'"' if hole.double_quoted else b"'")
 
     ignored = literals[load.ignore_lines.index] if load.ignore_lines is not None else b"0"

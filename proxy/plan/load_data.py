@@ -29,10 +29,11 @@ from proxy.plan.shard_routes import sharding_text
 from proxy.plan.sharding import Placement
 from proxy.plan.write_all import generated_columns, one_copy_reason
 from proxy.rules.model import Method, Transactions
-from proxy.wire.charsets import codec
+from proxy.wire.charsets import charset_named, codec
 
 _VARIABLES = Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE
 _INTEGER = re.compile(rb"-?[0-9]{1,40}")
+_SURE = frozenset({"utf8mb4", "utf8mb3", "latin1"})
 _UNKNOWN_LINE = "the statement has a form that Turnout does not take apart"
 
 
@@ -49,7 +50,8 @@ class KeyField:
         form = self.placement.form
         if form.family is Family.INTEGER:
             return form_text(form, int(value), stored=True) if _INTEGER.fullmatch(value) else None
-        name = "ascii" if charset == "binary" else codec(charset)
+        # Of other sets, Python's idea of a character may not be the server's.
+        name = codec(charset) if charset_named(charset) in _SURE else "ascii"
         try:
             return form_text(form, value.decode(name or "ascii"), stored=True)
         except UnicodeDecodeError:

@@ -165,6 +165,13 @@ def test_the_format_of_a_statement() -> None:
         assert load is not None
         expected = FileFormat(terminated=b",", enclosed=b'"', escaped=b"", line=b"\r\n", ignored=3)
         assert file_format(load, literals, read_by) == expected
+    for number, text in ((b"0x09", b"\t"), (b"0x7C7c", b"||"), (b"9", b"\0"), (b"0x9", b"\0")):
+        shape, literals = lexer().shape(b"LOAD DATA LOCAL INFILE 'x' INTO TABLE t FIELDS TERMINATED BY " + number)
+        load = parse(shape, literals, lexer=lexer()).load
+        assert load is not None
+        form = file_format(load, literals, lexer())
+        assert form.terminated == text
+        assert (form.problem() == "") == (text != b"\0")
     read_by = lexer(no_backslash_escapes=True)
     shape, literals = read_by.shape(b"LOAD DATA LOCAL INFILE 'x' INTO TABLE t")
     load = parse(shape, literals, lexer=read_by).load

@@ -70,7 +70,6 @@ def test_effects_of_variables_and_functions() -> None:
 @pytest.mark.parametrize(
     "rest",
     [
-        "FIELDS TERMINATED BY 0x09",
         "FIELDS TERMINATED BY X'09'",
         "FIELDS TERMINATED BY ',' TERMINATED BY ';'",
         "LINES ENCLOSED BY '\"'",

@@ -31,6 +31,8 @@ from proxy.stream.rows import Layout
 from proxy.wire import auth, binary, column, frames, packets, proxy_header
 from proxy.wire import capability as cap
 from proxy.wire.compression import CompressedReader, compressed
+from proxy.wire.edited import EditedResponse
+from proxy.wire.file_packets import FilePackets, file_packets
 from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import (
     CACHING_SHA2,
@@ -462,7 +464,7 @@ def fuzz_results(rng: random.Random) -> str:
 
 def fuzz_responses(rng: random.Random) -> str:
     data = mutate_stream(rng.choice([*results(), *server_dialogues()]), rng)
-    mode, tracked = rng.randrange(4), rng.random() < 0.5
+    mode, tracked = rng.randrange(5), rng.random() < 0.5
 
     def follow(parts: Stream) -> tuple[object, ...] | None:
         """What is relayed and learnt; None where the server broke the protocol."""
@@ -488,6 +490,54 @@ def fuzz_responses(rng: random.Random) -> str:
     if whole is not None and cut_up is not None and whole != cut_up:
         raise Finding(f"cut otherwise, {data[:300]!r} is relayed otherwise")
     return "responses"
+
+
+def fuzz_edited(rng: random.Random) -> str:
+    data = mutate_stream(rng.choice(results()), rng)
+    start, more = rng.randrange(256), rng.random() < 0.5
+
+    def follow(parts: Stream) -> tuple[bytes, int, bool] | None:
+        edited = EditedResponse(start)
+        edited.more = more
+        try:
+            return b"".join([edited.feed(part) for part in parts]), edited.sequence, edited.failed
+        except ProtocolError:
+            return None
+
+    whole, cut_up = follow([data]), follow(cut(data, rng))
+    if whole != cut_up:
+        raise Finding(f"cut otherwise, {data[:300]!r} is edited otherwise")
+    if whole is not None and len(whole[0]) > len(data):
+        raise Finding(f"{data[:300]!r} becomes longer")
+    return "edited responses"
+
+
+def fuzz_files(rng: random.Random) -> str:
+    contents, start = rng.randbytes(rng.randrange(300)), rng.randrange(256)
+    packets, end = file_packets(contents, start + 1) if contents else (b"", start + 1)
+    stream = [packets, file_packets(b"", end)[0], rng.randbytes(rng.randrange(9))]
+    data = mutate_stream(stream, rng) if rng.random() < 0.7 else b"".join(stream)
+
+    def follow(parts: Stream) -> tuple[bytes, int, int] | None:
+        reader = FilePackets(start)
+        out: list[bytes] = []
+        taken = 0
+        try:
+            for part in parts:
+                at = reader.feed(part, out)
+                if not -1 <= at <= len(part):
+                    raise Finding(f"a file in {len(part)} bytes ends at {at}")
+                if at >= 0:
+                    return b"".join(out), reader.sequence, taken + at
+                taken += len(part)
+        except ProtocolError:
+            return None
+        return b"".join(out), reader.sequence, -1
+
+    whole, cut_up = follow([data]), follow(cut(data, rng))
+    if whole != cut_up:
+        raise Finding(f"cut otherwise, {data[:300]!r} is another file")
+    return "files"
 
 
 def fuzz_binary(rng: random.Random) -> str:
@@ -662,6 +712,8 @@ TARGETS: list[Target] = [
     fuzz_parsers,
     fuzz_results,
     fuzz_responses,
+    fuzz_edited,
+    fuzz_files,
     fuzz_binary,
     fuzz_binary_log,
     fuzz_values,
