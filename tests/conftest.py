@@ -28,13 +28,14 @@ LONGEST = (
     "tests/sequences/",
     "tests/workbench/",
     "tests/front/",
+    "tests/protocol/",
     "tests/cli/",
     "tests/parser/test_pins.py",
 )
 # Their tests have nothing in common but the module: any worker may take any of them.
 APART = ("tests/cache/test_coherence.py", "tests/cache/test_mutations.py", "tests/front/test_many_clients.py")
 # Servers are shared by all modules of these.
-TOGETHER = ("tests/stream/", "tests/sequences/")
+TOGETHER = ("tests/protocol/", "tests/sequences/", "tests/stream/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

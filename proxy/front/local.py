@@ -49,6 +49,14 @@ async def carry_out(
     elif do is Do.PREPARE:
         await prepare(session, entry, sql, shape, literals)
     else:
+        check_not_empty(shape)
+        session.ok()
+
+
+def check_not_empty(shape: bytes) -> None:
+    """Of a text without a statement. A comment in it makes it one that does nothing (`sql_yacc.yy`, END_OF_INPUT).
+    Raises StatementRefused."""
+    if not shape.strip(b" \t\r\n\v\f;"):
         raise StatementRefused("Query was empty", 1065, "42000", reason="empty")
 
 

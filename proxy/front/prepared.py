@@ -177,6 +177,8 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
             "HY000",
             reason="prepare-unsupported",
         )
+    if plan.do is Do.EMPTY:
+        local.check_not_empty(prepared.shape)
     columns: list[ColumnDefinition] = []
     if plan.do is Do.ANSWER:
         columns = answers.session_columns(plan.statement.items, plan.statement.item_names)
