@@ -15,7 +15,11 @@ function options (account) {
     dateStrings: true,
     supportBigNumbers: true,
     bigNumberStrings: true,
-    insertIdAsNumber: true
+    insertIdAsNumber: true,
+    prepareCacheLength: 0, // it does not forget what it has prepared when the user changes
+    multipleStatements: account.options.includes('several'),
+    permitLocalInfile: account.options.includes('infile'),
+    compress: account.options.includes('compress')
   }
   if (account.ca) {
     found.ssl = { ca: fs.readFileSync(account.ca) }
@@ -35,7 +39,10 @@ class Connection {
 
   get id () { return this.inner.threadId }
 
-  run (statement, values) { return this.inner[this.method](statement, values) }
+  async run (statement, values) {
+    const { insertId, affectedRows } = await this.inner[this.method](statement, values)
+    return { insertId: Number(insertId), affectedRows }
+  }
 
   async select (statement, values, method = this.method) {
     const rows = await this.inner[method]({ sql: statement, rowsAsArray: true }, values)
@@ -51,8 +58,8 @@ class Connection {
     return found.filter(Array.isArray)
   }
 
-  async query (statement) { await this.inner.query(statement) }
-  async changeDatabase (database) { await this.inner.changeUser({ database }) }
+  query (statement) { return this.inner.query(statement) }
+  changeDatabase (database) { return this.inner.query(`USE ${database}`) }
 
   async changeUser (account) {
     await this.inner.changeUser({ user: account.user, password: account.password, database: account.database })

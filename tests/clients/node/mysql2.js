@@ -14,8 +14,11 @@ function options (account) {
     // JavaScript's own numbers and dates are too coarse for what is compared here.
     dateStrings: true,
     supportBigNumbers: true,
-    bigNumberStrings: true
+    bigNumberStrings: true,
+    multipleStatements: account.options.includes('several'),
+    compress: account.options.includes('compress')
   }
+  if (account.options.includes('infile')) found.infileStreamFactory = path => fs.createReadStream(path)
   if (account.ca) {
     found.ssl = { ca: fs.readFileSync(account.ca) }
     if (account.cert) {
@@ -52,7 +55,7 @@ class Connection {
     return found.filter(Array.isArray)
   }
 
-  async query (statement) { await this.inner.query(statement) }
+  async query (statement) { return (await this.inner.query(statement))[0] }
   async changeDatabase (database) { await this.inner.changeUser({ database }) }
   async changeUser (account) { await this.inner.changeUser({ user: account.user, password: account.password }) }
 

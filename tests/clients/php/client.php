@@ -65,7 +65,8 @@ function logIn(array $job): array
     try {
         $connection = new Connection($job['target']);
     } catch (Exception $error) {
-        return ['error' => Connection::shownError($error)];
+        [$number, , $text] = Connection::shownError($error);
+        return ['error' => [$number, null, $text]]; // of a login the SQLSTATE is always HY000
     }
     return ['answer' => ask($connection, "SELECT 'in'")];
 }
@@ -174,10 +175,47 @@ function play(array $job): array
     return $seen;
 }
 
+function several(array $job): array
+{
+    global $scenario;
+    $connection = new Connection($job['target']);
+    return [
+        'results' => results($connection, $scenario['several']),
+        'wrong' => results($connection, $scenario['several_wrong']),
+        'after' => ask($connection, "SELECT 'after'"),
+    ];
+}
+
+function infile(array $job): array
+{
+    global $scenario;
+    $connection = new Connection($job['target']);
+    $connection->run($scenario['loaded_table']);
+    return [
+        'affected' => $connection->run(str_replace('{}', $job['file'], $scenario['load'])),
+        'missing' => @refused($connection, str_replace('{}', "{$job['file']}.missing", $scenario['load'])),
+        'loaded' => askRow($connection, $scenario['loaded']),
+        'after' => ask($connection, "SELECT 'after'"),
+    ];
+}
+
+function compress(array $job): array
+{
+    $connection = new Connection($job['target']);
+    $long = str_repeat('y', 3_000_000);
+    return [
+        'sent' => ask($connection, "SELECT SHA2('$long', 256)"),
+        'received' => digest(ask($connection, "SELECT REPEAT('z', 3000000)")),
+    ];
+}
+
+const ACTIONS = [
+    'play' => 'play', 'log in' => 'logIn', 'several' => 'several', 'infile' => 'infile', 'compress' => 'compress',
+];
 $seen = [];
 foreach ($work['jobs'] as $job) {
     try {
-        $seen[] = $job['action'] === 'play' ? play($job) : logIn($job);
+        $seen[] = ACTIONS[$job['action']]($job);
     } catch (Throwable $error) {
         $seen[] = ['failed' => (string) $error];
     }

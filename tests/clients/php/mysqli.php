@@ -12,10 +12,11 @@ final class Connection
     {
         $this->inner = mysqli_init();
         $this->inner->options(MYSQLI_OPT_CONNECT_TIMEOUT, 20);
-        $flags = 0;
+        $this->inner->options(MYSQLI_OPT_LOCAL_INFILE, in_array('infile', $account['options'], true) ? 1 : 0);
+        $flags = in_array('compress', $account['options'], true) ? MYSQLI_CLIENT_COMPRESS : 0;
         if ($account['ca'] !== '') {
             $this->inner->ssl_set($account['key'] ?: null, $account['cert'] ?: null, $account['ca'], null, null);
-            $flags = MYSQLI_CLIENT_SSL;
+            $flags |= MYSQLI_CLIENT_SSL;
         }
         $login = [$account['host'], $account['user'], $account['password'], $account['database'], $account['port']];
         @$this->inner->real_connect(...[...$login, null, $flags]);

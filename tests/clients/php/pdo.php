@@ -9,6 +9,9 @@ final class Connection
     public function __construct(array $account)
     {
         $options = [PDO::ATTR_EMULATE_PREPARES => false, PDO::ATTR_TIMEOUT => 20];
+        $options[PDO::MYSQL_ATTR_LOCAL_INFILE] = in_array('infile', $account['options'], true);
+        $options[PDO::MYSQL_ATTR_COMPRESS] = in_array('compress', $account['options'], true);
+        $options[PDO::MYSQL_ATTR_MULTI_STATEMENTS] = in_array('several', $account['options'], true);
         if ($account['ca'] !== '') {
             $options[PDO::MYSQL_ATTR_SSL_CA] = $account['ca'];
             $options[PDO::MYSQL_ATTR_SSL_VERIFY_SERVER_CERT] = true;

@@ -17,6 +17,9 @@ def log_in_to(account)
     host: account['host'], port: account['port'], username: account['user'], password: account['password'],
     database: account['database'], encoding: 'utf8mb4', connect_timeout: 20, database_timezone: :utc
   }
+  options[:flags] = Mysql2::Client::MULTI_STATEMENTS if account['options'].include?('several')
+  options[:flags] = Mysql2::Client::COMPRESS if account['options'].include?('compress')
+  options[:local_infile] = true if account['options'].include?('infile')
   options.merge!(sslca: account['ca'], sslverify: true) unless account['ca'].empty?
   options.merge!(sslcert: account['cert'], sslkey: account['key']) unless account['cert'].empty?
   Mysql2::Client.new(options)
@@ -181,7 +184,33 @@ def killed(target)
   rescue Mysql2::Error
     'lost'
   end
-  [state, ask(log_in_to(target), "SELECT 'again'")]
+  another = log_in_to(target)
+  [state, ask(another, "SELECT 'again'")]
+ensure
+  # Left to the garbage collector, a killed one closes a file descriptor that is another connection's by then.
+  [victim, killer, another].compact.each(&:close)
+end
+
+def several(job)
+  connection = log_in_to(job['target'])
+  found = SCENARIO.values_at('several', 'several_wrong').map { |statement| results(connection, statement) }
+  { 'results' => found[0], 'wrong' => found[1], 'after' => ask(connection, "SELECT 'after'") }
+end
+
+def infile(job)
+  connection = log_in_to(job['target'])
+  connection.query(SCENARIO['loaded_table'])
+  {
+    'affected' => executed(connection, SCENARIO['load'].sub('{}', job['file']))[1],
+    'missing' => refused(connection, SCENARIO['load'].sub('{}', "#{job['file']}.missing")),
+    'loaded' => ask_rows(connection, SCENARIO['loaded'])[0],
+    'after' => ask(connection, "SELECT 'after'")
+  }
+end
+
+def compress(job)
+  connection = log_in_to(job['target'])
+  { 'sent' => ask(connection, "SELECT SHA2('#{'y' * 3_000_000}', 256)"), 'received' => digest(ask(connection, "SELECT REPEAT('z', 3000000)")) }
 end
 
 def log_in(job)
@@ -223,7 +252,8 @@ def play(job)
 end
 
 seen = WORK['jobs'].map do |job|
-  job['action'] == 'play' ? play(job) : log_in(job)
+  GC.start # what it closes now is not yet the file descriptor of another connection
+  send(job['action'].sub(' ', '_'), job)
 rescue StandardError => e
   { 'failed' => e.full_message(highlight: false) }
 end
