@@ -2,7 +2,7 @@
 # Makes this checkout ready to use: Debian's packages for the servers, and .venv from requirements.lock.
 #
 #   scripts/setup.sh             what the demo, the checks and the benchmarks need
-#   scripts/setup.sh --clients   also Go and Node, for the tests with their MySQL drivers (tests skip without them)
+#   scripts/setup.sh --clients   also other languages and their MySQL drivers, for tests (which skip what is missing)
 #
 # As root it installs the packages that are missing; otherwise it says which. Nothing is upgraded, and no service is
 # started, stopped or restarted: the servers that we use are started by us, on free ports, in temporary folders.
@@ -47,6 +47,13 @@ missing_client_packages() {
     have node || echo nodejs
     have npm || echo npm
     have pt-query-digest || echo percona-toolkit
+    have javac || echo default-jdk-headless
+    have mvn || echo maven
+    php -r "exit(extension_loaded('mysqli') ? 0 : 1);" 2>/dev/null || echo php-cli php-mysql
+    perl -MDBD::mysql -e 1 2>/dev/null || echo libdbd-mysql-perl
+    perl -MDBD::MariaDB -e 1 2>/dev/null || echo libdbd-mariadb-perl
+    ruby -rmysql2 -e 0 2>/dev/null || echo ruby-mysql2
+    have mydumper || echo mydumper
 }
 
 policy=/usr/sbin/policy-rc.d
@@ -86,31 +93,35 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if [ "$clients" = yes ]; then
-    mapfile -t missing < <(missing_client_packages)
+    read -ra missing <<<"$(missing_client_packages | tr '\n' ' ')"
     if [ ${#missing[@]} -gt 0 ]; then
         if [ "$(id -u)" != 0 ] || ! have apt-get; then
-            say "tests with Go and Node drivers will be skipped; for them, as root: apt-get install ${missing[*]}"
+            say "tests with other languages' drivers will be skipped; for them, as root: apt-get install ${missing[*]}"
         elif ! install_packages "${missing[@]}"; then
-            say "tests with Go and Node drivers will be skipped"
+            for package in "${missing[@]}"; do  # what can be had
+                install_packages "$package" || say "tests that need $package will be skipped"
+            done
         fi
     fi
 fi
 
 # .venv, when the lock file, the project's metadata, its Python or its place differ from those of the last time.
 stamp=.venv/turnout-setup
-wanted=$({ cat requirements.lock pyproject.toml; .venv/bin/python -V; pwd; } 2>/dev/null | sha256sum)
-if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
-    exit 0
-fi
+wanted() { { cat requirements.lock pyproject.toml; .venv/bin/python -V; pwd; } 2>/dev/null | sha256sum; }
 new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
-if ! .venv/bin/python -c "$new_enough" 2>/dev/null; then
-    "$python" -c "$new_enough" || { say "Python 3.11 or later is needed; PYTHON=... chooses another"; exit 1; }
-    say "making .venv with $("$python" -V)"
-    "$python" -m venv --clear .venv
+if ! [ -e "$stamp" ] || [ "$(cat "$stamp")" != "$(wanted)" ]; then
+    if ! .venv/bin/python -c "$new_enough" 2>/dev/null; then
+        "$python" -c "$new_enough" || { say "Python 3.11 or later is needed; PYTHON=... chooses another"; exit 1; }
+        say "making .venv with $("$python" -V)"
+        "$python" -m venv --clear .venv
+    fi
+    say "installing requirements.lock"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    .venv/bin/python -m pip check --quiet --disable-pip-version-check >&2
+    wanted >"$stamp"
+    say "done"
 fi
-say "installing requirements.lock"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-.venv/bin/python -m pip check --quiet --disable-pip-version-check >&2
-{ cat requirements.lock pyproject.toml; .venv/bin/python -V; pwd; } | sha256sum >"$stamp"
-say "done"
+
+# The drivers of node, Go and Java, and what is built with them.
+if [ "$clients" = yes ]; then .venv/bin/python -m tests.clients.programs; fi

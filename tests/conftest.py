@@ -28,13 +28,14 @@ LONGEST = (
     "tests/sequences/",
     "tests/workbench/",
     "tests/front/",
+    "tests/protocol/",
     "tests/cli/",
     "tests/parser/test_pins.py",
 )
 # Their tests have nothing in common but the module: any worker may take any of them.
 APART = ("tests/cache/test_coherence.py", "tests/cache/test_mutations.py", "tests/front/test_many_clients.py")
 # Servers are shared by all modules of these.
-TOGETHER = ("tests/stream/", "tests/sequences/", "tests/load/")
+TOGETHER = ("tests/load/", "tests/protocol/", "tests/sequences/", "tests/stream/")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups afterwards

@@ -118,6 +118,12 @@ def _stmt_reset(session: Session, payload: bytes) -> None:
     prepared.reset(session, payload)
 
 
+def _stmt_fetch(session: Session, payload: bytes) -> None:
+    """No execution leaves a cursor open: whoever asks for one is answered with all rows."""
+    statement = prepared.find(session, payload, "mysqld_stmt_fetch")
+    raise StatementRefused(f"The statement ({statement.id}) has no open cursor", 1421, "HY000", reason="no-cursor")
+
+
 _HANDLERS: dict[int, Callable[[Session, bytes], None]] = {
     com.COM_QUIT: _quit,
     com.COM_PING: _ping,
@@ -133,4 +139,5 @@ _HANDLERS: dict[int, Callable[[Session, bytes], None]] = {
     com.COM_STMT_CLOSE: _stmt_close,
     com.COM_STMT_SEND_LONG_DATA: _long_data,
     com.COM_STMT_RESET: _stmt_reset,
+    com.COM_STMT_FETCH: _stmt_fetch,
 }

@@ -54,6 +54,14 @@ async def carry_out(
 
         await run_named(session, statement, literals)
     else:
+        check_not_empty(shape)
+        session.ok()
+
+
+def check_not_empty(shape: bytes) -> None:
+    """Of a text without a statement. A comment in it makes it one that does nothing (`sql_yacc.yy`, END_OF_INPUT).
+    Raises StatementRefused."""
+    if not shape.strip(b" \t\r\n\v\f;"):
         raise StatementRefused("Query was empty", 1065, "42000", reason="empty")
 
 

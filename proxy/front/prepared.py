@@ -204,6 +204,8 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
     """PREPARE of a statement that the proxy answers itself: its columns are ours to describe."""
     if plan.do in (Do.PREPARE, Do.NAMED) or b"?" in prepared.shape:
         raise unsupported()
+    if plan.do is Do.EMPTY:
+        local.check_not_empty(prepared.shape)
     columns: list[ColumnDefinition] = []
     if plan.do is Do.ANSWER:
         columns = answers.session_columns(plan.statement.items, plan.statement.item_names)

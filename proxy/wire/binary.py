@@ -88,7 +88,8 @@ def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -
     if command != COM_STMT_EXECUTE:
         raise ProtocolError("Malformed packet: an execute expected")
     if not param_count:
-        return Execute(statement_id, flags, iterations, b"", b"", _HEADER, False, payload)
+        # MariaDB's driver for node sends the byte that says whether types follow even then; servers read no further.
+        return Execute(statement_id, flags, iterations, b"", b"", _HEADER, False, payload[:_HEADER])
     nulls_end = _HEADER + ((param_count + 7) >> 3)
     if len(payload) <= nulls_end:
         raise ProtocolError("Malformed packet: an execute is cut short")

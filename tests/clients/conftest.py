@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 from tests.clients.clients import CLIENTS, Client, Workshop
+from tests.clients.jobs import Job, all_jobs
 from tests.clients.programs import Unavailable
-from tests.clients.scenario import DATABASE, NATIVE, PASSWORD, SECOND_DATABASE, SECOND_TABLES, SHA2
-from tests.servers import Certificate, MariaDB, Run, Turnout
+from tests.clients.scenario import (
+    DATABASE,
+    FIRST_TABLES,
+    LINES,
+    NATIVE,
+    PASSWORD,
+    SECOND_DATABASE,
+    SECOND_TABLES,
+    SHA2,
+    Seen,
+)
+from tests.servers import Authority, Certificate, MariaDB, Run, Turnout
 
 # What `listen.tls` says, by the name of the proxy: none, offered, required, clients with certificates.
 PROXIES = {
@@ -34,6 +46,8 @@ def server(run: Run, server_certificate: Certificate) -> MariaDB:
         server.create_account(account, PASSWORD)
     server.create_service_account()
     server.execute(f"CREATE DATABASE {DATABASE}", *SECOND_TABLES)
+    server.execute(*FIRST_TABLES, database=DATABASE)
+    server.execute("SET GLOBAL max_allowed_packet = 67108864")  # of connections from now on
     return server
 
 
@@ -64,7 +78,7 @@ users:
   {SHA2}: {{password: {password}, auth: caching_sha2_password}}
 service: {{user: turnout, password: turnout}}
 clusters: {{main: {{primary: "{server.address}"}}}}
-databases: {{{DATABASE}: {{home: main}}, {SECOND_DATABASE}: {{home: main}}}}
+databases: {{{DATABASE}: {{home: main}}, {SECOND_DATABASE}: {{home: main}}, dumped: {{home: main}}}}
 """
 
 
@@ -88,3 +102,38 @@ def clients(run: Run) -> Iterator[Callable[[str], Client]]:
 
     yield make
     loop.close()
+
+
+def acting(client: Client, job: Job) -> Job:
+    """The job as the account that has to stand for another one, see `Client.account`."""
+    target, other = (replace(each, user=client.account(each.user)) for each in (job.target, job.other))
+    return replace(job, target=target, other=other)
+
+
+@pytest.fixture(scope="session")
+def seen(
+    clients: Callable[[str], Client],
+    proxy: Callable[[str], Turnout],
+    server: MariaDB,
+    server_certificate: Certificate,
+    run: Run,
+) -> Callable[[str], Mapping[str, Seen]]:
+    """`seen(name)`: what the client of that name saw of every job (see `tests.clients.jobs`)."""
+    known: dict[str, Mapping[str, Seen]] = {}
+    lines = run.place("lines") / "lines.csv"
+    lines.write_text(LINES)
+    certificates = (
+        server_certificate,
+        run.authority.issue("a client", client=True),
+        Authority(run.place("stranger")).issue("a client", client=True),
+    )
+
+    def see(name: str) -> Mapping[str, Seen]:
+        client = clients(name)
+        if name not in known:
+            jobs = all_jobs(server.port, lambda proxied: proxy(proxied).port, *certificates, str(lines))
+            jobs = {name: acting(client, job) for name, job in jobs.items() if job.action not in client.lacks}
+            known[name] = dict(zip(jobs, client.run(list(jobs.values())), strict=True))
+        return known[name]
+
+    return see

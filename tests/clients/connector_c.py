@@ -13,20 +13,15 @@ import sys
 import mysql.connector
 
 from tests.clients.drivers import Connector
-from tests.clients.target import Target
+from tests.clients.jobs import Job, in_process
 
 
 def main() -> None:
     if not mysql.connector.HAVE_CEXT:
         sys.exit("mysql.connector does without its C extension")
-    work = json.load(sys.stdin)
     driver = Connector(pure=False)
-    target = Target.of_json(work["target"])
-    if work["action"] == "play":
-        seen = driver.play(target, Target.of_json(work["other"]))
-    else:
-        seen = driver.log_in(target)
-    json.dump(seen, sys.stdout)
+    jobs = [Job.of_json(job) for job in json.load(sys.stdin)["jobs"]]
+    json.dump(in_process(driver.carry_out)(jobs), sys.stdout)
 
 
 if __name__ == "__main__":

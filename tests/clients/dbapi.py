@@ -7,15 +7,27 @@ from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import Any, ClassVar
 
+from tests.clients.jobs import Job
 from tests.clients.scenario import (
     BIG,
     DATABASE,
+    HUGE,
+    HUGE_TIMES,
+    HUGE_UNIT,
     KIND_COLUMNS,
     KINDS,
+    LOAD,
+    LOADED,
+    LOADED_TABLE,
     NOTES,
     SECOND_DATABASE,
+    SELECT_TYPES,
+    SEVERAL,
+    SEVERAL_WRONG,
+    STORED,
     STREAMED,
     TABLES,
+    TYPES,
     Error,
     Seen,
     digest,
@@ -28,6 +40,8 @@ class Driver(ABC):
     """One driver, with connections and cursors as its own classes (which say little to a type checker)."""
 
     error_class: ClassVar[type[Exception]]
+    unread: ClassVar[tuple[str, ...]] = ()  # types of columns that it cannot read
+    reads_huge: ClassVar[bool] = True  # rows that go on in a second packet
 
     @abstractmethod
     def connect(self, target: Target) -> Any: ...
@@ -72,6 +86,34 @@ class Driver(ABC):
         self.close(connection)
         return self.connect(target)
 
+    def select_types(self, least: str) -> str:
+        """Everything of the table `types` that the driver can read, of rows with larger ids."""
+        columns = (f"c{n}" for n, (definition, *_) in enumerate(TYPES) if definition not in self.unread)
+        return SELECT_TYPES.replace("*", ", ".join(columns) if self.unread else "*").format(least)
+
+    def results(self, connection: Any, procedure: str, values: tuple[object, ...]) -> list[object]:
+        """All that a procedure answers: rows of each result, and last the error if there is one."""
+        return self.all_results(connection, f"CALL {procedure}({', '.join(['%s'] * len(values))})", values)
+
+    def all_results(self, connection: Any, statement: str, values: tuple[object, ...] = ()) -> list[object]:
+        found: list[object] = []
+        with closing(Closing(self, self.cursor(connection), is_cursor=True)) as held:
+            try:
+                held.value.execute(statement, values or None)
+                while True:
+                    if held.value.description:
+                        found.append(_shown_rows(held.value.fetchall()))
+                    if not held.value.nextset():
+                        break
+            except self.error_class as error:
+                found.append(self.error(error))
+        return found
+
+    def out(self, connection: Any) -> str | None:
+        """What `doubled(21, ..)` puts into its second parameter."""
+        self.execute(connection, "CALL doubled(21, @twice)")
+        return self.ask(connection, "SELECT @twice")
+
     def change_user(self, connection: Any, target: Target) -> bool:
         """False: the driver cannot."""
         return False
@@ -90,6 +132,19 @@ class Driver(ABC):
 
     # what the scenario does with it
 
+    def carry_out(self, job: Job) -> Seen:
+        match job.action:
+            case "play":
+                return self.play(job.target, job.other, job.huge)
+            case "several":
+                return self._several(job.target)
+            case "infile":
+                return self._infile(job.target, job.file)
+            case "compress":
+                return self._compressed(job.target)
+            case _:
+                return self.log_in(job.target)
+
     def log_in(self, target: Target) -> Seen:
         try:
             connection = self.connect(target)
@@ -98,7 +153,7 @@ class Driver(ABC):
         with closing(Closing(self, connection)):
             return {"answer": self.ask(connection, "SELECT 'in'")}
 
-    def play(self, target: Target, other: Target) -> Seen:
+    def play(self, target: Target, other: Target, huge: bool) -> Seen:
         connection = self.connect(target)
         with closing(Closing(self, connection)):
             seen: Seen = {"session": self.ask_row(connection, "SELECT CONNECTION_ID() > 0, DATABASE(), CURRENT_USER()")}
@@ -117,6 +172,10 @@ class Driver(ABC):
             self._big(connection, seen)
             self._databases(connection, seen)
             seen["streamed"] = self._streamed(connection)
+            self._types(connection, seen)
+            self._results(connection, seen)
+            if huge:
+                self._huge(connection, seen)
             self.ping(connection)
             seen["ping"] = True
             self._other_user(connection, target, other, seen)
@@ -134,7 +193,7 @@ class Driver(ABC):
     def ask_rows(self, connection: Any, statement: str) -> list[list[str | None]]:
         with closing(Closing(self, self.cursor(connection), is_cursor=True)) as held:
             held.value.execute(statement)
-            return [[shown(value) for value in row] for row in held.value.fetchall()]
+            return _shown_rows(held.value.fetchall())
 
     def ask_row(self, connection: Any, statement: str) -> list[str | None]:
         (row,) = self.ask_rows(connection, statement)
@@ -169,6 +228,7 @@ class Driver(ABC):
             (row,) = held.value.fetchall()
             seen["kinds"] = [shown(value) for value in row]
             seen["columns"] = [list(column) for column in held.value.description]
+        seen["stored"] = self.ask(connection, STORED)
         connection.commit()
 
     def _transactions(self, connection: Any, seen: Seen) -> None:
@@ -213,6 +273,57 @@ class Driver(ABC):
                 total += int(row[0])
         return str(total)
 
+    def _several(self, target: Target) -> Seen:
+        connection = self.connect(target)
+        with closing(Closing(self, connection)):
+            results, wrong = (self.all_results(connection, statement) for statement in (SEVERAL, SEVERAL_WRONG))
+            connection.commit()
+            return {"results": results, "wrong": wrong, "after": self.ask(connection, "SELECT 'after'")}
+
+    def _infile(self, target: Target, file: str) -> Seen:
+        connection = self.connect(target)
+        with closing(Closing(self, connection)):
+            self.execute(connection, LOADED_TABLE)
+            seen: Seen = {"affected": self.execute(connection, LOAD.format(file))[1]}
+            try:
+                self.execute(connection, LOAD.format(f"{file}.missing"))
+            except Exception as error:
+                seen["missing"] = str(error)
+            connection.commit()
+            return {**seen, "loaded": self.ask_row(connection, LOADED), "after": self.ask(connection, "SELECT 'after'")}
+
+    def _compressed(self, target: Target) -> Seen:
+        connection = self.connect(target)
+        with closing(Closing(self, connection)):
+            sent = self.ask(connection, f"SELECT SHA2('{'y' * 3_000_000}', 256)")
+            return {"sent": sent, "received": digest(self.ask(connection, "SELECT REPEAT('z', 3000000)"))}
+
+    def _types(self, connection: Any, seen: Seen) -> None:
+        with closing(Closing(self, self.cursor(connection), is_cursor=True)) as held:
+            held.value.execute(self.select_types("0"))
+            seen["types as text"] = _shown_rows(held.value.fetchall())
+            seen["type columns"] = [list(column) for column in held.value.description]
+        with closing(Closing(self, self.prepared(connection), is_cursor=True)) as held:
+            held.value.execute(self.select_types("%s"), (0,))
+            seen["types prepared"] = _shown_rows(held.value.fetchall())
+
+    def _results(self, connection: Any, seen: Seen) -> None:
+        seen["results"] = self.results(connection, "several", (7,))
+        seen["halfway"] = self.results(connection, "halfway", ())
+        seen["out"] = self.out(connection)
+        connection.commit()
+
+    def _huge(self, connection: Any, seen: Seen) -> None:
+        with closing(Closing(self, self.prepared(connection), is_cursor=True)) as held:
+            held.value.execute("SELECT SHA2(%s, 256)", (HUGE,))
+            ((seen["huge sent"],),) = held.value.fetchall()
+        if not self.reads_huge:
+            return
+        with closing(Closing(self, self.prepared(connection), is_cursor=True)) as held:
+            held.value.execute(f"SELECT REPEAT('{HUGE_UNIT}', %s)", (HUGE_TIMES,))
+            ((content,),) = held.value.fetchall()
+            seen["huge received"] = digest(content)
+
     def _other_user(self, connection: Any, target: Target, other: Target, seen: Seen) -> None:
         if self.change_user(connection, other):
             first = self.ask(connection, "SELECT CURRENT_USER()")
@@ -237,6 +348,10 @@ class Driver(ABC):
         connection = self.reconnect(connection, target)
         with closing(Closing(self, connection)):
             return [state, self.ask(connection, "SELECT 'again'")]
+
+
+def _shown_rows(rows: Any) -> list[list[str | None]]:
+    return [[shown(value) for value in row] for row in rows]
 
 
 class Closing:

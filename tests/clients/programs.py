@@ -1,4 +1,7 @@
-"""Clients that are programs of their own: installed from their lock files, built, and run with JSON in and out."""
+"""Clients that are programs of their own: installed from their lock files, built, and run with JSON in and out.
+
+`python -m tests.clients.programs` installs and builds what tests would otherwise do when they first need it.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,35 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.clients import scenario
+from tests.clients.jobs import Job
 from tests.clients.scenario import Seen
 from tests.clients.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
-NODE = Path(__file__).with_name("node")
-GO = Path(__file__).with_name("go")
+FOLDER = Path(__file__).parent
+NODE, GO, JAVA = FOLDER / "node", FOLDER / "go", FOLDER / "java"
+BUILD = FOLDER / "build"
 INSTALL_S = 100
-RUN_S = 60
+RUN_S = 100
 
 
 class Unavailable(Exception):
     """A client cannot be had on this machine; the text says why."""
+
+
+def prepare_all() -> None:
+    """Installs and builds what the clients need, for scripts/setup.sh; says on standard error what cannot be had."""
+    for name, prepare in {"node": install_node, "go": build_go, "java": build_java}.items():
+        try:
+            prepare()
+        except Unavailable as error:
+            print(f"setup: {name}'s drivers cannot be tested: {error}", file=sys.stderr)
 
 
 def install_node() -> list[str]:
@@ -32,29 +48,59 @@ def install_node() -> list[str]:
 
     Raises Unavailable.
     """
-    if not shutil.which("node") or not shutil.which("npm"):
-        raise Unavailable("node or npm is not installed")
-    lock_file = NODE / "package-lock.json"
-    wanted = hashlib.sha256(lock_file.read_bytes()).hexdigest()
-    stamp = NODE / "node_modules" / ".installed"
-    with lock_file.open() as locked:
-        fcntl.flock(locked, fcntl.LOCK_EX)  # tests run in several processes
-        if not stamp.exists() or stamp.read_text() != wanted:
+    need("node", "npm")
+    with _made(NODE / "node_modules", NODE / "package-lock.json") as wanted:
+        if wanted:
             _install(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], NODE)
-            stamp.write_text(wanted)
     return ["node", str(NODE / "client.js")]
 
 
-def build_go(folder: Path) -> list[str]:
-    """The command line of Go's client, built into `folder`. Raises Unavailable."""
-    if not shutil.which("go"):
-        raise Unavailable("go is not installed")
-    _install(["go", "mod", "download"], GO)
+def build_go() -> list[str]:
+    """The command line of Go's client. Raises Unavailable."""
+    need("go")
+    folder = BUILD / "go"
     program = folder / "client"
-    argv = ["go", "build", "-o", str(program), "."]
-    built = subprocess.run(argv, cwd=GO, env=_environment(), capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
+    with _made(folder, GO / "go.mod", GO / "go.sum", GO / "main.go") as wanted:
+        if wanted:
+            _install(["go", "mod", "download"], GO)
+            _build(["go", "build", "-o", str(program), "."], GO)
     return [str(program)]
+
+
+def build_java() -> list[str]:
+    """The command line of Java's client: its drivers come from Maven. Raises Unavailable."""
+    need("javac", "mvn")
+    folder = BUILD / "java"
+    pom, source = JAVA / "pom.xml", JAVA / "Client.java"
+    classes = os.pathsep.join((str(folder / "classes"), str(folder / "lib" / "*")))
+    with _made(folder, pom, source) as wanted:
+        if wanted:
+            argv = ["mvn", "--batch-mode", "--quiet", "dependency:copy-dependencies"]
+            _install([*argv, f"-DoutputDirectory={folder / 'lib'}", "-Dmdep.overWriteReleases=true"], JAVA)
+            _build(["javac", "-cp", classes, "-d", str(folder / "classes"), str(source)], JAVA)
+    # What is compiled by its first compiler alone starts sooner, and runs long enough to gain nothing from the second.
+    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", classes, "Client"]
+
+
+def find_php() -> list[str]:
+    """The command line of PHP's client. Raises Unavailable."""
+    need("php")
+    _probe(["php", "-r", "exit(extension_loaded('mysqli') && extension_loaded('pdo_mysql') ? 0 : 1);"], "php-mysql")
+    return ["php", "-d", "memory_limit=1G", "-d", "mysqli.allow_local_infile=1", str(FOLDER / "php" / "client.php")]
+
+
+def find_perl(driver: str) -> list[str]:
+    """The command line of Perl's client with a driver of DBI's, e.g. `mysql`. Raises Unavailable."""
+    need("perl")
+    _probe(["perl", f"-MDBD::{driver}", "-e", "1"], f"DBD::{driver}")
+    return ["perl", str(FOLDER / "perl" / "client.pl")]
+
+
+def find_ruby() -> list[str]:
+    """The command line of Ruby's client. Raises Unavailable."""
+    need("ruby")
+    _probe(["ruby", "-rmysql2", "-e", "0"], "Ruby's mysql2")
+    return ["ruby", str(FOLDER / "ruby" / "client.rb")]
 
 
 def find_connector_c() -> list[str]:
@@ -67,33 +113,66 @@ def find_connector_c() -> list[str]:
     return [sys.executable, "-m", "tests.clients.connector_c"]
 
 
-def play(argv: Sequence[str], mode: str, target: Target, other: Target) -> Seen:
-    return _run(argv, {"action": "play", "mode": mode, "target": target.as_json(), "other": other.as_json()})
-
-
-def log_in(argv: Sequence[str], mode: str, target: Target) -> Seen:
-    return _run(argv, {"action": "log in", "mode": mode, "target": target.as_json(), "other": target.as_json()})
+def run(argv: Sequence[str], mode: str, jobs: Sequence[Job]) -> list[Seen]:
+    """What a client saw of each job. All of them are one run of its program."""
+    return _run(argv, mode, [job.as_json() for job in jobs])
 
 
 def ask(argv: Sequence[str], mode: str, target: Target, asked: Sequence[tuple[str, Sequence[object]]]) -> object:
     """What a client sees of each statement with its values: rows, the number of rows affected, or the error."""
     questions = [{"statement": statement, "values": list(values)} for statement, values in asked]
-    work: dict[str, object] = {
-        "action": "ask",
-        "mode": mode,
-        "target": target.as_json(),
-        "other": target.as_json(),
-        "asked": questions,
-    }
-    return _run(argv, work)["answers"]
+    job = Job("ask", target, target).as_json()
+    (seen,) = _run(argv, mode, [{**job, "asked": questions}])
+    assert "answers" in seen, seen
+    return seen["answers"]
 
 
-def _run(argv: Sequence[str], work: dict[str, object]) -> Seen:
-    given = json.dumps({**work, "scenario": scenario.as_json()})
-    done = subprocess.run(argv, input=given, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)
+def _run(argv: Sequence[str], mode: str, jobs: Sequence[dict[str, object]]) -> list[Seen]:
+    with tempfile.NamedTemporaryFile(prefix="turnout-big-") as big:
+        big.write(scenario.BIG)
+        big.flush()
+        given = json.dumps({"mode": mode, "jobs": jobs, "scenario": scenario.as_json(Path(big.name))})
+        done = subprocess.run(argv, input=given, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False)
     assert done.returncode == 0, done.stderr
-    seen: Seen = json.loads(done.stdout)
+    seen: list[Seen] = json.loads(done.stdout)
+    assert len(seen) == len(jobs)
     return seen
+
+
+def need(*programs: str) -> None:
+    """Raises Unavailable unless they are all installed."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing:
+        raise Unavailable(f"not installed: {', '.join(missing)}")
+
+
+@contextmanager
+def _made(folder: Path, *sources: Path) -> Iterator[bool]:
+    """Whether `folder` has to be made (again) from these files. What is made there inside the `with` is up to date.
+
+    Tests run in several processes: others wait meanwhile.
+    """
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    stamp = folder / ".made-of"
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / f"{folder.name}.lock").open("w") as locked:  # not one of the sources: Go locks go.mod itself
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        wanted = not stamp.exists() or stamp.read_text() != digest
+        yield wanted
+        if wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(digest)
+
+
+def _probe(argv: Sequence[str], what: str) -> None:
+    tried = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise Unavailable(f"{what} is not installed: {tried.stderr.strip()[-200:]}")
+
+
+def _build(argv: Sequence[str], folder: Path) -> None:
+    built = subprocess.run(argv, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
 
 
 def _install(argv: Sequence[str], folder: Path) -> None:
@@ -109,3 +188,7 @@ def _install(argv: Sequence[str], folder: Path) -> None:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
+
+
+if __name__ == "__main__":
+    prepare_all()

@@ -6,13 +6,24 @@ import re
 import subprocess
 from itertools import count
 
+from tests.clients.jobs import Job
 from tests.clients.scenario import (
     BIG,
     DATABASE,
+    HUGE,
+    HUGE_TIMES,
+    HUGE_UNIT,
     KIND_COLUMNS,
     KINDS,
+    LOAD,
+    LOADED,
+    LOADED_TABLE,
     NOTES,
     SECOND_DATABASE,
+    SELECT_TYPES,
+    SEVERAL,
+    SEVERAL_WRONG,
+    STORED,
     STREAMED,
     TABLES,
     Error,
@@ -35,12 +46,12 @@ class Shell:
         self._script: list[str] = []
         self._marks = count()
 
-    def say(self, *statements: str) -> None:
-        self._script += [f"{statement};\n" for statement in statements]
+    def say(self, *statements: str, end: str = ";") -> None:
+        self._script += [f"{statement}{end}\n" for statement in statements]
 
-    def select(self, statement: str) -> int:
+    def select(self, statement: str, end: str = ";") -> int:
         mark = next(self._marks)
-        self.say(f"SELECT 'mark {mark}'", statement)
+        self.say(f"SELECT 'mark {mark}'", statement, end=end)
         return mark
 
     def run(self) -> Answers:
@@ -61,6 +72,7 @@ class Shell:
 
 class Answers:
     def __init__(self, output: str, errors: str) -> None:
+        self.output = output
         parts = re.split(r"^mark \d+\n", output, flags=re.MULTILINE)[1:]
         self._rows = [[line.split("\t") for line in part.splitlines()] for part in parts]
         self.errors: list[Error] = [[int(found[1]), found[2], found[3]] for found in _ERROR.finditer(errors)]
@@ -99,6 +111,48 @@ def literal(value: object) -> str:
             return quoted(shown(value) or "")
 
 
+def carry_out(job: Job) -> Seen:
+    match job.action:
+        case "play":
+            return play(job.target, job.huge)
+        case "several":
+            return _several(job.target)
+        case "infile":
+            return _infile(job.target, job.file)
+        case "compress":
+            return _compressed(job.target)
+        case _:
+            return log_in(job.target)
+
+
+def _several(target: Target) -> Seen:
+    """Results follow each other without a mark in between: one list of all rows, and the error."""
+    shell = Shell(target, "--force", "--delimiter=//")
+    marks = [shell.select(statement, end="//") for statement in (SEVERAL, SEVERAL_WRONG, "SELECT 'after'")]
+    answers = shell.run()
+    results, wrong = answers.rows(marks[0]), answers.rows(marks[1])
+    return {"results": results, "wrong": [wrong, *answers.errors], "after": answers.value(marks[2])}
+
+
+def _infile(target: Target, file: str) -> Seen:
+    shell = Shell(target, "--force", "--local-infile=1")
+    shell.say(LOADED_TABLE, LOAD.format(file))
+    affected = shell.select("SELECT ROW_COUNT()")
+    shell.say(LOAD.format(f"{file}.missing"))
+    loaded, after = shell.select(LOADED), shell.select("SELECT 'after'")
+    answers = shell.run()
+    seen: Seen = {"affected": int(answers.value(affected) or 0), "missing": answers.errors}
+    return {**seen, "loaded": answers.row(loaded), "after": answers.value(after)}
+
+
+def _compressed(target: Target) -> Seen:
+    shell = Shell(target, "--compress")
+    sent = shell.select(f"SELECT SHA2('{'y' * 3_000_000}', 256)")
+    received = shell.select("SELECT REPEAT('z', 3000000)")
+    answers = shell.run()
+    return {"sent": answers.value(sent), "received": digest(answers.value(received))}
+
+
 def log_in(target: Target) -> Seen:
     shell = Shell(target)
     mark = shell.select("SELECT 'in'")
@@ -106,7 +160,7 @@ def log_in(target: Target) -> Seen:
     return {"error": answers.errors[0]} if answers.errors else {"answer": answers.value(mark)}
 
 
-def play(target: Target, other: Target) -> Seen:
+def play(target: Target, huge: bool) -> Seen:
     seen: Seen = {}
     shell = Shell(target)
     session = shell.select("SELECT CONNECTION_ID() > 0, DATABASE(), CURRENT_USER()")
@@ -127,6 +181,7 @@ def play(target: Target, other: Target) -> Seen:
     columns = KIND_COLUMNS.replace(" data", " CONCAT('x:', LOWER(HEX(data)))")
     kinds = shell.select(f"SELECT {columns} FROM kinds WHERE id = 1")
 
+    stored = shell.select(STORED)
     counted = []
     for end in ("ROLLBACK", "COMMIT"):
         shell.say("START TRANSACTION", f"INSERT INTO notes (note) VALUES ('{end}')", end)
@@ -141,20 +196,56 @@ def play(target: Target, other: Target) -> Seen:
     databases.append(shell.select("SELECT DATABASE()"))
     streamed = shell.select(f"SELECT seq FROM seq_1_to_{STREAMED}")
 
+    shell.say("CALL doubled(21, @twice)")
+    out = shell.select("SELECT @twice")
+
     answers = shell.run()
     assert not answers.errors, answers.errors
+    seen["out"] = answers.value(out)
     seen["session"] = answers.row(session)
     seen["insert ids"] = [answers.value(mark) for mark in inserted]
     seen["notes by id"] = [rows[0][0] if (rows := answers.rows(mark)) else None for mark in by_id]
     seen["kinds"] = answers.row(kinds)
+    seen["stored"] = answers.value(stored)
     seen["after rollback"], seen["after commit"] = map(answers.value, counted)
     seen["warnings"] = answers.rows(warnings)
     seen["big"] = digest(bytes.fromhex(answers.value(big) or ""))
     seen["databases"] = [answers.value(mark) for mark in databases]
     seen["streamed"] = str(sum(int(row[0] or 0) for row in answers.rows(streamed)))
     seen["duplicate"], seen["syntax"], seen["no table"] = _errors(target)
+    _types(target, seen)
+    seen["halfway"] = _results(target, "CALL halfway()")
+    seen["results"] = _results(target, "CALL several(7)")
+    if huge:
+        shell = Shell(target, "--max-allowed-packet=64M")
+        sent = shell.select(f"SELECT SHA2('{HUGE}', 256)")
+        received = shell.select(f"SELECT REPEAT('{HUGE_UNIT}', {HUGE_TIMES})")
+        answers = shell.run()
+        seen["huge sent"], seen["huge received"] = answers.value(sent), digest(answers.value(received))
     seen["killed"] = _killed(target)
     return seen
+
+
+def _types(target: Target, seen: Seen) -> None:
+    """Also as the shell shows columns, and of a statement prepared by PREPARE."""
+    shell = Shell(target, "--binary-as-hex")
+    text = shell.select(SELECT_TYPES.format(0))
+    shell.say(f"PREPARE types FROM '{SELECT_TYPES.format('?')}'", "SET @least = 0")
+    prepared = shell.select("EXECUTE types USING @least")
+    answers = shell.run()
+    assert not answers.errors, answers.errors
+    seen["types as text"], seen["types prepared"] = answers.rows(text), answers.rows(prepared)
+    shell = Shell(target, "--column-type-info")
+    shell.say(SELECT_TYPES.format(4))  # one row, of NULLs
+    seen["type columns"] = shell.run().output
+
+
+def _results(target: Target, call: str) -> list[object]:
+    """Results of a procedure follow each other without a mark in between: one list of all rows, and the error."""
+    shell = Shell(target)
+    called = shell.select(call)
+    answers = shell.run()
+    return [answers.rows(called), *answers.errors]
 
 
 def _errors(target: Target) -> list[Error]:

@@ -12,12 +12,18 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.clients.dbapi import tls_context
+from tests.clients.jobs import Job
 from tests.clients.scenario import (
     BIG,
+    HUGE,
+    HUGE_TIMES,
+    HUGE_UNIT,
     KIND_COLUMNS,
     KINDS,
     NOTES,
     SECOND_DATABASE,
+    SELECT_TYPES,
+    STORED,
     STREAMED,
     Error,
     Seen,
@@ -92,10 +98,17 @@ def log_in(driver: str, target: Target) -> Seen:
         used.dispose()
 
 
-def play(driver: str, target: Target, other: Target) -> Seen:
+def carry_out(driver: str, job: Job) -> Seen:
+    return play(driver, job.target, job.huge) if job.action == "play" else log_in(driver, job.target)
+
+
+def play(driver: str, target: Target, huge: bool) -> Seen:
     used = engine(driver, target)
     try:
-        return _play(used)
+        seen = _play(used)
+        if huge:
+            seen |= _huge(used)
+        return seen
     finally:
         used.dispose()
 
@@ -134,6 +147,8 @@ def _play(used: sa.Engine) -> Seen:
         seen["kinds"] = [shown(getattr(kinds, column)) for column in columns]
 
     with used.connect() as connection:
+        seen["stored"] = connection.exec_driver_sql(STORED).scalar_one()
+        connection.rollback()
         update = sa.update(Note).where(Note.id > 3).values(note="changed")
         seen["updated"] = [connection.execute(update).rowcount, connection.execute(update).rowcount]
         connection.commit()
@@ -165,12 +180,53 @@ def _play(used: sa.Engine) -> Seen:
         streaming = connection.execution_options(stream_results=True, max_row_buffer=100)
         rows = streaming.execute(sa.text(f"SELECT seq FROM seq_1_to_{STREAMED}"))
         seen["streamed"] = str(sum(row[0] for row in rows))
+        types = connection.exec_driver_sql(SELECT_TYPES.format(0))
+        seen["types as text"] = [[shown(value) for value in row] for row in types]
+        values = connection.execute(sa.text(SELECT_TYPES.format(":least")), {"least": 0})
+        seen["types prepared"] = [[shown(value) for value in row] for row in values]
+    seen["type columns"] = [
+        [column["name"], str(column["type"]), column["nullable"], column["default"]]
+        for column in sa.inspect(used).get_columns("types")
+    ]
+    seen["results"] = _results(used, "CALL several(7)")
+    seen["halfway"] = _results(used, "CALL halfway()")
+    with used.connect() as connection:
+        connection.exec_driver_sql("CALL doubled(21, @twice)")
+        seen["out"] = shown(connection.scalar(sa.text("SELECT @twice")))
     with used.connect().execution_options(isolation_level="SERIALIZABLE") as connection:
         changed = connection.get_isolation_level()
     with used.connect() as connection:
         seen["isolation"] = [changed, connection.get_isolation_level()]
     seen["killed"] = _killed(used)
     return seen
+
+
+def _results(used: sa.Engine, call: str) -> list[object]:
+    """What a procedure answers, by the driver's own cursor as SQLAlchemy's documentation has it."""
+    found: list[object] = []
+    connection = used.raw_connection()
+    cursor: Any = connection.cursor()
+    try:
+        cursor.execute(call)
+        while True:
+            if cursor.description:
+                found.append([[shown(value) for value in row] for row in cursor.fetchall()])
+            if not cursor.nextset():
+                break
+    except Exception as error:
+        errno, message = error.args
+        found.append([errno, getattr(error, "sqlstate", None), message])
+    finally:
+        cursor.close()
+        connection.close()
+    return found
+
+
+def _huge(used: sa.Engine) -> Seen:
+    with used.connect() as connection:
+        sent = connection.scalar(sa.text("SELECT SHA2(:huge, 256)"), {"huge": HUGE})
+        received = connection.scalar(sa.text(f"SELECT REPEAT('{HUGE_UNIT}', {HUGE_TIMES})"))
+        return {"huge sent": sent, "huge received": digest(received)}
 
 
 def _refused(used: sa.Engine, statement: str) -> Error:

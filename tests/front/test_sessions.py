@@ -188,7 +188,7 @@ def test_small_commands(home: Turnout, log_in: LogIn) -> None:
     assert re.fullmatch(r"Uptime: \d+  Threads: \d+  Questions: \d+  Slow queries: \d+.*", text)
     empty = client.query("")
     assert (empty.errno, empty.sqlstate, empty.message) == (1065, "42000", "Query was empty")
-    assert client.query("  -- nothing").errno == 1065
+    assert client.query("  -- nothing").ok
     assert client.query(";").errno == 1065
     unknown = client.command(0x77)
     assert (unknown.errno, unknown.sqlstate) == (1047, "08S01")

@@ -42,15 +42,15 @@ ASKED: Asked = (
 )
 
 
-def go(target: Target, tmp_path_factory: pytest.TempPathFactory) -> object:
-    return programs.ask(_built(tmp_path_factory), "prepared", target, ASKED)
+def go(target: Target) -> object:
+    return programs.ask(programs.build_go(), "prepared", target, ASKED)
 
 
-def node(target: Target, _: pytest.TempPathFactory) -> object:
-    return programs.ask(programs.install_node(), "execute", target, ASKED)
+def node(target: Target) -> object:
+    return programs.ask(programs.install_node(), "mysql2 execute", target, ASKED)
 
 
-def connector(target: Target, _: pytest.TempPathFactory) -> object:
+def connector(target: Target) -> object:
     """MySQL Connector/Python in Python alone, with prepared cursors."""
     if importlib.util.find_spec("mysql.connector") is None:
         raise programs.Unavailable("mysql-connector-python is not installed")
@@ -74,15 +74,6 @@ def connector(target: Target, _: pytest.TempPathFactory) -> object:
     return found
 
 
-_programs: dict[str, list[str]] = {}
-
-
-def _built(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    if "go" not in _programs:
-        _programs["go"] = programs.build_go(tmp_path_factory.mktemp("go"))
-    return _programs["go"]
-
-
 @pytest.fixture
 def unchanged(pair: PreparedPair) -> Iterator[None]:
     yield
@@ -92,15 +83,11 @@ def unchanged(pair: PreparedPair) -> Iterator[None]:
 @pytest.mark.parametrize("client", [go, node, connector])
 @pytest.mark.usefixtures("unchanged")
 def test_a_driver_sees_one_server(
-    client: Callable[[Target, pytest.TempPathFactory], object],
+    client: Callable[[Target], object],
     proxy: tuple[Turnout, MariaDB],
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     try:
-        ours, theirs = (
-            client(Target(port, APP, APP_PASSWORD, DATABASE), tmp_path_factory)
-            for port in (proxy[0].port, proxy[1].port)
-        )
+        ours, theirs = (client(Target(port, APP, APP_PASSWORD, DATABASE)) for port in (proxy[0].port, proxy[1].port))
     except programs.Unavailable as why:
         pytest.skip(str(why))
     assert isinstance(ours, list)

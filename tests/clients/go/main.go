@@ -17,6 +17,7 @@ import (
 	"log"
 	"math"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -26,20 +27,40 @@ import (
 
 type account struct {
 	Host, User, Password, Database, CA, Cert, Key string
+	Options                                       []string
 	Port                                          int
 }
 
 type work struct {
-	Action, Mode  string
+	Mode     string
+	Jobs     []job
+	Scenario scenario
+}
+
+type job struct {
+	Action        string
 	Target, Other account
+	Huge          bool
+	File          string
 	Asked         []question
-	Scenario      struct {
-		Tables, Notes, Kinds []*string
-		Columns, Data, Big   string
-		Streamed             int
-		Database             string
-		SecondDatabase       string `json:"second_database"`
-	}
+	mode          string
+	scenario      scenario
+}
+
+type scenario struct {
+	Tables, Notes, Kinds    []*string
+	Columns, Data, Database string
+	Stored                  string
+	Streamed                int
+	SecondDatabase          string `json:"second_database"`
+	BigFile                 string `json:"big_file"`
+	HugeUnit                string `json:"huge_unit"`
+	HugeTimes               int    `json:"huge_times"`
+	Several, Loaded, Load   string
+	SeveralWrong            string `json:"several_wrong"`
+	LoadedTable             string `json:"loaded_table"`
+	SelectTypes             string `json:"select_types"`
+	SelectTypesAsText       string `json:"select_types_as_text"`
 }
 
 type question struct {
@@ -64,12 +85,23 @@ func ok(err error) {
 	}
 }
 
+func (to account) has(option string) bool {
+	for _, each := range to.Options {
+		if each == option {
+			return true
+		}
+	}
+	return false
+}
+
 func open(to account, mode string) *sql.DB {
 	config := mysql.NewConfig()
 	config.Net = "tcp"
 	config.Addr = fmt.Sprintf("%s:%d", to.Host, to.Port)
 	config.User, config.Passwd, config.DBName = to.User, to.Password, to.Database
 	config.InterpolateParams = mode == "interpolated"
+	config.MultiStatements = to.has("several")
+	config.AllowAllFiles = to.has("infile")
 	config.Logger = log.New(os.Stderr, "", 0)
 	if to.CA != "" {
 		roots := x509.NewCertPool()
@@ -111,6 +143,13 @@ func shownError(err error) []any {
 func askRows(on *sql.Conn, statement string, values ...any) ([][]any, []*sql.ColumnType) {
 	found := must(on.QueryContext(background, statement, values...))
 	defer found.Close()
+	rows, types := nextRows(found)
+	ok(found.Err())
+	return rows, types
+}
+
+// The rows of the result that a cursor is at.
+func nextRows(found *sql.Rows) ([][]any, []*sql.ColumnType) {
 	types := must(found.ColumnTypes())
 	rows := [][]any{}
 	for found.Next() {
@@ -125,7 +164,6 @@ func askRows(on *sql.Conn, statement string, values ...any) ([][]any, []*sql.Col
 		}
 		rows = append(rows, row)
 	}
-	ok(found.Err())
 	return rows, types
 }
 
@@ -145,9 +183,9 @@ func refused(on *sql.Conn, statement string, values ...any) []any {
 	return []any{}
 }
 
-func notes(w work, on *sql.Conn, saw seen) {
+func notes(w job, on *sql.Conn, saw seen) {
 	given := []any{}
-	for _, note := range w.Scenario.Notes {
+	for _, note := range w.scenario.Notes {
 		given = append(given, *note)
 	}
 	ids := [][]int64{}
@@ -177,8 +215,8 @@ func notes(w work, on *sql.Conn, saw seen) {
 	saw["notes by id"] = byID
 }
 
-func kinds(w work, on *sql.Conn, saw seen) {
-	text := func(i int) string { return *w.Scenario.Kinds[i] }
+func kinds(w job, on *sql.Conn, saw seen) {
+	text := func(i int) string { return *w.scenario.Kinds[i] }
 	values := []any{
 		must(strconv.ParseInt(text(0), 10, 8)),
 		must(strconv.ParseUint(text(1), 10, 16)),
@@ -190,14 +228,19 @@ func kinds(w work, on *sql.Conn, saw seen) {
 		must(time.Parse("2006-01-02 15:04:05.999999", text(7))),
 		text(8),
 		text(9),
-		must(hex.DecodeString(w.Scenario.Data)),
+		must(hex.DecodeString(w.scenario.Data)),
 		nil,
 	}
 	holes := strings.Repeat(", ?", len(values))
-	insert := "INSERT INTO kinds (id, " + w.Scenario.Columns + ") VALUES (1" + holes + ")"
+	insert := "INSERT INTO kinds (id, " + w.scenario.Columns + ") VALUES (1" + holes + ")"
 	must(on.ExecContext(background, insert, values...))
-	rows, types := askRows(on, "SELECT "+w.Scenario.Columns+" FROM kinds WHERE id = ?", 1)
+	rows, types := askRows(on, "SELECT "+w.scenario.Columns+" FROM kinds WHERE id = ?", 1)
 	saw["kinds"] = rows[0]
+	saw["columns"] = shownColumns(types)
+	saw["stored"] = ask(on, w.scenario.Stored)
+}
+
+func shownColumns(types []*sql.ColumnType) [][]any {
 	columns := [][]any{}
 	for _, column := range types {
 		nullable, _ := column.Nullable()
@@ -205,7 +248,7 @@ func kinds(w work, on *sql.Conn, saw seen) {
 		scan := column.ScanType().String()
 		columns = append(columns, []any{column.Name(), column.DatabaseTypeName(), nullable, precision, scale, scan})
 	}
-	saw["columns"] = columns
+	return columns
 }
 
 func transactions(on *sql.Conn, saw seen) {
@@ -227,23 +270,76 @@ func transactions(on *sql.Conn, saw seen) {
 	}
 }
 
-func big(w work, on *sql.Conn, saw seen) {
-	content := must(hex.DecodeString(w.Scenario.Big))
+func big(w job, on *sql.Conn, saw seen) {
+	content := must(os.ReadFile(w.scenario.BigFile))
 	must(on.ExecContext(background, "INSERT INTO files (id, content) VALUES (?, ?)", 1, content))
 	var back []byte
 	ok(on.QueryRowContext(background, "SELECT content FROM files WHERE id = ?", 1).Scan(&back))
 	saw["big"] = fmt.Sprintf("%d %x", len(back), sha256.Sum256(back))
 }
 
-func databases(w work, on *sql.Conn, saw seen) {
-	must(on.ExecContext(background, "USE "+w.Scenario.SecondDatabase))
+func types(w job, on *sql.Conn, saw seen) {
+	text, columns := askRows(on, w.scenario.SelectTypesAsText)
+	saw["types as text"], saw["type columns"] = text, shownColumns(columns)
+	statement := must(on.PrepareContext(background, w.scenario.SelectTypes))
+	defer statement.Close()
+	found := must(statement.Query(0))
+	defer found.Close()
+	saw["types prepared"], _ = nextRows(found)
+	ok(found.Err())
+}
+
+// Rows of each result of a procedure, and last the error if there is one.
+func results(on *sql.Conn, procedure string, values ...any) []any {
+	holes := strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", ")
+	return allResults(on, "CALL "+procedure+"("+holes+")", values...)
+}
+
+func allResults(on *sql.Conn, statement string, values ...any) []any {
+	found, err := on.QueryContext(background, statement, values...)
+	if err != nil {
+		return []any{shownError(err)}
+	}
+	defer found.Close()
+	all := []any{}
+	for {
+		rows, columns := nextRows(found)
+		if len(columns) > 0 {
+			all = append(all, rows)
+		}
+		if !found.NextResultSet() {
+			break
+		}
+	}
+	if err := found.Err(); err != nil {
+		all = append(all, shownError(err))
+	}
+	return all
+}
+
+func procedures(on *sql.Conn, saw seen) {
+	saw["results"] = results(on, "several", 7)
+	saw["halfway"] = results(on, "halfway")
+	must(on.ExecContext(background, "CALL doubled(?, @twice)", 21))
+	saw["out"] = ask(on, "SELECT @twice")
+}
+
+func huge(w job, on *sql.Conn, saw seen) {
+	content := strings.Repeat(w.scenario.HugeUnit, w.scenario.HugeTimes)
+	saw["huge sent"] = ask(on, "SELECT SHA2(?, 256)", content)
+	back := ask(on, "SELECT REPEAT(?, ?)", w.scenario.HugeUnit, w.scenario.HugeTimes).(string)
+	saw["huge received"] = fmt.Sprintf("%d %x", len(back), sha256.Sum256([]byte(back)))
+}
+
+func databases(w job, on *sql.Conn, saw seen) {
+	must(on.ExecContext(background, "USE "+w.scenario.SecondDatabase))
 	found := []any{ask(on, "SELECT DATABASE()"), ask(on, "SELECT mark FROM marks")}
-	must(on.ExecContext(background, "USE "+w.Scenario.Database))
+	must(on.ExecContext(background, "USE "+w.scenario.Database))
 	saw["databases"] = append(found, ask(on, "SELECT DATABASE()"))
 }
 
-func streamed(w work, on *sql.Conn) string {
-	rows := must(on.QueryContext(background, fmt.Sprintf("SELECT seq FROM seq_1_to_%d", w.Scenario.Streamed)))
+func streamed(w job, on *sql.Conn) string {
+	rows := must(on.QueryContext(background, fmt.Sprintf("SELECT seq FROM seq_1_to_%d", w.scenario.Streamed)))
 	defer rows.Close()
 	total := 0
 	for rows.Next() {
@@ -256,7 +352,7 @@ func streamed(w work, on *sql.Conn) string {
 }
 
 // A connection that is killed says so; the pool then makes another.
-func killed(w work, db *sql.DB) []any {
+func killed(w job, db *sql.DB) []any {
 	victim := must(db.Conn(background))
 	killer := must(db.Conn(background))
 	must(killer.ExecContext(background, fmt.Sprintf("KILL %v", ask(victim, "SELECT CONNECTION_ID()"))))
@@ -271,13 +367,13 @@ func killed(w work, db *sql.DB) []any {
 	return []any{state, again}
 }
 
-func play(w work) seen {
+func play(w job) seen {
 	saw := seen{}
-	db := open(w.Target, w.Mode)
+	db := open(w.Target, w.mode)
 	defer db.Close()
 	on := must(db.Conn(background))
 	saw["session"] = askRow(on, "SELECT CONNECTION_ID() > 0, DATABASE(), CURRENT_USER()")
-	for _, statement := range w.Scenario.Tables {
+	for _, statement := range w.scenario.Tables {
 		must(on.ExecContext(background, *statement))
 	}
 	notes(w, on, saw)
@@ -291,6 +387,11 @@ func play(w work) seen {
 	big(w, on, saw)
 	databases(w, on, saw)
 	saw["streamed"] = streamed(w, on)
+	types(w, on, saw)
+	procedures(on, saw)
+	if w.Huge {
+		huge(w, on, saw)
+	}
 	ok(on.PingContext(background))
 	saw["ping"] = true
 	ok(on.Close())
@@ -298,8 +399,8 @@ func play(w work) seen {
 	return saw
 }
 
-func logIn(w work) seen {
-	db := open(w.Target, w.Mode)
+func logIn(w job) seen {
+	db := open(w.Target, w.mode)
 	defer db.Close()
 	var answer string
 	if err := db.QueryRow("SELECT 'in'").Scan(&answer); err != nil {
@@ -308,9 +409,34 @@ func logIn(w work) seen {
 	return seen{"answer": answer}
 }
 
+func several(w job) seen {
+	db := open(w.Target, w.mode)
+	defer db.Close()
+	on := must(db.Conn(background))
+	return seen{
+		"results": allResults(on, w.scenario.Several),
+		"wrong":   allResults(on, w.scenario.SeveralWrong),
+		"after":   ask(on, "SELECT 'after'"),
+	}
+}
+
+func infile(w job) seen {
+	db := open(w.Target, w.mode)
+	defer db.Close()
+	on := must(db.Conn(background))
+	must(on.ExecContext(background, w.scenario.LoadedTable))
+	loaded := must(on.ExecContext(background, strings.Replace(w.scenario.Load, "{}", w.File, 1)))
+	return seen{
+		"affected": must(loaded.RowsAffected()),
+		"missing":  refused(on, strings.Replace(w.scenario.Load, "{}", w.File+".missing", 1)),
+		"loaded":   askRow(on, w.scenario.Loaded),
+		"after":    ask(on, "SELECT 'after'"),
+	}
+}
+
 // Rows of each SELECT, affected rows of everything else, or the error.
-func answers(w work) seen {
-	db := open(w.Target, w.Mode)
+func answers(w job) seen {
+	db := open(w.Target, w.mode)
 	defer db.Close()
 	on := must(db.Conn(background))
 	found := []any{}
@@ -332,19 +458,36 @@ func answers(w work) seen {
 	return seen{"answers": found}
 }
 
+// What a job shows; a job that fails says so.
+func carryOut(w job) (saw seen) {
+	defer func() {
+		if why := recover(); why != nil {
+			saw = seen{"failed": fmt.Sprintf("%v\n%s", why, debug.Stack())}
+		}
+	}()
+	switch w.Action {
+	case "play":
+		return play(w)
+	case "several":
+		return several(w)
+	case "infile":
+		return infile(w)
+	case "ask":
+		return answers(w)
+	default:
+		return logIn(w)
+	}
+}
+
 func main() {
 	var w work
 	given := json.NewDecoder(os.Stdin)
 	given.UseNumber()
 	ok(given.Decode(&w))
-	saw := seen{}
-	switch w.Action {
-	case "play":
-		saw = play(w)
-	case "ask":
-		saw = answers(w)
-	default:
-		saw = logIn(w)
+	all := []seen{}
+	for _, each := range w.Jobs {
+		each.mode, each.scenario = w.Mode, w.Scenario
+		all = append(all, carryOut(each))
 	}
-	ok(json.NewEncoder(os.Stdout).Encode(saw))
+	ok(json.NewEncoder(os.Stdout).Encode(all))
 }

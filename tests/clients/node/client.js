@@ -1,70 +1,47 @@
-// The scenario of ../scenario.py for node's mysql2. Reads what to do from standard input, writes what it saw.
+// The scenario of ../scenario.py for node's drivers. Reads what to do from standard input, writes what it saw.
 //
-// `mode` is the method that statements go through: query (as text) or execute (prepared on the server, kept).
+// `mode` is a driver (a file beside this one) and the method that statements go through.
 'use strict'
 
 const crypto = require('node:crypto')
 const fs = require('node:fs')
-const mysql = require('mysql2/promise')
 
-const { action, mode, target, other, scenario, asked } = JSON.parse(fs.readFileSync(0, 'utf8'))
-
-function options (account) {
-  const found = {
-    host: account.host,
-    port: account.port,
-    user: account.user,
-    password: account.password,
-    database: account.database,
-    // JavaScript's own numbers and dates are too coarse for what is compared here.
-    dateStrings: true,
-    supportBigNumbers: true,
-    bigNumberStrings: true
-  }
-  if (account.ca) {
-    found.ssl = { ca: fs.readFileSync(account.ca) }
-    if (account.cert) {
-      found.ssl.cert = fs.readFileSync(account.cert)
-      found.ssl.key = fs.readFileSync(account.key)
-    }
-  }
-  return found
-}
+const { mode, jobs, scenario } = JSON.parse(fs.readFileSync(0, 'utf8'))
+const [name, method] = mode.split(' ')
+const driver = require(`./${name}.js`)(method)
 
 function shown (value) {
   if (value === null) return null
   if (Buffer.isBuffer(value)) return `x:${value.toString('hex')}`
-  return String(value)
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
+
+const shownRows = rows => rows.map(row => row.map(shown))
 
 function shownError (error) {
   if (error.errno === undefined) return [0, null, error.message]
   return [error.errno, error.sqlState ?? null, error.sqlMessage ?? error.message]
 }
 
-const run = (connection, statement, values) => connection[mode](statement, values)
+const sha256 = content => crypto.createHash('sha256').update(content).digest('hex')
 
-async function askRows (connection, statement, values) {
-  const [rows] = await connection[mode]({ sql: statement, rowsAsArray: true }, values)
-  return rows.map(row => row.map(shown))
-}
-
+const askRows = async (connection, statement, values) => shownRows((await connection.select(statement, values))[0])
 const askRow = async (connection, statement) => (await askRows(connection, statement))[0]
 const ask = async (connection, statement) => (await askRow(connection, statement))[0]
 
 async function refused (connection, statement) {
   try {
-    await run(connection, statement)
+    await connection.run(statement)
   } catch (error) {
     return shownError(error)
   }
   return []
 }
 
-async function logIn () {
+async function logIn ({ target }) {
   let connection
   try {
-    connection = await mysql.createConnection(options(target))
+    connection = await driver.connect(target)
   } catch (error) {
     return { error: shownError(error) }
   }
@@ -76,8 +53,8 @@ async function logIn () {
 async function notes (connection, seen) {
   const insert = 'INSERT INTO notes (note) VALUES (?)'
   const done = []
-  for (const note of scenario.notes.slice(0, 2)) done.push((await run(connection, insert, [note]))[0])
-  done.push((await run(connection, 'INSERT INTO notes (note) VALUES (?), (?), (?)', scenario.notes.slice(2)))[0])
+  for (const note of scenario.notes.slice(0, 2)) done.push(await connection.run(insert, [note]))
+  done.push(await connection.run('INSERT INTO notes (note) VALUES (?), (?), (?)', scenario.notes.slice(2)))
   seen['insert ids'] = done.map(result => [result.insertId, result.affectedRows])
   seen['LAST_INSERT_ID()'] = await ask(connection, 'SELECT LAST_INSERT_ID()')
   seen['notes by id'] = []
@@ -95,81 +72,109 @@ async function kinds (connection, seen) {
     moment, span, label, Buffer.from(scenario.data, 'hex'), null
   ]
   const holes = values.map(() => '?').join(', ')
-  await run(connection, `INSERT INTO kinds (id, ${scenario.columns}) VALUES (1, ${holes})`, values)
-  const select = { sql: `SELECT ${scenario.columns} FROM kinds WHERE id = ?`, rowsAsArray: true }
-  const [rows, fields] = await connection[mode](select, [1])
+  await connection.run(`INSERT INTO kinds (id, ${scenario.columns}) VALUES (1, ${holes})`, values)
+  const [rows, columns] = await connection.select(`SELECT ${scenario.columns} FROM kinds WHERE id = ?`, [1])
   seen.kinds = rows[0].map(shown)
-  seen.columns = fields.map(field => [
-    field.name, field.orgName, field.table, field.schema, field.columnType, field.columnLength, field.decimals,
-    field.flags, field.characterSet
-  ])
+  seen.columns = columns
+  seen.stored = await ask(connection, scenario.stored)
 }
 
 async function transactions (connection, seen) {
   const update = "UPDATE notes SET note = 'changed' WHERE id > 3"
-  const first = (await run(connection, update))[0]
-  const second = (await run(connection, update))[0]
+  const first = await connection.run(update)
+  const second = await connection.run(update)
   seen.updated = [first.affectedRows, second.affectedRows]
-  seen['changed rows'] = [first.changedRows, second.changedRows] // read from the text of the OK packet
+  if (driver.changedRows) seen['changed rows'] = [first, second].map(driver.changedRows)
   for (const end of ['rollback', 'commit']) {
-    await connection.beginTransaction()
-    await run(connection, 'INSERT INTO notes (note) VALUES (?)', [end])
+    await connection.begin()
+    await connection.run('INSERT INTO notes (note) VALUES (?)', [end])
     await connection[end]()
     seen[`after ${end}`] = await ask(connection, 'SELECT COUNT(*) FROM notes')
   }
 }
 
 async function large (connection, seen) {
-  await run(connection, 'INSERT INTO files (id, content) VALUES (1, ?)', [Buffer.from(scenario.big, 'hex')])
-  const [[row]] = await run(connection, 'SELECT content FROM files WHERE id = ?', [1])
-  const hash = crypto.createHash('sha256').update(row.content).digest('hex')
-  seen.big = `${row.content.length} ${hash}`
+  const big = Buffer.from(fs.readFileSync(scenario.big_file))
+  await connection.run('INSERT INTO files (id, content) VALUES (1, ?)', [big])
+  const [[[content]]] = await connection.select('SELECT content FROM files WHERE id = ?', [1])
+  seen.big = `${content.length} ${sha256(content)}`
+}
+
+async function huge (connection, seen) {
+  const content = scenario.huge_unit.repeat(scenario.huge_times)
+  const [[[digest]]] = await connection.select('SELECT SHA2(?, 256)', [content])
+  seen['huge sent'] = digest
+  const repeat = 'SELECT REPEAT(?, ?)'
+  const [[[received]]] = await connection.select(repeat, [scenario.huge_unit, scenario.huge_times])
+  seen['huge received'] = `${received.length} ${sha256(received)}`
 }
 
 async function databases (connection, seen) {
   await connection.query(`USE ${scenario.second_database}`)
   const found = [await ask(connection, 'SELECT DATABASE()'), await ask(connection, 'SELECT mark FROM marks')]
-  await connection.changeUser({ database: scenario.database })
+  await connection.changeDatabase(scenario.database)
   seen.databases = [...found, await ask(connection, 'SELECT DATABASE()')]
 }
 
-function streamed (connection) {
-  return new Promise((resolve, reject) => {
-    let total = 0
-    const rows = connection.connection.query(`SELECT seq FROM seq_1_to_${scenario.streamed}`).stream()
-    rows.on('data', row => { total += Number(row.seq) })
-    rows.on('end', () => resolve(String(total)))
-    rows.on('error', reject)
-  })
+async function streamed (connection) {
+  let total = 0
+  await connection.stream(`SELECT seq FROM seq_1_to_${scenario.streamed}`, row => { total += Number(row.seq) })
+  return String(total)
 }
 
-async function users (connection, seen) {
-  await connection.changeUser({ user: other.user, password: other.password })
+async function types (connection, seen) {
+  const [text, columns] = await connection.select(scenario.select_types_as_text, [], 'query')
+  seen['types as text'] = shownRows(text)
+  seen['type columns'] = columns
+  seen['types prepared'] = shownRows((await connection.select(scenario.select_types, [0], 'execute'))[0])
+}
+
+async function allResults (connection, statement) {
+  const found = []
+  try {
+    for (const rows of await connection.results(statement)) found.push(shownRows(rows))
+  } catch (error) {
+    found.push(shownError(error))
+  }
+  return found
+}
+
+async function results (connection, seen) {
+  seen.results = await allResults(connection, 'CALL several(7)')
+  seen.halfway = await allResults(connection, 'CALL halfway()')
+  await connection.query('CALL doubled(21, @twice)')
+  seen.out = await ask(connection, 'SELECT @twice')
+}
+
+async function users (connection, { target, other }, seen) {
+  await connection.changeUser(other)
   const first = await ask(connection, 'SELECT CURRENT_USER()')
-  await connection.changeUser({ user: target.user, password: target.password })
+  await connection.changeUser(target)
   seen['changed user'] = [first, await ask(connection, 'SELECT CURRENT_USER()')]
 }
 
 // A pool notices that a connection of its own was killed, and makes another.
-async function killed () {
-  const pool = mysql.createPool({ ...options(target), connectionLimit: 1 })
-  const victim = await pool.getConnection()
-  const killer = await mysql.createConnection(options(target))
-  await run(killer, `KILL ${await ask(victim, 'SELECT CONNECTION_ID()')}`)
+async function killed (target) {
+  const pool = driver.pool(target)
+  const victim = await pool.get()
+  const killer = await driver.connect(target)
+  await killer.run(`KILL ${await ask(victim, 'SELECT CONNECTION_ID()')}`)
   await killer.end()
   const state = await ask(victim, "SELECT 'still there'").catch(() => 'lost')
-  victim.release()
-  const again = await ask(pool, "SELECT 'again'")
+  await victim.release()
+  const another = await pool.get()
+  const again = await ask(another, "SELECT 'again'")
+  await another.release()
   await pool.end()
   return [state, again]
 }
 
-async function play () {
+async function play (job) {
   const seen = {}
-  const connection = await mysql.createConnection(options(target))
+  const connection = await driver.connect(job.target)
   seen.session = await askRow(connection, 'SELECT CONNECTION_ID() > 0, DATABASE(), CURRENT_USER()')
-  seen['own id'] = await ask(connection, 'SELECT CONNECTION_ID()') === String(connection.threadId)
-  for (const statement of scenario.tables) await run(connection, statement)
+  seen['own id'] = await ask(connection, 'SELECT CONNECTION_ID()') === String(connection.id)
+  for (const statement of scenario.tables) await connection.run(statement)
   await notes(connection, seen)
   await kinds(connection, seen)
   await transactions(connection, seen)
@@ -181,27 +186,60 @@ async function play () {
   await large(connection, seen)
   await databases(connection, seen)
   seen.streamed = await streamed(connection)
+  await types(connection, seen)
+  await results(connection, seen)
+  if (job.huge) await huge(connection, seen)
   await connection.ping()
   seen.ping = true
-  await users(connection, seen)
+  await users(connection, job, seen)
   await connection.query('SET @mine = 5')
   await connection.reset()
   seen.reset = await askRow(connection, 'SELECT @mine, DATABASE()')
   await connection.end()
-  seen.killed = await killed()
+  seen.killed = await killed(job.target)
   return seen
 }
 
+async function several ({ target }) {
+  const connection = await driver.connect(target)
+  const seen = {
+    results: await allResults(connection, scenario.several),
+    wrong: await allResults(connection, scenario.several_wrong),
+    after: await ask(connection, "SELECT 'after'")
+  }
+  await connection.end()
+  return seen
+}
+
+async function infile ({ target, file }) {
+  const connection = await driver.connect(target)
+  await connection.query(scenario.loaded_table)
+  const seen = { affected: (await connection.query(scenario.load.replace('{}', file))).affectedRows }
+  await connection.query(scenario.load.replace('{}', `${file}.missing`)).catch(error => { seen.missing = shownError(error) })
+  seen.loaded = await askRow(connection, scenario.loaded)
+  seen.after = await ask(connection, "SELECT 'after'")
+  await connection.end()
+  return seen
+}
+
+async function compress ({ target }) {
+  const connection = await driver.connect(target)
+  const [[[sent]]] = await connection.select(`SELECT SHA2('${'y'.repeat(3000000)}', 256)`)
+  const [[[received]]] = await connection.select("SELECT REPEAT('z', 3000000)")
+  await connection.end()
+  return { sent, received: `${received.length} ${sha256(received)}` }
+}
+
 // Rows of each SELECT, affected rows of everything else, or the error.
-async function answers () {
-  const connection = await mysql.createConnection(options(target))
+async function answers ({ target, asked }) {
+  const connection = await driver.connect(target)
   const found = []
   for (const { statement, values } of asked) {
     if (statement.startsWith('SELECT')) {
       found.push(await askRows(connection, statement, values))
     } else {
       try {
-        found.push((await run(connection, statement, values))[0].affectedRows)
+        found.push((await connection.run(statement, values)).affectedRows)
       } catch (error) {
         found.push(shownError(error))
       }
@@ -211,9 +249,18 @@ async function answers () {
   return { answers: found }
 }
 
-const actions = { play, ask: answers, 'log in': logIn }
+const actions = { play, several, infile, compress, ask: answers, 'log in': logIn }
 
-actions[action]().then(
-  seen => process.stdout.write(JSON.stringify(seen)),
-  error => { console.error(error); process.exit(1) }
-)
+async function main () {
+  const seen = []
+  for (const job of jobs) {
+    try {
+      seen.push(await actions[job.action](job))
+    } catch (error) {
+      seen.push({ failed: String(error.stack) })
+    }
+  }
+  process.stdout.write(JSON.stringify(seen), () => process.exit(0))
+}
+
+main()
