@@ -390,13 +390,15 @@ async def obtain(
     plan = entry.plan
     if plan.writes:
         check_writer(session, send.cluster)
-    if plan.effects & Effect.READS_USER_VARIABLE and session.pinned and send.cluster not in session.pinned:
-        raise StatementRefused(
-            f"This statement is for cluster {send.cluster} and reads a user variable, but the session's user variables "
-            f"may have changed on cluster {', '.join(sorted(session.pinned))}, where it is pinned "
-            f"({', '.join(sorted(set(session.pinned.values())))}). Put the value into the statement instead",
-            reason="user-variable-elsewhere",
-        )
+    if plan.effects & Effect.READS_USER_VARIABLE and session.pinned:
+        others = {cluster: why for cluster, why in session.pinned.items() if cluster != send.cluster}
+        if others:
+            raise StatementRefused(
+                f"This statement is for cluster {send.cluster} and reads a user variable, but the session's user "
+                f"variables may have changed on cluster {', '.join(sorted(others))}, where it is pinned "
+                f"({', '.join(sorted(set(others.values())))}). Put the value into the statement instead",
+                reason="user-variable-elsewhere",
+            )
     if session.owed:
         await session.settle_owed(send.cluster)
     if session.own_xa:

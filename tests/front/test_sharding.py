@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.front import raw
 from tests.front.conftest import end
 from tests.front.raw import Answer, Client, Statement
 from tests.servers import MariaDB, Run, Shop, Turnout
@@ -420,3 +421,16 @@ def test_single_allows_one_cluster_per_transaction(
     made.same("COMMIT")
     made.same("SELECT * FROM customers")
     made.close()
+
+
+def test_user_variables_of_a_session_that_is_pinned_to_two_clusters_are_not_guessed(both: Both) -> None:
+    """Each connection has variables of its own: which of them has the last value is not known."""
+    client = both.client
+    client.run("SELECT @n := 5 FROM users", "SELECT GET_LOCK('two', 0) FROM orders WHERE customer_id = 1 LIMIT 1")
+    client.run("SELECT @n := 7 FROM users")
+    answer = client.query("SELECT @n FROM orders WHERE customer_id = 1")
+    assert answer.errno
+    assert "user variable" in answer.message
+    client.command(raw.COM_RESET_CONNECTION)
+    client.run("SELECT @n := 7 FROM users")
+    assert client.run("SELECT @n FROM users LIMIT 1").value == b"7"
