@@ -51,13 +51,29 @@ def parse(
     statement = _statement(read, Source(text, literals, offset, long.rows if long is not None else None, merged))
     read_again = statement.inner or statement
     changes = statement.insert is not None or statement.change is not None
-    if changes or read_again.names or read_again.outline is not None or read_again.defined:
+    if changes or read_again.names or read_again.outline is not None or read_again.defined or statement.load:
         statement = replace(statement, lexer=lexer)
     statement = _with_shape(statement, shape)
     if statement.kind is Kind.TURNOUT and statement.inner is not None:
         statement = replace(statement, inner=replace(_with_shape(statement.inner, shape), lexer=lexer))
     hint = read_hints(read.hints)
     return statement if hint is None else replace(statement, hint=hint)
+
+
+def shape_digest(shape: bytes, lexer: Lexer) -> str:
+    """`parse(..).digest`, without reading what the statement means: "" where that cannot be taken apart."""
+    text = None if is_opaque(shape) else tk.decode(shape, lexer)
+    if text is None:
+        return ""
+    long = bulk(text, lexer.ansi_quotes)
+    if long is None and len(text) > _LONGEST:
+        return ""
+    tokens = (long.tokens if long is not None else tk.read(text, lexer.ansi_quotes)).tokens
+    try:
+        parts = [part for part in split_statements(tokens) if part]
+    except NotUnderstood:
+        parts = []
+    return digest(parts[0] if len(parts) == 1 else tokens)
 
 
 def _with_shape(statement: Statement, shape: bytes) -> Statement:

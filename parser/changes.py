@@ -171,10 +171,9 @@ def _target(tokens: Sequence[Token]) -> _Target:
         names = [part for part in split_commas(tokens[at + 1 : end]) if part]
         if not all(part[-1].is_name() for part in names):
             raise NotUnderstood("a list of columns")
-        columns = tuple(part[-1].text.lower() for part in names)
+        columns = tuple(part[-1].text.lower() for part in names) or None  # `()` stands for all of them
         columns_end = tokens[end].start
         at = end + 1
-    # INSERT INTO t () VALUES () names no columns and gives every one its default
     return _Target(database, name, columns, ignore, at, columns_end)
 
 

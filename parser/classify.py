@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from parser import data_statements as data
 from parser import server_statements as server
 from parser import session_statements as session
+from parser.load_data import load_statement
 from parser.source import Recurse, Source, admin_statement
 from parser.statement import Statement
 from parser.tokens import Token
@@ -34,7 +35,7 @@ _READERS: dict[str, _Reader] = {
     "REPLACE": data.insert_statement,
     "UPDATE": data.update_statement,
     "DELETE": data.delete_statement,
-    "LOAD": data.load_statement,
+    "LOAD": load_statement,
     "CALL": data.call_statement,
     "DO": data.do_statement,
     "SET": session.set_statement,

@@ -1,4 +1,4 @@
-"""SELECT and its relatives, INSERT, UPDATE, DELETE, LOAD DATA, CALL and DO."""
+"""SELECT and its relatives, INSERT, UPDATE, DELETE, CALL and DO."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from parser.clauses import read_outline
 from parser.effects import of_tokens
 from parser.rows import closing
 from parser.select_items import read_items
-from parser.source import Recurse, Source, built, table_list, trust, word_at
-from parser.statement import Access, Block, Effect, Kind, Span, Statement, TableRef
+from parser.source import Recurse, Source, built, trust, word_at
+from parser.statement import Block, Effect, Kind, Span, Statement, TableRef
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
 from parser.vocabulary import vocabulary
@@ -220,27 +220,6 @@ def _change_placed(statement: Statement, source: Source) -> Statement:
         assigned=tuple(replace(each, value=placed(each.value)) for each in change.assigned),
     )
     return replace(statement, change=moved)
-
-
-def load_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
-    if word_at(tokens, 1) == "INDEX":
-        return table_list(tokens, 4, Access.WRITE)
-    if word_at(tokens, 1) not in ("DATA", "XML"):
-        raise NotUnderstood("LOAD of something unknown")
-    if any(t.word == "SELECT" for t in tokens):
-        raise NotUnderstood("LOAD DATA with a subquery")
-    effects = of_tokens(tokens) | Effect.WRITES
-    if any(t.word == "LOCAL" for t in tokens[2:5]):
-        effects |= Effect.LOCAL_INFILE
-    into = next((i for i, t in enumerate(tokens) if t.word == "INTO" and word_at(tokens, i + 1) == "TABLE"), None)
-    if into is None:
-        raise NotUnderstood("LOAD DATA into no table")
-    database, name, _ = read_name(tokens, into + 2)
-    # Fields may be loaded into variables: (a, @b) SET c = @b
-    variables = Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE
-    if any(t.of is Of.VARIABLE for t in tokens):
-        effects |= variables
-    return Statement(Kind.LOAD_DATA, tables=(TableRef(0, database, name, name, 0, Access.WRITE),), effects=effects)
 
 
 def call_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -1,4 +1,4 @@
-"""A shape for people: one space, no comments, `?` for literals, lists of any length the same."""
+"""A shape for people: one space, no comments, `?` for literals and their signs, lists of any length the same."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ _LIST = re.compile(r"\(\?(?:, ?\?)*\)")
 _IN_LIST = re.compile(r"\b(IN) ?\(\?\+?\)", re.IGNORECASE)
 _ROWS = re.compile(r"(\((?:[^()]|\([^()]*\))*\))(?:, ?\1)+")
 _LIMIT = 4000  # characters
+_BEFORE_VALUES = frozenset(
+    ["AND", "BETWEEN", "ELSE", "IN", "LIKE", "LIMIT", "NOT", "OR", "SELECT", "THEN", "WHEN", "WHERE"]
+)
 
 
 def digest(tokens: Sequence[Token]) -> str:
@@ -18,7 +21,11 @@ def digest(tokens: Sequence[Token]) -> str:
     parts: list[str] = []
     end = -1
     length = 0
-    for t in tokens:
+    for i, t in enumerate(tokens):
+        if t.of is Of.MARK and t.text == "-" and _is_sign(tokens, i):
+            if t.start == end:
+                end = tokens[i + 1].start
+            continue
         if end >= 0 and t.start > end:
             parts.append(" ")
         if t.of in (Of.NUMBER, Of.STRING, Of.PARAM):
@@ -36,3 +43,11 @@ def digest(tokens: Sequence[Token]) -> str:
     text = _IN_LIST.sub(r"\1 (?+)", text)
     text = _ROWS.sub(r"\1, ...", text)
     return text if len(text) <= _LIMIT else text[: _LIMIT - 4] + " ..."
+
+
+def _is_sign(tokens: Sequence[Token], i: int) -> bool:
+    """Is this minus a part of a number? With the signs of their numbers, lists would have as many digests as values."""
+    if i == 0 or i + 1 >= len(tokens) or tokens[i + 1].of is not Of.NUMBER:
+        return False
+    before = tokens[i - 1]
+    return before.word in _BEFORE_VALUES or (before.of is Of.MARK and before.text != ")")

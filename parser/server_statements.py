@@ -75,7 +75,8 @@ def explain_statement(tokens: Sequence[Token], source: Source, recurse: Recurse)
             at += 1
     if at < len(tokens) and (tokens[at].word in _EXPLAINABLE or tokens[at].is_mark("(")):
         inner = recurse(tokens[at:], source)
-        statement = replace(around(inner, Kind.EXPLAIN), name="analyze" if runs else "explain")
+        begins = source.offset(tokens[at].start)
+        statement = replace(around(inner, Kind.EXPLAIN), name="analyze" if runs else "explain", inner_at=begins)
         # A statement that is only explained locks, writes and returns nothing.
         return (
             statement if runs else replace(statement, effects=statement.effects & ~(Effect.WRITES | Effect.LOCKS_ROWS))

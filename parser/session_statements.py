@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from parser.changes import read_expressions
 from parser.effects import of_tokens
-from parser.rows import value_of
+from parser.rows import split_commas, value_of
 from parser.setting import kind_of_set, read_set, read_set_statement
 from parser.source import Recurse, Source, admin_statement, around, built, trust, word_at
-from parser.statement import Effect, Kind, Statement
-from parser.tokens import Token
+from parser.statement import Effect, Kind, Statement, Value
+from parser.tokens import Of, Token
 from parser.tree import NotUnderstood
 
 
@@ -23,7 +23,8 @@ def set_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> 
         assignments, at = read_set_statement(tokens, source.offset)
         inner = recurse(tokens[at:], source)
         effects = inner.effects | of_tokens(tokens)
-        return replace(around(inner, Kind.SET), effects=effects, assignments=tuple(assignments))
+        begins = source.offset(tokens[at].start) if at < len(tokens) else 0
+        return replace(around(inner, Kind.SET), effects=effects, assignments=tuple(assignments), inner_at=begins)
     assignments, expressions = read_set(tokens, source.offset)
     effects = of_tokens(expressions)
     if any(each.scope.value == "user" for each in assignments):
@@ -86,16 +87,28 @@ def xa_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> S
 def prepare_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
     if len(tokens) < 4 or not tokens[1].is_name() or word_at(tokens, 2) != "FROM":
         raise NotUnderstood("PREPARE of another form")
-    return Statement(Kind.PREPARE, name=tokens[1].text, value=value_of(tokens[3:]), effects=of_tokens(tokens))
+    text = _argument(tokens[3:])
+    value = None if isinstance(text, str) else text
+    return Statement(Kind.PREPARE, name=tokens[1].text, value=value, arguments=(text,), effects=of_tokens(tokens))
 
 
 def execute_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
     effects = of_tokens(tokens) | Effect.WRITES | Effect.UNKNOWN_FUNCTION
     if len(tokens) < 2 or not tokens[1].is_name():
         raise NotUnderstood("EXECUTE of another form")
-    if len(tokens) > 2 and word_at(tokens, 2) != "USING":
-        return Statement(Kind.EXECUTE, effects=effects, detail="immediate")  # of a text: no prepared statement's name
-    return Statement(Kind.EXECUTE, name=tokens[1].text, effects=effects)
+    using = next((at for at, token in enumerate(tokens) if at > 1 and token.word == "USING"), len(tokens))
+    arguments = tuple(_argument(part) for part in split_commas(tokens[using + 1 :])) if using < len(tokens) else ()
+    if using > 2:  # of a text: no prepared statement's name
+        text = _argument(tokens[2:using])
+        return Statement(Kind.EXECUTE, effects=effects, detail="immediate", arguments=(text, *arguments))
+    return Statement(Kind.EXECUTE, name=tokens[1].text, effects=effects, arguments=arguments)
+
+
+def _argument(tokens: Sequence[Token]) -> Value | str:
+    """A constant, the name of a user variable, or something that a server has to work out."""
+    if len(tokens) == 1 and tokens[0].of is Of.VARIABLE and not tokens[0].text.startswith("@@"):
+        return tokens[0].text
+    return value_of(tokens)
 
 
 def deallocate_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:

@@ -72,8 +72,8 @@ def _grammar(ansi_quotes: bool, no_backslash_escapes: bool, charset: str) -> byt
     doubtful = b"" if letters else rb"\x80-\xff"
     starts_word = rb"[A-Za-z_$\x80-\xff]" if letters else rb"[A-Za-z_$]"
 
-    def body(stop: bytes, escapes: bool, strict: bool, then: bytes) -> bytes:
-        stops = stop + lead + (rb"\\" if escapes else b"") + (rb"\0" if strict else b"")
+    def body(stop: bytes, escapes: bool, strict: bool, then: bytes, never: bytes = b"") -> bytes:
+        stops = stop + lead + (rb"\\" if escapes else never) + (rb"\0" if strict else b"")
         plain = rb"[" + _complement(stops) + rb"]++"
         options = [plain]
         if escapes:
@@ -95,6 +95,7 @@ def _grammar(ansi_quotes: bool, no_backslash_escapes: bool, charset: str) -> byt
         rb"(?=(?:[^'\"`#/*\\\x80-\xff\0-]|-(?!-)|\*(?!/)|/(?!\*)|'[^'\\*\x80-\xff\0]*+'|\"[^\"\\*\x80-\xff\0]*+\""
         rb"|`[^`*\x80-\xff\0]*+`)*+\*/(?!\*))"
     )
+    in_names = b"" if no_backslash_escapes else rb"\\"  # `@'a\'b'`: a name that the server unescapes
     before_dot = rb"[\w$`\x80-\xff" + (rb"\"" if ansi_quotes else b"") + rb"]"
     texts = [
         rb"[^'\"`0-9.\-#/\0" + lead + rb"]++",
@@ -104,7 +105,7 @@ def _grammar(ansi_quotes: bool, no_backslash_escapes: bool, charset: str) -> byt
         rb"[0-9]++(?=" + starts_word + rb")(?![eE][+-]?[0-9])(?!(?<=0)(?<![0-9]0)" + hex_or_bits + rb")[\w$]*+",
         rb"-(?!-[\x00-\x20\x7f" + doubtful + rb"])|--(?=[\n\0])",
         rb"/(?!\*)",
-        rb"'(?<=@')" + body(rb"'", False, True, rb"'"),
+        rb"'(?<=@')" + body(rb"'", False, True, rb"'", never=in_names),
         rb"/\*(?<!\*/\*)(?:\+(?:[^*\0]++|\*(?!/))*+\*/|\s*+(?i:turnout):(?:[^*\0]++|\*(?!/))*+\*/"
         rb"|!(?:(?![0-9]{5})|" + certain + rb"|[0-9]{5,6}" + same_end + rb")|M!(?:[0-9]{5,6})?" + same_end + rb")",
     ]
@@ -138,7 +139,7 @@ def _grammar(ansi_quotes: bool, no_backslash_escapes: bool, charset: str) -> byt
     if ansi_quotes:
         texts.append(quoted(rb"\""))
     else:
-        texts.append(rb"\"(?<=@\")" + body(rb"\"", False, True, rb"\""))
+        texts.append(rb"\"(?<=@\")" + body(rb"\"", False, True, rb"\"", never=in_names))
         openers.insert(1, rb"\"(?!\0\Z)(?<!@\")")
         contents.insert(2, rb"(?<=\")" + body(rb"\"", escapes, False, rb"(?=\")"))
     if multi_byte:

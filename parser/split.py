@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from parser import tokens as tk
 from parser.definitions import is_routine
 from parser.rows import closing, split_commas
+from parser.shape import HOLE, Lexer, is_opaque
 from parser.tokens import Token
 from parser.tree import NotUnderstood
 
@@ -23,6 +25,34 @@ def split_statements(tokens: Sequence[Token]) -> list[Sequence[Token]]:
         if end >= len(tokens):
             return parts
         begin = end + 1
+
+
+def statement_ends(sql: bytes, lexer: Lexer) -> list[int]:
+    """Where in `sql` the semicolons between its statements are, as a lexer of these settings sees them; none where
+    that cannot be told."""
+    shape, literals = lexer.shape(sql)
+    text = None if is_opaque(shape) else tk.decode(shape, lexer)
+    if text is None:
+        return []
+    read = tk.read(text, lexer.ansi_quotes)
+    if read.doubt:
+        return []
+    try:
+        parts = split_statements(read.tokens)
+    except NotUnderstood:
+        return []
+    offset = tk.to_bytes_offsets(text, shape, lexer)
+    ends: list[int] = []
+    at = places = holes = shift = 0
+    for part in parts[:-1]:
+        at += len(part)
+        place = offset(read.tokens[at].start)
+        at += 1
+        before, holes = holes, holes + shape.count(HOLE, places, place)
+        places = place
+        shift += sum(map(len, literals[before:holes])) - (holes - before)
+        ends.append(place + shift)
+    return ends
 
 
 def _end(tokens: Sequence[Token], begin: int) -> int:

@@ -292,6 +292,31 @@ class Change:
     by_place: bool = False  # ORDER BY has a number, which in a SELECT would mean a column
 
 
+@dataclass(frozen=True, slots=True)
+class LoadData:
+    """The clauses of LOAD DATA. Options that are not there are None; what they are is in their literals."""
+
+    local: bool
+    file: Hole
+    replace: bool
+    ignore: bool
+    partitioned: bool
+    charset: str  # lower case; empty where none is named, "?" where that is no plain name
+    optionally: bool  # OPTIONALLY ENCLOSED BY
+    ignore_lines: Hole | None
+    ignore_span: Span  # of IGNORE n LINES in the shape's bytes; (n, n) where it may stand
+    columns: tuple[str, ...] | None  # lower case, @variables among them; None where none are named
+    columns_at: int  # behind the "(" of the columns in the shape's bytes; -1 where there is no list
+    assigned: tuple[str, ...]  # lower-case columns of SET
+    assigns_variables: bool  # SET has a :=
+    effects: Effect  # of variables, and of the values of SET
+    fields_terminated: Hole | None = None
+    enclosed: Hole | None = None
+    escaped: Hole | None = None
+    lines_starting: Hole | None = None
+    lines_terminated: Hole | None = None
+
+
 class Scope(enum.Enum):
     SESSION = "session"
     GLOBAL = "global"  # also PERSIST, PERSIST_ONLY
@@ -354,7 +379,12 @@ class Statement:
     # of a SELECT: where `information_schema.` stands in front of the table of a column
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
+    load: LoadData | None = field(default=None, compare=False)  # of LOAD DATA; None where it has another form
     inner: Statement | None = None  # EXPLAIN's / TURNOUT EXPLAIN's statement
+    inner_at: int = 0  # where that begins in the shape's bytes; of EXPLAIN and SET STATEMENT
+    arguments: tuple[Value | str, ...] = ()
+    # PREPARE's text; what EXECUTE is USING; of EXECUTE IMMEDIATE, the text and then these. Names are those of user
+    # variables, "@x" in lower case
     defined: Defined | None = field(default=None, compare=False)  # of DDL: what it says of columns and keys
     digest: str = ""  # the shape for people: one space, no comments, lists collapsed, `?` for literals
     error: str = ""  # for UNKNOWN: why sqlglot gave up

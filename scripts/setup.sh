@@ -53,6 +53,7 @@ missing_client_packages() {
     perl -MDBD::MariaDB -e 1 2>/dev/null || echo libdbd-mariadb-perl
     ruby -rmysql2 -e 0 2>/dev/null || echo ruby-mysql2
     have mydumper || echo mydumper
+    have pt-query-digest || echo percona-toolkit
 }
 
 policy=/usr/sbin/policy-rc.d

@@ -35,9 +35,10 @@ LONGEST = (
 # Their tests have nothing in common but the module: any worker may take any of them.
 APART = ("tests/cache/test_coherence.py", "tests/cache/test_mutations.py", "tests/front/test_many_clients.py")
 # Servers are shared by all modules of these.
-TOGETHER = ("tests/protocol/", "tests/sequences/", "tests/stream/")
+TOGETHER = ("tests/load/", "tests/protocol/", "tests/sequences/", "tests/stream/")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups afterwards
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
         starts = (number for number, start in enumerate(LONGEST) if item.nodeid.startswith(start))
@@ -50,6 +51,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             group = next((folder for folder in TOGETHER if module.startswith(folder)), module)
             item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=place)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups that are not kept together cost each worker the servers of every module."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") is not None and "@" not in item.nodeid:
+                raise pytest.UsageError("xdist does not see groups of tests: do its version and pytest's fit?")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,8 @@ _LABELLED = {  # of Totals.labelled: (metric, label, help)
         "outcome",
         "Branches that recovery finished for somebody else: committed or rolled back.",
     ),
-    "kills": ("turnout_kills", "what", "KILL statements carried out: query or connection."),
+    "kills": ("turnout_kills", "what", "KILLs carried out: query or connection for clients, or statement time."),
+    "dismissed": ("turnout_clients_dismissed", "reason", "Clients whose connection was ended because of a limit."),
 }
 _SERVER_COUNTERS = {  # of ServerTotal.counters: (metric, help, factor)
     "commands": ("turnout_server_commands", "Commands of clients sent to the server.", 1.0),

@@ -81,6 +81,7 @@ class ServerSum:
     waiters: int
     limit: int
     read_only: bool
+    status: dict[str, int] = field(default_factory=dict)  # see ServerState; one worker asks
 
 
 _WORST = {"down": 0, "unknown": 1, "up": 2}
@@ -107,6 +108,7 @@ def servers(workers: tuple[WorkerView, ...]) -> list[ServerSum]:
                     one.waiters,
                     one.limit,
                     one.read_only,
+                    one.status,
                 )
                 continue
             if _WORST.get(one.state, 1) < _WORST.get(found.state, 1):
@@ -119,4 +121,5 @@ def servers(workers: tuple[WorkerView, ...]) -> list[ServerSum]:
             found.waiters += one.waiters
             found.limit += one.limit
             found.read_only = found.read_only or one.read_only
+            found.status = found.status or one.status
     return list(sums.values())

@@ -56,10 +56,11 @@ class Clusters:
         kept: set[Server] = set()
         for cluster in rules.clusters.values():
             account = cluster.service or rules.service
-            tls = tls_context(cluster.tls) if cluster.tls is not None else None
             servers: list[Server] = []
             for role, address in [(Role.PRIMARY, cluster.primary), *((Role.REPLICA, a) for a in cluster.replicas)]:
-                signature = (cluster.name, role, address, cluster.tls, account, rules.health)
+                said = (cluster.compression, cluster.proxy_protocol)
+                tls = tls_context(cluster.tls, address) if cluster.tls is not None else None
+                signature = (cluster.name, role, address, cluster.tls, account, rules.health, said)
                 server = existing.get(signature)
                 if server is None:
                     server = Server(
@@ -72,12 +73,15 @@ class Clusters:
                         rules.health,
                         self.spawn,
                         self.counters(cluster.name, str(address), role.value),
+                        compress=cluster.compression is not model.Compression.OFF,
+                        proxy_header=cluster.proxy_protocol,
                     )
                     self._signatures[server] = signature
                     if account is not None:
                         monitor = Monitor(server, account)
                         self._monitors[server] = (monitor, asyncio.get_running_loop().create_task(monitor.run()))
                 server.limit = cluster.max_connections
+                server.tls = tls  # its files may have changed
                 server.pool_rules = rules.pool
                 kept.add(server)
                 servers.append(server)
@@ -120,11 +124,11 @@ class Clusters:
             entry[1].cancel()
 
 
-def tls_context(tls: model.ClusterTls) -> ssl.SSLContext:
-    """The client side of TLS towards a cluster. Raises OSError or ssl.SSLError for unreadable files."""
+def tls_context(tls: model.ClusterTls, address: model.Address) -> ssl.SSLContext:
+    """The client side of TLS towards a server. Raises OSError or ssl.SSLError for unreadable files."""
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(tls.ca) if tls.ca else None)
-    # MySQL clients verify names only on request (--ssl-mode=VERIFY_IDENTITY); addresses here are often bare IPs.
-    context.check_hostname = False
+    # A CA that the rules name may have signed more than this server's certificate. A Unix socket has no name.
+    context.check_hostname = tls.verify and tls.ca is not None and not address.path
     context.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
     if tls.cert is not None:
         context.load_cert_chain(str(tls.cert), str(tls.key) if tls.key else None)

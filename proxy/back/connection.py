@@ -16,13 +16,17 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
+from proxy.back.compressed import ServerLink
 from proxy.back.settings import Settings
 from proxy.back.tls import TlsPipe
 from proxy.errors import Defect, ProtocolError, ServerFailed, TurnoutError
+from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import LoggedIn, LoginFailed, Secret, SendBytes, ServerLogin, StartTls
+from proxy.wire.numbering import NumberedScanner
 from proxy.wire.packets import parse_err
+from proxy.wire.proxy_header import Source, plain
 from proxy.wire.response import QUERY, ResponseScanner
 from proxy.wire.resultset import ResultsetReader
 
@@ -47,6 +51,14 @@ class Sink(Protocol):
         """The connection was lost before the response was complete."""
 
 
+class FileSink(Sink, Protocol):
+    """The same for a command that is sent in the mode LOAD."""
+
+    def on_file_asked(self, connection: ServerConnection) -> None:
+        """The server waits for a file, in packets (`proxy.wire.file_packets`) numbered from 2 on. Its response goes on
+        when it has got it."""
+
+
 class Holder(Protocol):
     """Who keeps a connection between commands, and has to know when it is lost."""
 
@@ -58,6 +70,10 @@ class ServerStatement:
     """A statement prepared on one connection, by the server's id."""
 
     id: int
+
+
+def _nothing() -> None:
+    """Nobody listens."""
 
 
 class Discarded:
@@ -117,12 +133,14 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_in_login",
+        "_introduce",
         "_login",
         "_out",
         "_ready",
         "_sinks",
         "_tls",
         "_tls_context",
+        "_tls_name",
         "aborted",
         "born",
         "branch",
@@ -147,6 +165,7 @@ class ServerConnection(asyncio.Protocol):
         "thread_id",
         "transport",
         "where",
+        "writable",
         "write",
         "write_paused",
     )
@@ -163,6 +182,9 @@ class ServerConnection(asyncio.Protocol):
         database: str | None = None,
         tls: ssl.SSLContext | None = None,
         attributes: Mapping[bytes, bytes] | None = None,
+        tls_name: str | None = None,
+        compress: bool = False,
+        introduce: Callable[[Source | None], bytes] | None = None,
     ) -> None:
         self.where = where  # "cluster main, primary 127.0.0.1:3306": how errors name it
         self.pool: Pool | None = None
@@ -172,7 +194,7 @@ class ServerConnection(asyncio.Protocol):
         self.taken_ns = 0  # no transaction under way on it is older (perf_counter_ns)
         self.transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], None]
-        self.scanner = ResponseScanner()
+        self.scanner: ResponseScanner = NumberedScanner() if compress else ResponseScanner()
         self.sink: Sink | None = None
         self._sinks: deque[tuple[Sink, int]] = deque()
         self._out: list[bytes] = []
@@ -191,13 +213,16 @@ class ServerConnection(asyncio.Protocol):
         self.aborted: TurnoutError | None = None
         self.lost = False  # closed by the other side, or by us because of an error
         self.write_paused = False
+        self.writable: Callable[[], None] = _nothing  # called when `write_paused` is over
+        self._introduce = introduce  # makes the PROXY header that goes first, given the server's address
         self._tls: TlsPipe | None = None
         self._tls_context = tls
+        self._tls_name = tls_name  # of the server, as its certificate has to have it
         self._login: ServerLogin | None = ServerLogin(
             user,
             secret,
             database,
-            capabilities,
+            capabilities | cap.COMPRESS if compress else capabilities,
             charset,
             tls=tls is not None,
             attributes=dict(attributes or {}),
@@ -210,6 +235,10 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         self.write = self.transport.write
+        if self._introduce is not None:
+            peer = transport.get_extra_info("peername")
+            there = Source(plain(peer[0]), peer[1]) if isinstance(peer, tuple) else None
+            self.write(self._introduce(there))
 
     def data_received(self, data: bytes) -> None:
         if self._tls is not None:
@@ -226,25 +255,18 @@ class ServerConnection(asyncio.Protocol):
         try:
             self._follow(data)
         except ProtocolError as error:
-            self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
+            self._broken(error)
         except Exception as error:
             # A mistake of ours while an answer was taken apart: the connection's place in the protocol is lost.
             log.error("defect", exc_info=error, extra={"server": self.where})
             self.abort(Defect("Turnout failed on this statement by a mistake of its own; see its log"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        error = self.aborted or ServerFailed(
-            f"Lost the connection to {self.where} while a statement was running; whether it took effect is not known",
-            errno=1158,
-        )
+        error = self.aborted or self._end_of_connection()
         self.lost = self.lost or self.aborted is None
         self.aborted = error
         if not self._ready.done():
-            self._ready.set_exception(
-                ServerFailed(f"{self.where} closed the connection during login", errno=1429, sqlstate="HY000")
-                if exc is None and not isinstance(error, TurnoutError)
-                else error
-            )
+            self._ready.set_exception(error)
             self._ready.exception()  # seen: whoever opened the connection may have given up waiting
         sink, self.sink = self.sink, None
         waiting = list(self._sinks)
@@ -259,6 +281,16 @@ class ServerConnection(asyncio.Protocol):
         for other, _ in waiting:
             other.on_lost(self, error)
 
+    def _end_of_connection(self) -> ServerFailed:
+        if not self._in_login:
+            return ServerFailed(
+                f"Lost the connection to {self.where} while a statement was running; "
+                "whether it took effect is not known",
+                errno=1158,
+            )
+        why = "" if self._introduce is None else ": does it trust PROXY headers from this host (proxy_protocol)?"
+        return ServerFailed(f"{self.where} closed the connection during login{why}", errno=1429, sqlstate="HY000")
+
     def eof_received(self) -> bool:
         return False
 
@@ -267,6 +299,15 @@ class ServerConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.write_paused = False
+        self.writable()
+
+    def write_more(self, data: bytes) -> None:
+        """More of a command that is under way; nothing where the connection is lost, of which its sink will be told."""
+        if self.aborted is None and self.transport is not None and not self.transport.is_closing():
+            self.write(data)
+
+    def forget_writable(self) -> None:
+        self.writable = _nothing
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -357,7 +398,8 @@ class ServerConnection(asyncio.Protocol):
                 self.write(event.data)
             elif isinstance(event, StartTls):
                 assert self._tls_context is not None
-                self._tls = TlsPipe(self._tls_context, server_side=False, write=self.transport.write)
+                write, name = self.transport.write, self._tls_name
+                self._tls = TlsPipe(self._tls_context, server_side=False, write=write, hostname=name)
                 self.write = self._tls.write
                 events.extend(self._login.tls_started())
                 self._tls.start()
@@ -371,9 +413,25 @@ class ServerConnection(asyncio.Protocol):
         self._login = None
         self.thread_id = event.greeting.connection_id
         self.server_version = event.greeting.server_version
+        if event.capabilities & cap.COMPRESS:
+            self._compress()
+        elif isinstance(self.scanner, NumberedScanner):  # the server does not offer it
+            self.scanner = ResponseScanner()
         self.scanner.status = event.status
         if not self._ready.done():
             self._ready.set_result(None)
+
+    def _compress(self) -> None:
+        assert self.transport is not None
+        assert isinstance(self.scanner, NumberedScanner)
+        tls, self._tls = self._tls, None
+        link = ServerLink(self.transport, tls, self, self._broken, self.scanner)
+        self.transport = link
+        self.write = link.write
+        link.start(b"")
+
+    def _broken(self, error: ProtocolError) -> None:
+        self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
 
     def _login_failed(self, error: ServerFailed) -> None:
         self.aborted = error
@@ -399,7 +457,12 @@ class ServerConnection(asyncio.Protocol):
             if end < 0:
                 for piece in out:
                     sink.on_data(self, piece)
+                if self.scanner.infile:
+                    self.scanner.infile = False
+                    cast(FileSink, sink).on_file_asked(self)
                 return
+            if self.scanner.infile:
+                raise ProtocolError("it asked for a file and did not wait for it")
             pos = end
             if self._sinks:
                 # The next command's response may follow in the same bytes: the sink reads the scanner before that.

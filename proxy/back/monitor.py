@@ -29,7 +29,8 @@ _REPLICA_EVERY_S = 0.1  # while sessions wait to see their own writes on a repli
 
 _BASELINE = (
     "SELECT @@global.sql_mode, @@global.read_only, @@global.lower_case_table_names, "
-    "@@global.character_set_client, @@global.character_set_results, @@global.collation_connection"
+    "@@global.character_set_client, @@global.character_set_results, @@global.collation_connection, "
+    "@@global.wait_timeout, @@global.interactive_timeout"
 )
 
 
@@ -127,6 +128,7 @@ class Monitor:
         baseline.sql_mode = _text(rows[0][0])
         baseline.read_only = _text(rows[0][1]) not in ("0", "OFF")
         baseline.lower_case_table_names = int(_text(rows[0][2]))
+        baseline.wait_timeout_s, baseline.interactive_timeout_s = (float(_text(value)) for value in rows[0][6:8])
         client, results, collation = (_text(value) for value in rows[0][3:6])
         baseline.charset = for_charset(client, collation).with_changes(
             {"character_set_results": tracked_value("character_set_results", results.encode())}

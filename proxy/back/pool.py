@@ -31,6 +31,7 @@ class PoolKey:
 
     user: str
     capabilities: int
+    origin: str = ""  # the address of the clients that it is for, where the server is told of it
 
 
 class Pool:
@@ -203,7 +204,8 @@ class Pool:
     async def _open(self) -> None:
         connection: ServerConnection | None = None
         try:
-            connection = await self.server.connect(self.key.user, self.secret, self.key.capabilities)
+            key = self.key
+            connection = await self.server.connect(key.user, self.secret, key.capabilities, origin=key.origin)
         except BaseException as error:
             self.size -= 1
             self.server.size -= 1

@@ -6,9 +6,10 @@ import asyncio
 import enum
 import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from proxy.back.connection import ServerConnection
@@ -18,7 +19,9 @@ from proxy.back.settings import Settings, for_charset
 from proxy.errors import ServerFailed, TurnoutError
 from proxy.rules import model
 from proxy.wire import capability as cap
+from proxy.wire import proxy_header
 from proxy.wire.login import Secret
+from proxy.wire.proxy_header import Source
 
 # What we ask of every server connection, besides the flags that change results (proxy.front.capabilities).
 BASE_CAPABILITIES = (
@@ -31,14 +34,15 @@ BASE_CAPABILITIES = (
     | cap.PLUGIN_AUTH_LENENC
     | cap.CONNECT_ATTRS
     | cap.SESSION_TRACK
-    | cap.MULTI_RESULTS
-    | cap.PS_MULTI_RESULTS
 )
 
 
 # Every pooled connection logs in with this collation; sessions that want another get it by SET (proxy.back.settings).
 LOGIN_COLLATION = 45
 LOGIN_SETTINGS = for_charset("utf8mb4", "utf8mb4_general_ci")
+
+
+_OURS = 4  # references to a pool that is being walked: the dictionary, the list, the loop's variable, the argument
 
 
 class Role(enum.Enum):
@@ -60,6 +64,8 @@ class Baseline:
     sql_mode: str = ""
     read_only: bool = False
     lower_case_table_names: int = 0
+    wait_timeout_s: float = 28800.0
+    interactive_timeout_s: float = 28800.0
     charset: Settings = LOGIN_SETTINGS  # of a login whose collation is unknown
 
 
@@ -109,12 +115,17 @@ class Server:
         health_rules: model.Health,
         spawn: Callable[[Coroutine[object, object, None], str], None],
         counters: Counters,
+        *,
+        compress: bool = False,
+        proxy_header: model.ProxyHeader = model.ProxyHeader.OFF,
     ) -> None:
         self.cluster = cluster
         self.role = role
         self.address = address
         self.limit = limit
         self.tls = tls
+        self.compress = compress
+        self.proxy_header = proxy_header
         self.pool_rules = pool_rules
         self.health_rules = health_rules
         self.spawn = spawn
@@ -132,7 +143,9 @@ class Server:
     # -- pools -----------------------------------------------------------------------------------------------------
 
     def pool(self, key: PoolKey, secret: Secret) -> Pool:
-        """The pool for an account and set of flags. Pools stay: sessions keep references to them."""
+        """The pool for an account and set of flags. Pools stay for as long as sessions keep references to them."""
+        if key.origin and self.proxy_header is model.ProxyHeader.OFF:
+            key = replace(key, origin="")
         pool = self.pools.get(key)
         if pool is None:
             pool = self.pools[key] = Pool(self, key, secret)
@@ -180,9 +193,11 @@ class Server:
         *,
         probe: bool = False,
         kind: type[ServerConnection] = ServerConnection,
+        origin: str = "",
     ) -> ServerConnection:
         """A new connection, logged in and tracking its session's state. Raises ServerFailed; at once where it is
-        known to be down, except for a `probe`, which is what finds out that it no longer is."""
+        known to be down, except for a `probe`, which is what finds out that it no longer is. `origin`: the address that
+        the server is told it is for, if it is told; "": Turnout's own."""
         if not probe:
             self.check_up()
         loop = asyncio.get_running_loop()
@@ -194,7 +209,10 @@ class Server:
             charset=LOGIN_COLLATION,
             settings=LOGIN_SETTINGS,
             tls=self.tls,
+            tls_name=self.address.host or None,
             attributes={b"program_name": b"turnout", b"_pid": str(os.getpid()).encode()},
+            compress=self.compress,
+            introduce=self._introduction(origin),
         )
         connection.generation = self.generation
         connection.role = self.role
@@ -225,6 +243,15 @@ class Server:
             raise
         self.counters.opened += 1
         return connection
+
+    def _introduction(self, origin: str) -> Callable[[Source | None], bytes] | None:
+        """What makes a PROXY header for a server, given its own address. Whom a connection serves changes, so there is
+        no port: clients of one address share it."""
+        if self.proxy_header is model.ProxyHeader.OFF:
+            return None
+        source = Source(origin, 0) if origin else None
+        write = proxy_header.v1 if self.proxy_header is model.ProxyHeader.V1 else proxy_header.v2
+        return lambda destination: write(source, destination)
 
     # -- health ----------------------------------------------------------------------------------------------------
 
@@ -282,6 +309,8 @@ class Server:
     def trim(self, now: float) -> None:
         for pool in list(self.pools.values()):
             pool.trim(now)
+            if pool.key.origin and not pool.size and not pool.waiters and sys.getrefcount(pool) <= _OURS:
+                del self.pools[pool.key]  # addresses come and go
 
     def close(self) -> None:
         """Retire the server: idle connections go now, busy ones when their session lets go."""

@@ -33,8 +33,7 @@ GIVE_UP_AFTER = 4  # crashes in a row before the first worker ever was ready
 class Orders:
     """What all workers are told at their start."""
 
-    text: str
-    path: str
+    rules: bytes  # see proxy.rules.packed
     host: str
     port: int
     listen_fd: int | None  # a Unix socket that they accept from, instead of host and port
@@ -86,7 +85,7 @@ class Child:
             theirs.close()
         orders = self.crew.orders  # they may have changed meanwhile
         self.told = orders
-        self.link.send(wire.Start(orders.text, orders.path, self.slot, slots, orders.host, orders.port, orders.sources))
+        self.link.send(wire.Start(orders.rules, self.slot, slots, orders.host, orders.port, orders.sources))
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         if self.process is not None and self.process.returncode is None:
@@ -332,10 +331,10 @@ class Crew:
             if not isinstance(answer, wire.Outcome) or answer.problem:
                 log.warning("worker could not read schemas", extra={"slot": child.slot, "reason": str(answer)})
 
-    async def reload(self, text: str, path: str, sources: dict[str, int]) -> list[str]:
-        """Give all workers these rules, later ones too. Returns what went wrong; a worker that could not take rules
-        that the supervisor found valid is drained, and replaced by one that starts with them."""
-        self.orders = replace(self.orders, text=text, path=path, sources=sources)
+    async def reload(self, rules: bytes, sources: dict[str, int]) -> list[str]:
+        """Give all workers these (packed) rules, later ones too. Returns what went wrong; a worker that could not take
+        rules that the supervisor found valid is drained, and replaced by one that starts with them."""
+        self.orders = replace(self.orders, rules=rules, sources=sources)
         return await self._give_rules(self._reachable())
 
     async def settled(self) -> None:
@@ -347,9 +346,8 @@ class Crew:
 
     async def _give_rules(self, children: list[Child]) -> list[str]:
         orders = self.orders
-        text, path, sources = orders.text, orders.path, orders.sources
         answers = await asyncio.gather(
-            *(child.link.ask(lambda id: wire.Reload(id, text, path, sources), ANSWER_S) for child in children),
+            *(child.link.ask(lambda id: wire.Reload(id, orders.rules, orders.sources), ANSWER_S) for child in children),
             return_exceptions=True,
         )
         problems = []

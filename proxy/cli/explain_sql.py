@@ -27,7 +27,7 @@ def explain_sql(path: Path, sql: str, database: str | None, from_servers: bool) 
     rules = load(path)
     catalog = EMPTY
     if from_servers:
-        answer = uvloop.run(look(rules))
+        answer = uvloop.run(look(rules, suitable=False))
         for where, reason in answer.unreachable:
             console.complain(f"{where} could not be asked: {reason}")
         catalog = answer.catalog
@@ -79,6 +79,14 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
         selected = route.selected
         lines.append(("selects by", (selected.find + (selected.lock or b"")).decode(errors="replace")))
         lines.append(("inserts by", (selected.head + b".." + selected.tail).decode(errors="replace")))
+    if route.explaining is not None:
+        for pulled in route.explaining.pulls:
+            condition = f" where {pulled.condition.decode(errors='replace')}" if pulled.condition else ""
+            lines.append(("explains", f"{pulled.pull.label} on {', '.join(pulled.clusters)}{condition}"))
+    if route.within is not None:
+        lines.append(("runs in the settings", route.within.sql.decode(errors="replace")))
+    if route.loading is not None:
+        lines.append(("each is sent", route.loading.text.decode(errors="replace")))
     for send in route.sends:
         lines.append(("sends to", send.cluster))
         if send.text is not None:

@@ -35,8 +35,7 @@ _LENGTH = struct.Struct(">I")
 class Start(msgspec.Struct, tag="start"):
     """The first message to a worker: who it is, and the rules that the supervisor found valid."""
 
-    text: str  # of the rules file
-    path: str
+    rules: bytes  # see proxy.rules.packed
     slot: int
     slots: int
     host: str = ""  # where to listen, as bound by the supervisor; a Unix socket comes as an inherited descriptor
@@ -47,16 +46,14 @@ class Start(msgspec.Struct, tag="start"):
 
 class Reload(msgspec.Struct, tag="reload"):
     id: int
-    text: str
-    path: str
+    rules: bytes
     sources: dict[str, int] = {}
 
 
 class Follow(msgspec.Struct, tag="follow"):
     """The first message to a stream process: which cluster's binary log it follows, for which clock."""
 
-    text: str
-    path: str
+    rules: bytes
     cluster: str
     source: int
 

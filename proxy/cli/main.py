@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvloop
@@ -19,7 +21,11 @@ from proxy.errors import TurnoutError
 from proxy.measure import log as logs
 from proxy.rules.problem import RulesInvalid
 
+if TYPE_CHECKING:
+    from proxy.cli.sources import Asked
+
 DEFAULT_RULES = "routing_rules.yaml"
+DEFAULT_WINDOW = "1d"  # of `turnout measure` with a history
 OVERVIEW = ("STATUS", "CLUSTERS", "WORKERS", "SHAPES LIMIT 10")
 
 _rules = click.argument("rules", type=click.Path(path_type=Path, dir_okay=False))
@@ -168,6 +174,174 @@ def status(rules: Path, what: tuple[str, ...], as_json: bool) -> None:
         return
     for name, answer in zip(wanted, answers, strict=True):
         console.table(answer.columns, answer.rows, "" if what else name.split()[0].capitalize())
+
+
+_slow_log = click.option(
+    "--slow-log",
+    "slow_logs",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Instead of the history: a slow query log of MySQL, MariaDB or Percona Server; may be .gz.",
+)
+_general_log = click.option(
+    "--general-log",
+    "general_logs",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The same with a general log, which does not say how long statements took.",
+)
+_performance_schema = click.option(
+    "--performance-schema",
+    "dsn",
+    metavar="DSN",
+    help="Instead: a running server's own sums; `mysql://user@host:3306`, with the password in MYSQL_PWD.",
+)
+_for = click.option(
+    "--for", "for_", metavar="TIME", help="With --performance-schema: only what happens from now on, so long: `10m`."
+)
+_history = click.option(
+    "--history",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The history's file, where the rules that name it are not at hand.",
+)
+_since = click.option("--since", help="From when on: `2h` ago (s, m, h, d, w) or `2026-11-26 14:00`.")
+_until = click.option("--until", help="Up to when, written likewise.")
+_charset = click.option("--charset", default="utf8mb4", show_default=True, help="Of the log's statements.")
+_ansi_quotes = click.option("--ansi-quotes", is_flag=True, help="The log's statements quote names with \".")
+_no_escapes = click.option("--no-backslash-escapes", is_flag=True, help="In their strings \\ is a character.")
+
+
+def _asked(rules: Path, words: dict[str, Any]) -> Asked:
+    """The options that say which measurements are wanted."""
+    from parser.shape import lexer
+    from proxy.cli.sources import Asked, moment
+
+    try:
+        return Asked(
+            rules,
+            words["slow_logs"],
+            words["general_logs"],
+            moment(words["since"]) if words["since"] else None,
+            moment(words["until"]) if words["until"] else None,
+            lexer(words["ansi_quotes"], words["no_backslash_escapes"], words["charset"]),
+            words["history"],
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _of_measurements(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (_no_escapes, _ansi_quotes, _charset, _until, _since, _history, _general_log, _slow_log):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_rules_or_default
+@_of_measurements
+@click.option("--by", "subject", type=click.Choice(["shape", "table", "server"]), help="Only this ranking.")
+@click.option(
+    "--order", type=click.Choice(["total", "count", "mean", "p95"]), default="total", show_default=True, help="By what."
+)
+@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="Lines of each; 0: all.")
+@click.option("--json", "form", flag_value="json", help="Print JSON: everything.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV: shapes, or what --by says.")
+@_performance_schema
+@_for
+@click.option("--live", is_flag=True, help="Watch a running Turnout: what its statements cost now.")
+@click.pass_context
+def measure(
+    ctx: click.Context,
+    /,
+    rules: Path,
+    subject: str | None,
+    order: str,
+    limit: int,
+    form: str | None,
+    live: bool,
+    dsn: str | None,
+    for_: str | None,
+    **words: Any,
+) -> None:
+    """Show what costs most, by shape and by table.
+
+    From the history that RULES names (the last day, unless told), or from a server's logs, which needs no Turnout and
+    no rules.
+    """
+    from proxy.cli.measure import show
+    from proxy.cli.sources import measured
+
+    elsewhere = bool(words["slow_logs"] or words["general_logs"] or words["history"])
+    windowed = bool(words["since"] or words["until"])
+    if for_ and not dsn:
+        raise click.UsageError("--for goes with --performance-schema.")
+    if dsn and (elsewhere or windowed or live):
+        raise click.UsageError("--performance-schema has no --since and --until (but --for), and no other source.")
+    if live:
+        if form or subject or elsewhere or windowed:
+            raise click.UsageError("--live shows shapes as they are now: it goes with RULES and --limit alone.")
+        from proxy.cli.live import watch
+
+        try:
+            uvloop.run(watch(rules, limit or None))
+        except KeyboardInterrupt:
+            ctx.exit(0)
+        return
+    if dsn:
+        from proxy.cli.asking import ask, parse_dsn
+        from proxy.cli.sources import duration
+
+        try:
+            found = uvloop.run(ask(parse_dsn(dsn), duration(for_) if for_ else None))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    else:
+        if not (words["slow_logs"] or words["general_logs"] or windowed):
+            words["since"] = DEFAULT_WINDOW
+        found = measured(_asked(rules, words))
+    show(found, subject, order, limit or None, form or "text")
+
+
+@main.command()
+@click.argument("new_rules", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--of",
+    "rules",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The rules whose history it is about; default: that of NEW_RULES.",
+)
+@_of_measurements
+@click.option("--catalog-from-servers", is_flag=True, help="Read the tables' columns and keys from the servers.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["refused", "depends", "workbench", "several", "never"]),
+    default="refused",
+    show_default=True,
+    help="Exit with 1 where a shape is this, or worse.",
+)
+@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="Shapes explained; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every shape.")
+@click.pass_context
+def rehearse(
+    ctx: click.Context,
+    /,
+    new_rules: Path,
+    rules: Path | None,
+    catalog_from_servers: bool,
+    fail_on: str,
+    limit: int,
+    as_json: bool,
+    **words: Any,
+) -> None:
+    """Show what NEW_RULES would do to recorded statements.
+
+    Those of the history, or of a server's logs; exit code 1 when some would be refused.
+    """
+    from proxy.cli.rehearse import run
+
+    logging.getLogger("turnout").setLevel(logging.CRITICAL)
+    asked = _asked(rules or new_rules, words)
+    ctx.exit(run(new_rules, asked, fail_on, catalog_from_servers, limit or None, as_json))
 
 
 @main.command()

@@ -40,8 +40,12 @@ class Answer:
     directories: tuple[DirectoryFinding, ...] = ()
 
 
-async def look(rules: Rules) -> Answer:
-    """Probe all servers, and read the schemas of the databases that the rules name from those that answer."""
+async def look(rules: Rules, suitable: bool = True) -> Answer:
+    """Probe all servers, and read the schemas of the databases that the rules name from those that answer.
+
+    `suitable`: find out as well whether they can do what the rules want of them, which for atomic transactions takes
+    tables that are made where they are missing. Without it nothing is changed on any server.
+    """
     tasks: set[asyncio.Task[object]] = set()
 
     def spawn(work: Coroutine[object, object, None], what: str) -> None:
@@ -62,6 +66,8 @@ async def look(rules: Rules) -> Answer:
         asked = frozenset(
             name for name, servers in clusters.by_name.items() if servers.primary.health.state is State.UP
         )
+        if not suitable:
+            return Answer(catalog, unreachable, asked)
         not_followable = await _logs(rules, clusters, asked)
         not_atomic, not_durable = await _transactions(rules, clusters, asked)
         sequences = await _sequences(rules, clusters, asked, catalog)

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -23,7 +22,7 @@ from proxy.cli import link as wire
 from proxy.cli.link import Link
 from proxy.measure import log as logs
 from proxy.measure.memory import resident_bytes
-from proxy.rules.loader import parse
+from proxy.rules.packed import unpack
 from proxy.stream.process import StreamProcess
 
 log = logging.getLogger("turnout.stream")
@@ -56,7 +55,7 @@ class _Life:
         orders = self._orders.result()
         logs.add_common(cluster=orders.cluster)
         clock = self._clocks.source(orders.source)
-        process = StreamProcess(parse(orders.text, Path(orders.path)), orders.cluster, clock)
+        process = StreamProcess(unpack(orders.rules), orders.cluster, clock)
         following = asyncio.create_task(process.run(), name="follow")
         reporting = asyncio.create_task(self._report(process), name="report")
         try:

@@ -22,6 +22,7 @@ from proxy.cli import link as wire
 from proxy.cli.crew import exit_fields
 from proxy.cli.link import Link
 from proxy.rules.model import Rules
+from proxy.rules.packed import pack
 
 log = logging.getLogger("turnout.supervisor")
 
@@ -44,7 +45,7 @@ class Streams:
     def sources(self) -> dict[str, int]:
         return {name: keeper.source for name, keeper in self._followed.items()}
 
-    async def stop_changed(self, rules: Rules, path: str) -> None:
+    async def stop_changed(self, rules: Rules) -> None:
         """Before workers get these rules: stop what follows something else than they say."""
         wanted = {cluster: signature(rules, cluster) for cluster in rules.cached_clusters}
         for name, keeper in list(self._followed.items()):
@@ -60,10 +61,10 @@ class Streams:
                 self._followed[name] = _Keeper(self._clocks, self._next, name, meaning, self._command)
                 self._next += 1
 
-    def start_new(self, rules: Rules, path: str) -> None:
+    def start_new(self, rules: Rules) -> None:
         """After all workers have them: follow what is not followed yet."""
         for keeper in self._followed.values():
-            keeper.text, keeper.path = rules.text, path
+            keeper.rules = pack(rules)
             keeper.start()
 
     async def stop(self) -> None:
@@ -82,7 +83,8 @@ def signature(rules: Rules, cluster: str) -> object:
         if cluster in (table.sharding.clusters if table.sharding else (table.cluster,))
     )
     databases = frozenset(table.database.lower() for table in rules.cached_tables)
-    return entry.primary, entry.tls, entry.service or rules.service, rules.health, tables, databases
+    how = (entry.tls, entry.proxy_protocol)
+    return entry.primary, how, entry.service or rules.service, rules.health, tables, databases
 
 
 class _Keeper:
@@ -92,7 +94,7 @@ class _Keeper:
         self.source = source
         self.cluster = cluster
         self.signature = meaning
-        self.text = self.path = ""
+        self.rules = b""
         self.clock: SourceClock = clocks.source(source)
         self._fd = clocks.fd
         self._command = command
@@ -174,7 +176,7 @@ class _Keeper:
         self._link = link
         self._silent_s = 0
         log.info("stream process started", extra={"cluster": self.cluster, "pid": self._process.pid})
-        link.send(wire.Follow(self.text, self.path, self.cluster, self.source))
+        link.send(wire.Follow(self.rules, self.cluster, self.source))
         if self._stopping.is_set():
             self._kill()
 

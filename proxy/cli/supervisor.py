@@ -20,13 +20,14 @@ from typing import Any
 from aiohttp import web
 
 from proxy.admin.http import application
-from proxy.admin.overview import Overview
+from proxy.admin.overview import Overview, servers
 from proxy.admin.show import show
 from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli import notify
 from proxy.cli.control import Control, place
 from proxy.cli.crew import SLOTS, CannotStart, Crew, Orders
+from proxy.cli.keeper import Keeper
 from proxy.cli.listening import reserve
 from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
@@ -37,6 +38,7 @@ from proxy.measure.totals import Totals
 from proxy.rules.diff import Severity, diff
 from proxy.rules.loader import load
 from proxy.rules.model import Address, Rules
+from proxy.rules.packed import pack
 from proxy.rules.problem import RulesInvalid
 from proxy.rules.warning import warnings
 
@@ -68,8 +70,10 @@ class Supervisor:
         self._cut = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._file = Watch(path)
+        self._certificates: dict[Path, Watch] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.mysql = self.http = Address()
+        self._keeper: Keeper | None = None  # of the history, where the rules ask for one
 
     async def run(self) -> int:
         """Serve until a signal. Raises RulesInvalid, CannotListen, CannotStart or another TurnoutError at the start."""
@@ -77,6 +81,7 @@ class Supervisor:
         if rules.workers > SLOTS:
             raise CannotStart(f"`workers: {rules.workers}` is too many: at most {SLOTS}")
         self.rules = self._first_rules = rules
+        self._watch_certificates(rules)
         self.totals = Totals(rules.limits.shapes)
         for warning in warnings(rules):
             log.warning("rules", extra={"problem": str(warning)})
@@ -99,7 +104,7 @@ class Supervisor:
             clocks = Clocks.create(rules.workers)
             stack.callback(os.close, clocks.fd)
             self.streams = Streams(clocks, self._stream_command)
-            await self.streams.stop_changed(rules, str(self.path))
+            await self.streams.stop_changed(rules)
             stack.push_async_callback(self.streams.stop)
             self.crew = Crew(
                 rules.workers,
@@ -109,8 +114,14 @@ class Supervisor:
                 self._worker_command,
             )
             await self._start_http(rules, stack)
+            if rules.history is not None:
+                keeper = Keeper(rules.history.file, rules.limits.shapes, lambda: servers(self.crew.views()))
+                await keeper.open()
+                self._keeper = keeper
+                stack.push_async_callback(keeper.close)  # the last numbers are in when the workers have ended
+                self._spawn(keeper.run(), "keep the history")
             self.crew.start()
-            self.streams.start_new(rules, str(self.path))
+            self.streams.start_new(rules)
             log.info(
                 "serving",
                 extra={
@@ -162,8 +173,8 @@ class Supervisor:
 
     def _orders(self, rules: Rules, reserved: socket.socket, clocks: Clocks) -> Orders:
         shared = reserved.fileno() if self.mysql.path else None
-        text, path = rules.text, str(self.path)
-        return Orders(text, path, self.mysql.host, self.mysql.port, shared, clocks.fd, self.streams.sources)
+        host, port = self.mysql.host, self.mysql.port
+        return Orders(pack(rules), host, port, shared, clocks.fd, self.streams.sources)
 
     async def _start_control(self, control: Control) -> None:
         try:
@@ -221,8 +232,15 @@ class Supervisor:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            renewed = [path for path, watch in self._certificates.items() if watch.poll()]
             if self._file.poll():
                 await self.reload("file changed")
+            elif renewed:
+                await self.reload(f"{renewed[0]} changed")
+
+    def _watch_certificates(self, rules: Rules) -> None:
+        known = self._certificates
+        self._certificates = {path: known.get(path) or Watch(path) for path in rules.tls_files}
 
     async def reload(self, why: str) -> wire.Outcome:
         """Read the rules again and give them to all workers; a bad file changes nothing."""
@@ -235,11 +253,14 @@ class Supervisor:
             changes = [*diff(self.rules, rules)]
             waiting = [change for change in diff(self._first_rules, rules) if change.severity is Severity.RESTART]
             notify.reloading()
-            await self.streams.stop_changed(rules, str(self.path))
-            problems = await self.crew.reload(rules.text, str(self.path), self.streams.sources)
+            await self.streams.stop_changed(rules)
+            problems = await self.crew.reload(pack(rules), self.streams.sources)
             self._spawn(self._follow(rules, self.crew.orders), "follow what the rules cache")
             self.rules = rules
+            self._watch_certificates(rules)
             self.totals.max_shapes = rules.limits.shapes
+            if self._keeper is not None:
+                self._keeper.max_shapes = rules.limits.shapes
             self._loaded = time.time()
             self._reloads_ok += 1
             self._last_problem = ""
@@ -262,7 +283,7 @@ class Supervisor:
         """Start new stream processes once no worker is left that would mark its writes elsewhere."""
         await self.crew.settled()
         if self.crew.orders is orders:  # else there are newer ones, which are on their way
-            self.streams.start_new(rules, str(self.path))
+            self.streams.start_new(rules)
 
     def _refused(self, why: str, problems: list[str]) -> wire.Outcome:
         self._reloads_failed += 1
@@ -276,6 +297,8 @@ class Supervisor:
 
     def _on_window(self, window: Window) -> None:
         self.totals.add(window, time.time())
+        if self._keeper is not None:
+            self._keeper.add(window)
 
     def overview(self) -> Overview:
         return Overview(

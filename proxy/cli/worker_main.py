@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import uvloop
@@ -30,9 +29,8 @@ from proxy.measure.measures import Measures
 from proxy.measure.memory import resident_bytes
 from proxy.measure.peers import Described, Peers, Rows
 from proxy.measure.states import ServerState, SessionState
-from proxy.rules.loader import parse
 from proxy.rules.model import Rules
-from proxy.rules.problem import RulesInvalid
+from proxy.rules.packed import unpack
 
 log = logging.getLogger("turnout.worker")
 
@@ -162,7 +160,7 @@ class WorkerProcess:
         return not self._end.done()
 
     async def _begin(self, start: wire.Start) -> None:
-        self._rules = parse(start.text, Path(start.path))
+        self._rules = unpack(start.rules)
         worker = self._make_worker(self._rules, start.slot, start.slots, self._measures)
         worker.peers = LinkPeers(self._link)
         worker.clocks = self._clocks
@@ -222,15 +220,13 @@ class WorkerProcess:
         if self._worker is None or not self._started:
             return "not started yet"
         try:
-            rules = parse(message.text, Path(message.path))
+            rules = unpack(message.rules)
             before, self._worker.sources = self._worker.sources, message.sources
             try:
                 self._worker.reload(rules)
             except BaseException:
                 self._worker.sources = before
                 raise
-        except RulesInvalid as error:
-            return str(error)
         except Exception as error:  # whatever it is, the supervisor has to know that this worker has the old rules
             log.exception("defect: cannot take new rules")
             return logs.describe(error)

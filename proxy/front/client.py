@@ -17,8 +17,12 @@ from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError, TurnoutError
 from proxy.front import caching
 from proxy.front.session import Session
+from proxy.front.upload import Upload
+from proxy.wire import capability as cap
 from proxy.wire import command as com
-from proxy.wire.frames import FrameReader, encode
+from proxy.wire import proxy_header
+from proxy.wire.edited import EditedResponse
+from proxy.wire.frames import MAX_PAYLOAD, FrameReader, encode
 from proxy.wire.login import MAX_HELD, Accepted, ClientEvent, ClientLogin, Closed, Rejected, SendBytes, StartTls
 from proxy.wire.packets import encode_err
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.front.listener import Listener
 
 _MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
+_MAX_QUEUED_BYTES = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
 _HIGH_WATER = 256 * 1024
 
 Command = Callable[["Client", bytes, int], None]
@@ -41,24 +46,33 @@ class Client(asyncio.Protocol):
         "_early",
         "_feeder",
         "_frames",
+        "_header",
         "_login",
         "_login_timer",
         "_reading",
         "_tls",
+        "_unedited",
         "capabilities",
         "change_user",
         "connected",
         "connection_id",
+        "edited",
         "host",
         "listener",
+        "origin",
+        "quiet_since",
         "scramble",
         "secure",
         "sequence",
         "session",
+        "statements_seen",
         "transport",
+        "upload",
         "write",
         "write_paused",
     )
+
+    counts_frames = True  # what it sends is numbered frame by frame
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -67,13 +81,19 @@ class Client(asyncio.Protocol):
         self.write: Callable[[bytes], None]
         self.session: Session | None = None
         self.connected = time.time()
-        self.host = ""
+        self.quiet_since = 0.0  # when (monotonic) it was last seen busy, or with another count of statements than this:
+        self.statements_seen = -1
+        self.host = ""  # as errors and accounts have it
+        self.origin = ""  # its address; "": a Unix socket
         self.secure = False  # a Unix socket, or TLS: passwords may be sent in full
         self.scramble = b""
         self.capabilities = 0
         self.sequence = 0  # of the command under way: its first response packet is this plus one
         self.write_paused = False
         self.change_user: ClientLogin | None = None
+        self.edited: EditedResponse | None = None  # what is written becomes part of this, until the command ends
+        self.upload: Upload | None = None  # what is received is a file, until it ends
+        self._unedited: Callable[[bytes], None]
         self._tls: TlsPipe | None = None
         self._frames: FrameReader | None = None
         self._commands: deque[tuple[bytes, int]] = deque()
@@ -82,6 +102,7 @@ class Client(asyncio.Protocol):
         self._early = b""  # commands that came before the login's OK went out
         self._dispatching = False
         self._reading = True
+        self._header: bytes | None = None  # what has come of the PROXY header that has to come first
         self._login: ClientLogin | None = None
         self._login_timer: asyncio.TimerHandle | None = None
 
@@ -92,18 +113,17 @@ class Client(asyncio.Protocol):
         self.write = self.transport.write
         self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         peer = transport.get_extra_info("peername")
-        self.host = peer[0] if isinstance(peer, tuple) else "localhost"
         self.secure = not isinstance(peer, tuple)
+        self._comes_from(proxy_header.plain(peer[0]) if isinstance(peer, tuple) else "")
         refused = self.listener.admit(self)
         if refused is not None:
-            self.write(encode(encode_err(refused.errno, refused.sqlstate, refused.message), 0))
-            transport.close()
+            self._turn_away(refused)
             return
-        self._login = self.listener.login(self)
-        self._login_timer = asyncio.get_running_loop().call_later(
-            self.listener.rules.limits.login_s, self._login_timed_out
-        )
-        self._continue_login(self._login, self._login.start())
+        self._start_login_timer()
+        if self.listener.rules.listen.proxy_protocol.covers(self.origin):
+            self._header = b""
+        else:
+            self._begin_login()
 
     def data_received(self, data: bytes) -> None:
         if self._tls is not None:
@@ -129,6 +149,8 @@ class Client(asyncio.Protocol):
         if session is None or self.change_user is not None:
             login = self._login or self.change_user
             if login is None:
+                if self._header is not None:
+                    self._take_header(self._header + data)
                 return
             if login.done:  # accepted, and its database is being looked for
                 self._early += data
@@ -160,6 +182,9 @@ class Client(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         """Commands that came in pieces, several at once, or while one is under way."""
+        if self.upload is not None:
+            self._receive_file(self.upload, data)
+            return
         session = self.session
         assert session is not None
         frames = self._frames
@@ -178,17 +203,31 @@ class Client(asyncio.Protocol):
             try:
                 packets = frames.feed(data)
             except ProtocolError as error:
-                self.sequence = 0
-                self.lose(error)
+                self.out_of_step(error)
                 return
             if not frames.pending:
                 self._frames = None  # an idle client keeps no reader
             self._commands.extend(packets)
-        if len(self._commands) > _MAX_QUEUED and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
+        if len(self._commands) > _MAX_QUEUED or (session.busy and self._ahead_too_far()):
+            self.stop_reading()
         if not session.busy:
             self.next_command()
+
+    def _ahead_too_far(self) -> bool:
+        return sum(len(payload) for payload, _ in self._commands) > _MAX_QUEUED_BYTES
+
+    @property
+    def free(self) -> bool:
+        """Whether what the client sends is taken up at once."""
+        session = self.session
+        if session is None or self.change_user is not None or self.upload is not None:
+            return True
+        return self.upload is not None or not (session.busy or self._commands or self._dispatching)
+
+    def out_of_step(self, error: ProtocolError) -> None:
+        """What the client has sent cannot be taken apart."""
+        self.sequence = 0
+        self.lose(error)
 
     def eof_received(self) -> bool:
         return False
@@ -217,6 +256,42 @@ class Client(asyncio.Protocol):
             drain.set_result(None)
 
     # -- login -----------------------------------------------------------------------------------------------------
+
+    def _comes_from(self, address: str) -> None:
+        self.origin = address
+        self.host = address or "localhost"
+
+    def _take_header(self, data: bytes) -> None:
+        """The connection is a balancer's, and has to begin with a PROXY header that says whose it is."""
+        self._header = data
+        try:
+            header = proxy_header.read(data)
+        except ProtocolError as error:
+            self.listener.bad_header(self, error)
+            self._turn_away(error)
+            return
+        if header is None:
+            return
+        self._header = None
+        if header.source is not None:
+            self._comes_from(header.source.host)
+            self.secure = False
+        self._begin_login(data[header.length :])
+
+    def _begin_login(self, early: bytes = b"") -> None:
+        refused = self.listener.admit_login(self)
+        if refused is not None:
+            self._turn_away(refused)
+            return
+        login = self._login = self.listener.login(self)
+        self._continue_login(login, login.start())
+        if early:
+            self._continue_login(login, login.receive(early))
+
+    def _turn_away(self, error: TurnoutError) -> None:
+        self._header = None
+        self.write(encode(encode_err(error.errno, error.sqlstate, error.message), 0))
+        self.transport.close()
 
     def _continue_login(self, login: ClientLogin, events: list[ClientEvent]) -> None:
         for event in events:
@@ -252,6 +327,7 @@ class Client(asyncio.Protocol):
         assert session is not None
         assert login is not None
         session.busy = True
+        self._start_login_timer()
         self._continue_login(login, events)
 
     def refuse_login(self, payload: bytes, sequence: int) -> None:
@@ -262,14 +338,23 @@ class Client(asyncio.Protocol):
     def logged_in(self, session: Session, sequence: int, leftover: bytes) -> None:
         """The account and its database are in order: commands may come. `sequence` is the OK packet's."""
         self._login = None
-        self.change_user = None
+        change_user, self.change_user = self.change_user, None
         self.session = session
         self.sequence = sequence - 1
         session.ok()
         leftover += self._early
         self._early = b""
-        if leftover:
+        if self.capabilities & cap.COMPRESS and change_user is None:
+            from proxy.front import compressed
+
+            tls, self._tls = self._tls, None
+            compressed.begin(self, tls, leftover)
+        elif leftover:
             self._take(leftover)
+
+    def _start_login_timer(self) -> None:
+        limit = self.listener.rules.limits.login_s
+        self._login_timer = asyncio.get_running_loop().call_later(limit, self._login_timed_out)
 
     def _stop_login_timer(self) -> None:
         if self._login_timer is not None:
@@ -278,7 +363,10 @@ class Client(asyncio.Protocol):
 
     def _login_timed_out(self) -> None:
         self.listener.timed_out(self)
-        self.transport.abort()
+        if self._header is not None:
+            self._turn_away(ProtocolError("Bad handshake: no PROXY protocol header has come", 1043, "08S01"))
+        else:
+            self.transport.abort()
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -301,8 +389,7 @@ class Client(asyncio.Protocol):
         while commands and session is not None and not (session.busy or session.closed or session.killed):
             payload, sequence = commands.popleft()
             if not self._reading and len(commands) < _MAX_QUEUED // 2:
-                self._reading = True
-                self.transport.resume_reading()
+                self.start_reading()
             self.sequence = sequence
             if session.environment is not self.listener.environment or session.outdated:
                 session.adopt(self.listener.environment)
@@ -327,7 +414,75 @@ class Client(asyncio.Protocol):
         elif self.listener.draining and not session.in_transaction:
             self.listener.dismiss(self)
 
+    def stop_reading(self) -> None:
+        """Take no more from the client for now."""
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def start_reading(self) -> None:
+        if not self._reading and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
+        """The client has been asked for a file (its answer is edited): what it sends now goes to `take`, and `end` is
+        called behind it."""
+        assert self.edited is not None
+        upload = self.upload = Upload(take, end, self.edited.sequence, self.counts_frames)
+        self.start_reading()
+        # What it has sent ahead is the beginning of the file, as a server would read it.
+        ahead = [encode(payload, sequence - len(payload) // MAX_PAYLOAD) for payload, sequence in self._commands]
+        self._commands.clear()
+        frames, self._frames = self._frames, None
+        try:
+            if frames is not None:
+                ahead.append(frames.take_pending())
+        except ProtocolError as error:
+            self.lose(error)
+            return upload
+        if ahead:
+            self._receive_file(upload, b"".join(ahead))
+        return upload
+
+    def _receive_file(self, upload: Upload, data: bytes) -> None:
+        try:
+            rest = upload.feed(data)
+        except ProtocolError as error:
+            self.lose(error)
+            return
+        if rest is None:
+            return
+        assert self.edited is not None
+        self.upload = None
+        self.edited.sequence = upload.sequence
+        self.start_reading()
+        upload.finish()
+        if rest:
+            self._take(rest)
+
     # -- answers ---------------------------------------------------------------------------------------------------
+
+    def edit(self) -> EditedResponse:
+        """Until the command ends, all that is written becomes part of one response."""
+        if self.edited is None:
+            edited = self.edited = EditedResponse(self.sequence)
+            write = self._unedited = self.write
+
+            def write_edited(data: bytes) -> None:
+                data = edited.feed(data)
+                if data:
+                    write(data)
+
+            self.write = write_edited
+        return self.edited
+
+    def end_edit(self) -> None:
+        if self.edited is not None:
+            self.edited = None
+            self.write = self._unedited
 
     def send(self, payload: bytes) -> None:
         """One response packet of our own, the first to the command under way."""

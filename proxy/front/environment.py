@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from parser.analyse import parse
-from parser.shape import Lexer
+from parser.shape import Lexer, is_opaque
 from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
@@ -24,11 +24,13 @@ from proxy.front.caching import Caching, Known
 from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.measures import Measures
-from proxy.measure.shapes import ShapeStats
+from proxy.measure.shapes import MAX_SAMPLE, Sample, ShapeStats
+from proxy.plan.around_workbench import ExplainPulls, InSettings
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
+from proxy.plan.load_data import LoadSpread
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -74,7 +76,21 @@ def clusters_of(plan: Plan) -> tuple[str, ...]:
         return plan.keys[0].placement.sharding.clusters if plan.keys else (plan.any_cluster,)
     if isinstance(plan, InsertRows):
         return plan.placement.sharding.clusters
-    if isinstance(plan, Scatter | Workbench | SystemRead | Show | ByKeyList | InsertSelect | Ddl | TableWork):
+    if isinstance(plan, InSettings):
+        return clusters_of(plan.inner)
+    if isinstance(
+        plan,
+        Scatter
+        | Workbench
+        | SystemRead
+        | Show
+        | ByKeyList
+        | InsertSelect
+        | LoadSpread
+        | Ddl
+        | TableWork
+        | ExplainPulls,
+    ):
         return plan.clusters
     if isinstance(plan, WriteAll):
         return tuple(send.cluster for send in plan.fixed.sends)
@@ -175,6 +191,14 @@ class Entry:
         self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
 
 
+def _sample(shape: bytes, cache: PlanCache, prepared: bool) -> Sample | None:
+    """What it takes to plan the shape again, elsewhere; the plan cache has its text already."""
+    if len(shape) > MAX_SAMPLE or is_opaque(shape):  # what cannot be taken apart still has its literals
+        return None
+    lexer = cache.lexer
+    return Sample(shape, cache.database, prepared, lexer.charset, lexer.ansi_quotes, lexer.no_backslash_escapes)
+
+
 def _is_plain_row(plan: Plan) -> bool:
     insert = plan.statement.insert
     return insert is not None and len(insert.rows) == 1 and not insert.ignore and not insert.on_duplicate
@@ -263,6 +287,7 @@ class Environment:
             plan.kind,
             self._tables(statement, cache.database),
             clusters_of(plan),
+            sample=_sample(shape, cache, prepared),
         )
         entry = Entry(plan, stats, shape, self.mariadb)
         if self.catalog.directories:

@@ -131,11 +131,23 @@ async def write_by_key(session: Session, entry: Entry, listed: KeyList) -> None:
                 await write_and_move(writer, part, listed.moving, found, by_cluster)
             else:
                 await _write(writer, part, found, by_cluster)
-        if nothing and entry.plan.statement.kind is Kind.UPDATE:
-            # A server sees that there can be no row, and says nothing.
+        if nothing and entry.plan.statement.kind is Kind.UPDATE and not await _can_match_nothing(writer, listed):
             writer.tally.counts = dict.fromkeys((b"Rows matched", b"Changed", b"Warnings"), 0)
         await whole.commit()
     writer.answer()
+
+
+async def _can_match_nothing(writer: Writer, listed: KeyList) -> bool:
+    """Does a server see without looking at rows that an UPDATE of one table finds none (LIMIT 0, `a = 1 AND a = 2`)?
+    Then it does not say how many matched."""
+    part = listed.parts[0]
+    if len(listed.parts) > 1 or part.values:
+        return False
+    connection = await writer.connection(part.target.clusters[0])
+    answer = await connection.command(b"\x03EXPLAIN " + listed.text)
+    if connection.scanner.errno:
+        raise server_error(connection.scanner.error)
+    return any(b"Impossible WHERE" in (row[-1] or b"") for row in diagnostics_rows(answer))
 
 
 def _by_cluster(target: Target, found: Sequence[Row]) -> dict[str, list[Row]]:

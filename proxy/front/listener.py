@@ -23,13 +23,15 @@ from proxy.front.answers import table_response
 from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
 from proxy.front.guard import directory_lines
+from proxy.front.overdue import IdleLimits, end_statement, idle_error, is_overdue
+from proxy.front.rates import Rates
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
 from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.plan.planner import plan as make_plan
-from proxy.rules.model import Rules
+from proxy.rules.model import Compression, ListenTls, Rules
 from proxy.wire import auth
 from proxy.wire import capability as cap
 from proxy.wire.charsets import client_charset_allowed, collation
@@ -39,8 +41,8 @@ from proxy.wire.packets import encode_err
 
 log = logging.getLogger("turnout.front")
 
-# What clients may use. Not offered: COMPRESS, LOCAL_FILES, SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see
-# docs/LIMITS.md. SSL is added where a certificate is configured.
+# What clients may use. Not offered: SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see docs/PROTOCOL.md.
+# SSL is added where a certificate is configured, COMPRESS where the rules do not take it out.
 OFFERED = (
     cap.LONG_PASSWORD
     | cap.FOUND_ROWS
@@ -48,6 +50,7 @@ OFFERED = (
     | cap.CONNECT_WITH_DB
     | cap.NO_SCHEMA
     | cap.ODBC
+    | cap.LOCAL_FILES
     | cap.IGNORE_SPACE
     | cap.PROTOCOL_41
     | cap.INTERACTIVE
@@ -64,7 +67,15 @@ OFFERED = (
     | cap.CAN_HANDLE_EXPIRED_PASSWORDS
 )
 # Flags that change what a server answers: connections with different ones are not interchangeable.
-RESULT_FLAGS = cap.FOUND_ROWS | cap.IGNORE_SPACE | cap.MULTI_STATEMENTS | cap.NO_SCHEMA
+RESULT_FLAGS = (
+    cap.FOUND_ROWS
+    | cap.IGNORE_SPACE
+    | cap.MULTI_STATEMENTS
+    | cap.MULTI_RESULTS
+    | cap.PS_MULTI_RESULTS
+    | cap.NO_SCHEMA
+    | cap.LOCAL_FILES
+)
 
 # Connection ids: the worker's slot is `id % SLOTS`; they begin where no server's thread ids are, so that a KILL by an
 # id seen in a server's own process list cannot hit somebody else.
@@ -95,7 +106,6 @@ class Listener:
         self.draining = False
         self.started = time.time()
         self.tls: ssl.SSLContext | None = None
-        self.tls_required = False
         self.peers: Peers | None = None  # the other workers: SHOW TURNOUT .., KILL of their clients
         self.schemas_changed: Callable[[], None] = _nothing  # called after DDL
         self.refresh_schemas: Callable[[], Awaitable[None]] = _none  # all workers read them again, before it returns
@@ -105,7 +115,8 @@ class Listener:
         self._sha2_cache = auth.Sha2Cache(10_000)
         self._rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._databases: dict[tuple[str, str], float] = {}
-        self.load_tls()
+        self._rates = Rates()
+        self.tls = tls_context(rules.listen.tls)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -123,19 +134,6 @@ class Listener:
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
-    def load_tls(self) -> None:
-        """Read the certificate (again). Raises OSError or ssl.SSLError."""
-        settings = self.rules.listen.tls
-        if settings is None:
-            self.tls, self.tls_required = None, False
-            return
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(str(settings.cert), str(settings.key))
-        if settings.client_ca is not None:
-            context.load_verify_locations(str(settings.client_ca))
-            context.verify_mode = ssl.CERT_REQUIRED
-        self.tls, self.tls_required = context, settings.require
-
     def apply(self, rules: Rules, environment: Environment) -> None:
         """New rules: for new logins at once, for sessions when their transaction ends."""
         self.rules = rules
@@ -144,7 +142,10 @@ class Listener:
         accounts.take_grants(self.accounts)
         self.accounts = accounts
         self._databases.clear()
-        self.load_tls()
+        try:
+            self.tls = tls_context(rules.listen.tls)
+        except (OSError, ssl.SSLError) as error:  # they were right a moment ago, and are being replaced
+            log.error("cannot read the certificate; the one in force stays", extra={"error": str(error)})
 
     def move_to(self, environment: Environment) -> None:
         """What statements are planned by from now on. Sessions follow when they are idle."""
@@ -170,6 +171,21 @@ class Listener:
         self.measures.clients = len(self.clients)
         return None
 
+    def admit_login(self, client: Client) -> TurnoutError | None:
+        """It is known where a client is from; an error when it must not log in now."""
+        refused = self._rates.admit(client.origin, self.rules.limits, time.monotonic())
+        if refused is None:
+            return None
+        outcome, error = refused
+        self.measures.login(outcome)
+        self.measures.error(error.errno)
+        return error
+
+    def bad_header(self, client: Client, error: ProtocolError) -> None:
+        self.measures.login("proxy-header")
+        self.measures.error(error.errno)
+        log.warning("PROXY header refused", extra={"host": client.host, "reason": error.message})
+
     def gone(self, client: Client) -> None:
         self.clients.pop(client.connection_id, None)
         self.measures.clients = len(self.clients)
@@ -192,7 +208,7 @@ class Listener:
             self.accounts.find,
             client.host,
             tls_available=self.tls is not None,
-            tls_required=self.tls_required,
+            tls_required=self.rules.listen.tls is not None and self.rules.listen.tls.require,
             secure=client.secure,
             rsa_key=self._rsa_key,
             sha2_cache=self._sha2_cache,
@@ -205,11 +221,15 @@ class Listener:
             server_version=(version or _FALLBACK_VERSION) + "-turnout",
             connection_id=connection_id,
             scramble=scramble,
-            capabilities=OFFERED,
+            capabilities=self._offered(),
             charset=45,
             status=2,
             plugin="mysql_native_password" if "MariaDB" in version else "caching_sha2_password",
         )
+
+    def _offered(self) -> int:
+        compression = self.rules.listen.compression
+        return OFFERED | cap.COMPRESS if compression is not Compression.OFF else OFFERED
 
     def change_user(self, session: Session, payload: bytes) -> None:
         """COM_CHANGE_USER: a login in the middle of a connection."""
@@ -281,9 +301,38 @@ class Listener:
         log.info("login timed out", extra={"host": client.host})
 
     def tick(self) -> None:
-        """Once a second: forget databases that were seen too long ago."""
-        limit = time.monotonic() - _DATABASE_KNOWN_S
-        self._databases = {key: at for key, at in self._databases.items() if at > limit}
+        """Once a second: forget databases that were seen too long ago, dismiss clients that say nothing."""
+        now = time.monotonic()
+        self._databases = {key: at for key, at in self._databases.items() if at > now - _DATABASE_KNOWN_S}
+        limits = IdleLimits.of(self.environment)
+        for client in list(self.clients.values()):
+            session = client.session
+            if session is None:
+                continue
+            if session.busy or session.statements != client.statements_seen:
+                client.statements_seen = session.statements
+                client.quiet_since = now
+            elif now - client.quiet_since > limits.seconds(client, session):
+                self.measures.dismissed("idle")
+                client.sequence = -1  # nobody has asked
+                client.lose(idle_error(session))
+
+    def end_overdue(self) -> None:
+        """Kill statements that have taken longer than `limits.statement`."""
+        limit = self.rules.limits.statement_s
+        if limit is None:
+            return
+        latest = time.perf_counter_ns() - int(limit * 1e9)
+        for client in list(self.clients.values()):
+            session = client.session
+            if session is None or not is_overdue(session, latest):
+                continue
+            running = end_statement(session)
+            if running is not None:
+                self.measures.killed("statement time")
+            for connection in running or ():
+                if connection.pool is not None:
+                    self.spawn(_kill_on_server(connection.pool.server, session, connection), "KILL")
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -390,9 +439,21 @@ class Listener:
                 self.dismiss(client)
 
 
+def tls_context(settings: ListenTls | None) -> ssl.SSLContext | None:
+    """The server side of TLS towards clients, as the files are now. Raises OSError or ssl.SSLError."""
+    if settings is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(settings.cert), str(settings.key))
+    if settings.client_ca is not None:
+        context.load_verify_locations(str(settings.client_ca))
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
 async def _kill_on_server(server: Server, session: Session, victim: ServerConnection) -> None:
     """KILL QUERY on the server, with the session's own account (an account may kill its own threads)."""
-    connection = await server.connect(session.user, session.secret, 0)
+    connection = await server.connect(session.user, session.secret, 0, origin=session.key.origin)
     try:
         if victim.taker is not session or victim.sink is None:
             return  # it ended meanwhile, and the connection may serve somebody else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from parser.rewrite import unescape
 from parser.statement import Hole, Kind, Statement, Value
 from proxy.errors import StatementRefused
 from proxy.front import answers
@@ -11,10 +12,10 @@ from proxy.front.caching import note_everything
 from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.set_statement import run_set
-from proxy.front.statements import forward
+from proxy.front.statements import forward, may_ask_for_file
 from proxy.front.transactions import begin, end, savepoint
 from proxy.front.values import TextValues
-from proxy.plan.plan import Do, Forward, Local, Refuse, Send
+from proxy.plan.plan import Do, Forward, Local, Plan, Send
 from proxy.wire import command as com
 from proxy.wire.resultset import ColumnDefinition
 
@@ -48,6 +49,10 @@ async def carry_out(
         await session.client.listener.turnout(session, statement, sql)
     elif do is Do.PREPARE:
         await prepare(session, entry, sql, shape, literals)
+    elif do is Do.NAMED:
+        from proxy.front.named import run_named
+
+        await run_named(session, statement, literals)
     else:
         check_not_empty(shape)
         session.ok()
@@ -164,40 +169,24 @@ def _kill_id(session: Session, value: Value | None, values: TextValues) -> int:
 
 async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, literals: list[bytes]) -> None:
     """SQL-level PREPARE, EXECUTE and DEALLOCATE: on one cluster, which the session is pinned to."""
+    from proxy.front.named import run_named, unknown
+
     statement = entry.plan.statement
     name = statement.name.lower()
+    if statement.kind is not Kind.PREPARE and name in session.named:
+        await run_named(session, statement, literals)
+        return
+    session.named.pop(name, None)
     if statement.kind is Kind.PREPARE:
-        if not isinstance(statement.value, Hole):
-            raise StatementRefused(
-                "PREPARE .. FROM needs the statement as a string literal: Turnout cannot see what a variable holds",
-                reason="prepare-from-variable",
-            )
-        text = TextValues(literals, session.lexer)(statement.value)
-        if not isinstance(text, str):
-            raise StatementRefused("PREPARE: the statement's text cannot be read", reason="prepare-unreadable")
-        inner_sql = text.encode("utf-8")
-        inner_shape, inner_literals = session.lexer.shape(inner_sql)
-        cache = session.environment.cache(session.database, session.lexer, prepared=True)
-        inner = cache.get(inner_shape) or session.environment.miss(cache, inner_shape, inner_literals, prepared=True)
-        if not isinstance(inner.plan, Forward):
-            if isinstance(inner.plan, Refuse):
-                raise inner.plan.error
-            raise StatementRefused(
-                "SQL-level PREPARE works for statements that one cluster answers; use your driver's prepared "
-                "statements, which Turnout routes by their values",
-                reason="prepare-not-one-cluster",
-            )
-        cluster = inner.plan.cluster
+        inner = _inner(session, statement, literals)
+        if not isinstance(inner, Forward) or may_ask_for_file(inner):
+            await run_named(session, statement, literals)
+            return
+        cluster = inner.cluster
     else:
         known = session.sql_prepared.get(name)
         if known is None:
-            raise StatementRefused(
-                f"Unknown prepared statement handler ({statement.name}) given to "
-                + ("EXECUTE" if statement.kind is Kind.EXECUTE else "DEALLOCATE PREPARE"),
-                1243,
-                "HY000",
-                reason="unknown-prepared",
-            )
+            raise unknown(statement)
         cluster = known
     if statement.kind is Kind.EXECUTE:
         note_everything(session, (cluster,))
@@ -209,8 +198,20 @@ async def prepare(session: Session, entry: Entry, sql: bytes, shape: bytes, lite
         session.sql_prepared.pop(name, None)
 
 
+def _inner(session: Session, statement: Statement, literals: list[bytes]) -> Plan | None:
+    """The plan of the statement that PREPARE is given as a string; None for what is no string."""
+    given = statement.value
+    if not isinstance(given, Hole) or not given.is_string:
+        return None
+    sql = unescape(literals[given.index], session.lexer, b'"' if given.double_quoted else b"'")
+    shape, inner_literals = session.lexer.shape(sql)
+    cache = session.environment.cache(session.database, session.lexer, prepared=True)
+    inner = cache.get(shape) or session.environment.miss(cache, shape, inner_literals, prepared=True)
+    return inner.plan
+
+
 def _pinned(plan: object, cluster: str) -> Forward:
-    from proxy.plan.plan import Plan, Route
+    from proxy.plan.plan import Route
 
     assert isinstance(plan, Plan)
     return Forward(

@@ -378,7 +378,7 @@ class MergedRead(Reading):
 
 async def kill(server: Server, session: Session, thread_id: int) -> None:
     """End a statement whose connection is being given up: a server notices that only when it sends rows."""
-    connection = await server.connect(session.user, session.secret, 0)
+    connection = await server.connect(session.user, session.secret, 0, origin=session.key.origin)
     try:
         await checked(connection, b"\x03KILL QUERY %d" % thread_id)
     except ServerFailed as error:

@@ -10,16 +10,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from parser.statement import Effect
+from parser.params import param_places
+from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import answers, caching, local
+from proxy.front import answers, caching, local, session_memory
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
+from proxy.front.inlined import execute_as_text
 from proxy.front.made_ids import reserve
-from proxy.front.prepared_statement import Execution, Prepared, reading, remember
+from proxy.front.prepared_statement import Execution, Prepared, close_on, reading, remember
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
 from proxy.front.statements import (
@@ -40,11 +42,12 @@ from proxy.front.system_reads import gathered
 from proxy.front.values import BoundValues
 from proxy.front.workbench import describe_on_workbench
 from proxy.plan import refusals
+from proxy.plan.around_workbench import ExplainPulls, InSettings
 from proxy.plan.ddl import Ddl
 from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
-from proxy.plan.plan import Do, Local, Reply, Route, Send
+from proxy.plan.plan import Do, Local, Plan, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
 from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
@@ -62,17 +65,36 @@ _LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXEC
 async def prepare(session: Session, sql: bytes) -> None:
     """COM_STMT_PREPARE. Raises TurnoutError."""
     session.last_prepared = 0
-    if len(session.prepared) >= _MAX_PREPARED:
+    check_room(session)
+    prepared = read_statement(session, sql)
+    session.running = prepared.entry
+    session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
+    plan = prepared.entry.plan
+    if isinstance(plan, Local):
+        _prepare_local(session, prepared, plan)
+        return
+    answer = await describe(session, prepared)
+    if answer is not None:
+        _prepared(session, prepared, *answer)
+
+
+def check_room(session: Session) -> None:
+    """Raises StatementRefused where the session has as many prepared statements as a server allows."""
+    if len(session.prepared) + len(session.named) >= _MAX_PREPARED:
         raise StatementRefused(
             f"Can't create more than max_prepared_stmt_count statements (current value: {_MAX_PREPARED})",
             1461,
             "42000",
             reason="too-many-prepared",
         )
+
+
+def read_statement(session: Session, sql: bytes) -> Prepared:
+    """A text as a prepared statement of the session, which no server has seen yet."""
+    session_memory.grow(session, text=len(sql))
     shape, literals = session.lexer.shape(sql)
     cache = session.environment.cache(session.database, session.lexer, prepared=True)
     entry = _entry(session.environment, cache, shape, literals)
-    session.running = entry
     prepared = Prepared(
         session.next_statement_id,
         sql,
@@ -87,40 +109,50 @@ async def prepare(session: Session, sql: bytes) -> None:
     if entry.plan.effects & Effect.USES_CONNECTION_ID:  # the id that this client knows, not the server's
         prepared.sql = with_connection_id(session.connection_id, shape, literals)
         prepared.key = prepared.make_key()
-    session.next_statement_id = session.next_statement_id % 0xFFFFFFFE + 1
-    plan = entry.plan
-    if isinstance(plan, Local):
-        _prepare_local(session, prepared, plan)
-        return
+    return prepared
+
+
+async def describe(session: Session, prepared: Prepared) -> tuple[bytes, int, int] | None:
+    """A server's answer to PREPARE, and how many parameters and warnings it tells of; None: it was an error, which the
+    client has been told. Raises TurnoutError."""
+    entry, plan = prepared.entry, prepared.entry.plan
     if plan.kind == "refuse":
-        plan.route(BoundValues([], b"", literals, session.lexer, session.lexer.charset), sql)
+        plan.route(BoundValues([], b"", prepared.literals, session.lexer, session.lexer.charset), prepared.sql)
     if isinstance(plan, Workbench):
-        _prepared(session, prepared, *await _described(session, entry, prepared))
-        return
+        return await _described(session, entry, prepared)
+    if isinstance(plan, ExplainPulls | InSettings):
+        raise _around(plan)
+    cluster, text = _cluster_to_prepare_on(clusters_of(plan), entry, session), prepared.sql
     if isinstance(plan, ByKeyList | InsertSelect):  # its tables need not all be on one cluster
-        raise refusals.KEY_LIST_PREPARED.error()
-    cluster = _cluster_to_prepare_on(clusters_of(plan), entry, session)
+        text = b"DO " + b",".join([b"?"] * len(param_places(prepared.shape, prepared.lexer)) or [b"1"])
     connection, fresh = await obtain(session, entry, Send(cluster), primary=True)
     try:
-        response = await connection.command(bytes((com.COM_STMT_PREPARE,)) + prepared.sql, PREPARE)
+        response = await connection.command(bytes((com.COM_STMT_PREPARE,)) + text, PREPARE)
     except BaseException:
         if fresh:
             session.give_back(connection)
         raise
     scanner = connection.scanner
-    if scanner.errno:
+    params, warnings = scanner.params, scanner.warnings
+    failed = scanner.errno != 0
+    if failed:
         # Not `settle`: a connection that was taken to prepare on has no part in the session's transaction.
         session.environment.measures.error(scanner.errno)
         session.row_count, session.warning_count = -1, 1
         session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
         session.client.write(response)
-        if fresh:
-            session.give_back(connection)
-        return
-    remember(session, connection, prepared, ServerStatement(scanner.statement_id))
-    _prepared(session, prepared, response, scanner.params, scanner.warnings)
+    elif text is prepared.sql:
+        remember(session, connection, prepared, ServerStatement(scanner.statement_id))
+    else:
+        close_on(connection, ServerStatement(scanner.statement_id))
     if fresh:
         session.give_back(connection)
+    return None if failed else (response, params, warnings)
+
+
+def _around(plan: Plan) -> StatementRefused:
+    verb = "EXPLAIN" if plan.statement.kind is Kind.EXPLAIN else "SET STATEMENT"
+    return refusals.WORKBENCH_AROUND.error(verb=f"{verb} of a prepared statement")
 
 
 async def _described(session: Session, entry: Entry, prepared: Prepared) -> tuple[bytes, int, int]:
@@ -170,13 +202,8 @@ def _entry(environment: Environment, cache: PlanCache, shape: bytes, literals: l
 
 def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
     """PREPARE of a statement that the proxy answers itself: its columns are ours to describe."""
-    if plan.do is Do.PREPARE or b"?" in prepared.shape:
-        raise StatementRefused(
-            "This command is not supported in the prepared statement protocol yet",
-            1295,
-            "HY000",
-            reason="prepare-unsupported",
-        )
+    if plan.do in (Do.PREPARE, Do.NAMED) or b"?" in prepared.shape:
+        raise unsupported()
     if plan.do is Do.EMPTY:
         local.check_not_empty(prepared.shape)
     columns: list[ColumnDefinition] = []
@@ -185,12 +212,7 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
     elif plan.do is Do.DIAGNOSTICS:
         columns = local.diagnostics_columns(plan.statement, prepared.sql)
     elif plan.do is Do.TURNOUT:
-        raise StatementRefused(
-            "This command is not supported in the prepared statement protocol yet",
-            1295,
-            "HY000",
-            reason="prepare-unsupported",
-        )
+        raise unsupported()
     session.prepared[prepared.id] = prepared
     session.last_prepared = prepared.id
     head = b"\0" + prepared.id.to_bytes(4, "little") + len(columns).to_bytes(2, "little") + bytes(5)
@@ -198,6 +220,12 @@ def _prepare_local(session: Session, prepared: Prepared, plan: Local) -> None:
     if columns:
         packets.append(encode_eof(0, session.status))
     session.client.write(b"".join(encode(p, i + 1) for i, p in enumerate(packets)))
+
+
+def unsupported() -> StatementRefused:
+    """The server's own error for what cannot be prepared."""
+    message = "This command is not supported in the prepared statement protocol yet"
+    return StatementRefused(message, 1295, "HY000", reason="prepare-unsupported")
 
 
 def find(session: Session, payload: bytes, what: str) -> Prepared:
@@ -240,6 +268,11 @@ def long_data(session: Session, payload: bytes) -> None:
             "HY000",
             reason="long-data-too-long",
         )
+        return
+    try:
+        session_memory.grow(session, data=len(payload) - 7)
+    except StatementRefused as error:
+        prepared.long_error = error
         return
     held += payload[7:]
 
@@ -287,7 +320,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         except KeysUnknown:
             session.run(execute(session, prepared, payload))
             return
-        if len(sends) != 1:
+        if len(sends) != 1 or sends[0].text is not None:
             session.run(execute(session, prepared, payload))
             return
         cluster = sends[0].cluster
@@ -360,6 +393,9 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         return
     execution = Execution.of(prepared, payload)
     prepared.long_data.clear()
+    if plan.effects & Effect.LOCAL_INFILE:
+        await execute_as_text(session, execution)
+        return
     values = execution.values(session.lexer.charset)
     if entry.makes_ids:
         await _insert(session, execution, payload, values)
@@ -381,6 +417,11 @@ async def _execute_routed(
     entry, plan = prepared.entry, prepared.entry.plan
     text = prepared.text if plan.effects & Effect.USES_CONNECTION_ID else prepared.sql
     route = await routed(session, entry.directories, partial(plan.route, values, text))
+    if route.explaining is not None or route.within is not None:
+        raise _around(plan)
+    if route.listed is not None or route.selected is not None:
+        await execute_as_text(session, execution)
+        return
     session.generated = plan.generates_id(values)
     if route.gather is not None:
         send = await gathered(session, plan, route.gather)

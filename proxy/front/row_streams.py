@@ -90,6 +90,11 @@ class Splitter:
         self.checked = False
         self._continued = False
 
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a packet that is not there yet."""
+        return self._buffer
+
     def feed(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
         pos, size = 0, len(data)

@@ -29,8 +29,10 @@ from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
+from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Send
 from proxy.rules.model import Transactions
+from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
@@ -53,6 +55,7 @@ BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
 COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
 ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
 _LAST_GTID = b"\x09last_gtid"
+_NOT_OF_READS = cap.LOCAL_FILES | cap.MULTI_RESULTS | cap.PS_MULTI_RESULTS  # flags that change no SELECT's answer
 
 
 class Transaction:
@@ -104,7 +107,7 @@ class Session:
         self.environment = environment
         self.user = user
         self.secret = secret
-        self.key = PoolKey(user, capabilities)
+        self.key = PoolKey(user, capabilities, client.origin)
         self.initial_settings = settings
         self.settings = settings
         self.database = database
@@ -113,11 +116,13 @@ class Session:
         self.transaction = Transaction()
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
+        self.file_variables: frozenset[str] = frozenset()  # that LOAD DATA has set where the session is pinned
         self.own_xa = ""  # the cluster on which the client has begun an XA transaction itself
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
+        self.named: dict[str, Prepared] = {}  # the same, of those that no server keeps
         self.next_statement_id = 1
         self.last_prepared = 0  # the id of the statement that was prepared last; 0: it failed
         self.gtids: dict[str, GtidPosition] = {}  # by cluster: what this session wrote
@@ -158,6 +163,8 @@ class Session:
         self._prelude = b""  # commands that go out in one write with the statement; their sinks are already waiting
         # A read on a replica that may be asked of the primary: its packet, or the prepared statement and its EXECUTE.
         self._retry: bytes | tuple[Prepared, bytes] | None = None
+        self.memory = 0  # of prepared statements: see proxy.front.session_memory
+        self.overdue = -1  # when the statement began that is being killed because of limits.statement
         self.began = 0  # when the statement under way arrived (perf_counter_ns)
         self._sent = 0
         self._bytes = 0
@@ -178,9 +185,13 @@ class Session:
     @property
     def sql_mode(self) -> str:
         """The session's, or what servers begin with."""
-        mode = self.settings.get("sql_mode")
+        return self.mode_of(self.settings)
+
+    def mode_of(self, settings: Settings) -> str:
+        """The sql_mode of these settings, or what servers begin with."""
+        mode = settings.get("sql_mode")
         if mode is not None:
-            return mode.decode("ascii", "replace")
+            return mode.decode("ascii", "replace").strip("'")
         home = self.environment.servers.get(self.environment.rules.home(self.database))
         return home.primary.health.baseline.sql_mode if home is not None else ""
 
@@ -268,10 +279,12 @@ class Session:
             except StatementRefused as error:
                 self.fail(error)
                 return
-            if len(sends) != 1 or sends[0].text is not None:
+            if len(sends) != 1 or (sends[0].text is not None and not isinstance(entry.plan, InsertRows)):
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
+            if sends[0].text is not None:  # an INSERT with a list of columns that the client's had not
+                packet = encode(bytes((com.COM_QUERY,)) + sends[0].text, 0)
         if entry.cached is not None:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
@@ -497,7 +510,8 @@ class Session:
             carried = sorted(item for item in self.settings.items.items() if item[0][0] != "@")
             self._cache_words = (
                 self.user.encode(),
-                b"%d" % self.key.capabilities,
+                b"%d" % (self.key.capabilities & ~_NOT_OF_READS),
+                self.key.origin.encode() if self.environment.rules.tells_origins else b"",
                 *(b"%s=%s" % (name.encode(), value) for name, value in carried),
             )
             shared = self.environment.caching
@@ -743,6 +757,7 @@ class Session:
         if self.closed or goes_on:
             return
         self.running = self.running_on = None
+        self.client.end_edit()
         self.busy = False
         self.client.next_command()
 
@@ -753,6 +768,10 @@ class Session:
         if self.pending is not None:
             caching.acknowledge(self, self.in_transaction)
         entry = self.running
+        if error.errno == 1317 and self.overdue == self.began:
+            from proxy.front.overdue import timeout_error
+
+            error = timeout_error(self)
         if entry is not None:
             now = _now()
             entry.stats.record(max(0, now - self.began), 0, 0, 0, True)
@@ -768,6 +787,7 @@ class Session:
             self.client.lose(None if broken else error)
             return
         self.client.send(encode_err(error.errno, error.sqlstate, error.message))
+        self.client.end_edit()
         self.busy = False
         self.client.next_command()
 
@@ -886,7 +906,7 @@ class Session:
 
     def doomed_by_kill(self) -> None:
         """KILL CONNECTION: the statement under way is being killed on its server; the client goes when it ends."""
-        if self.busy:
+        if self.busy and self.client.upload is None:
             self.killed = True
             self.interrupt()
         else:
@@ -901,7 +921,7 @@ class Session:
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""
         flags = self.key.capabilities | flag if on else self.key.capabilities & ~flag
-        self.key = PoolKey(self.user, flags)
+        self.key = PoolKey(self.user, flags, self.key.origin)
         self.cache_settings = None
         self._pools.clear()
 
@@ -951,6 +971,7 @@ class Session:
         self.next_transaction = []
         self.prepared.clear()
         self.sql_prepared.clear()
+        self.named.clear()
         self.last_insert_id = 0
         self.found_rows = 0
         self.row_count = -1

@@ -23,11 +23,11 @@ from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
-from proxy.plan import refusals
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Local, Plan, Route, Send, ValueOf
+from proxy.plan.plan import Local, Plan, Route, Send, Several, ValueOf
 from proxy.plan.workbench import LIFTED
+from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
@@ -42,6 +42,7 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
+_ASKS_FOR_FILE = frozenset({"load", "local", "infile"})
 _ENDS = frozenset({Kind.COMMIT, Kind.ROLLBACK})
 CONNECTION_ID = re.compile(rb"\bconnection_id\s*\(\s*\)", re.IGNORECASE)
 
@@ -105,6 +106,11 @@ async def run_text(
         if not session.closed and not session.recorded:
             record(session, entry, 0, 0)
         return
+    if isinstance(plan, Several) and session.key.capabilities & cap.MULTI_STATEMENTS:
+        from proxy.front.several import run_several
+
+        await run_several(session, entry, sql)
+        return
     values = TextValues(literals, session.lexer)
     if entry.makes_ids:
         await _insert(session, entry, values, sql, primary)
@@ -143,9 +149,13 @@ async def _run_routed(
         await on_several(session, entry, route, values, sql)
         return
     send = route.sends[0]
-    await forward(
-        session, entry, send, bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql), primary
-    )
+    payload = bytes((com.COM_QUERY,)) + (send.text if send.text is not None else sql)
+    if may_ask_for_file(plan):
+        from proxy.front.load_data import forward_load
+
+        await forward_load(session, entry, send, payload)
+    else:
+        await forward(session, entry, send, payload, primary)
 
 
 async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes, primary: bool) -> None:
@@ -179,6 +189,14 @@ async def _insert(session: Session, entry: Entry, values: TextValues, sql: bytes
             session.made = None
 
 
+def may_ask_for_file(plan: Plan) -> bool:
+    """Is it, or may it be, the client's own LOAD DATA LOCAL?"""
+    statement = plan.statement
+    if statement.kind in (Kind.UNKNOWN, Kind.MULTI):
+        return statement.words.issuperset(_ASKS_FOR_FILE)
+    return bool(plan.effects & Effect.LOCAL_INFILE)
+
+
 async def on_several(
     session: Session,
     entry: Entry,
@@ -188,9 +206,12 @@ async def on_several(
     execution: Execution | None = None,
 ) -> None:
     """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
+    from proxy.front.explained import explain_pulls
     from proxy.front.fanout import run_everywhere
+    from proxy.front.in_settings import run_within
     from proxy.front.insert_select import insert_selected
     from proxy.front.key_list import write_by_key
+    from proxy.front.load_spread import load_spread
     from proxy.front.shows import execute_show, show
     from proxy.front.system_reads import run_gathered
     from proxy.front.workbench import finish_on_workbench
@@ -205,14 +226,19 @@ async def on_several(
             await show(session, entry, route.showing, sql)
         return
     if route.listed is not None:
-        if execution is not None:
-            raise refusals.KEY_LIST_PREPARED.error()
         await write_by_key(session, entry, route.listed)
         return
     if route.selected is not None:
-        if execution is not None:
-            raise refusals.KEY_LIST_PREPARED.error()
         await insert_selected(session, entry, route.selected)
+        return
+    if route.explaining is not None:
+        await explain_pulls(session, entry, route.explaining)
+        return
+    if route.within is not None:
+        await run_within(session, route.within)
+        return
+    if route.loading is not None:
+        await load_spread(session, entry, route.loading)
         return
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
@@ -271,12 +297,7 @@ async def forward(
         await relay.done
         if session.made is not None:
             await tell_ids(session, entry, connection, relay)
-        if (
-            plan.pins
-            and not pinned_before
-            and connection.scanner.errno == 1064
-            and plan.statement.kind is not Kind.MULTI
-        ):
+        if plan.pins and not pinned_before and connection.scanner.errno == 1064:
             session.pinned.pop(send.cluster, None)  # it was not even read: nothing was left behind
             connection.dirty = ""
     except BaseException as error:

@@ -45,6 +45,7 @@ from proxy.wire.status import IN_TRANS
 
 _MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
+_EOF_SIZE = 9  # bytes of the packet that ends rows
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
 LOADING = intern(
@@ -139,7 +140,7 @@ class _Workbench:
         self._streams: dict[ServerConnection, RowStream] = {}
         self._bench: ServerConnection | None = None
         self._tables: list[_Table] = []
-        self._inserting = asyncio.Lock()
+        self._inserts: asyncio.Queue[tuple[bytes, _Table] | None] = asyncio.Queue(1)  # None: a source has no more
         self._rows = 0
         self._finished = False
 
@@ -170,6 +171,7 @@ class _Workbench:
             return
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fill(len(self._sources)))
                 for cluster, connection in self._sources.items():
                     tasks.create_task(self._pull_from(cluster, connection))
         except BaseExceptionGroup as group:
@@ -230,18 +232,8 @@ class _Workbench:
             return await session.take(session.target(send, self._entry, True), settings=settings), True
 
     async def _table(self, each: Pulled) -> _Table:
-        pull = each.pull
-        database = pull.database
-        if database is None:
-            raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
-        source = self._sources[each.clusters[0]]
-        name = _name(database, pull.name)
-        shown = await definition_of(source, spelled(self._charset, name, pull.label))
-        try:
-            text = read_definition(shown).chosen(pull.words)
-        except Unreadable as problem:
-            raise refusals.WORKBENCH_TABLE.error(table=pull.label, why=str(problem)) from None
-        copies = tuple(_name(database, copy.name) for copy in pull.copies)
+        name, text = await _definition(self._sources[each.clusters[0]], each.pull, self._charset)
+        copies = tuple(_name(each.pull.database or "", copy.name) for copy in each.pull.copies)
         return _Table(each, text, name, copies, left=len(each.clusters))
 
     async def _on_bench(self, text: bytes, table: _Table) -> None:
@@ -260,6 +252,15 @@ class _Workbench:
                 error.sqlstate,
             ) from None
 
+    async def _fill(self, sources: int) -> None:
+        """Insert what the sources bring, until each has brought all. Raises ServerFailed."""
+        while sources:
+            insert = await self._inserts.get()
+            if insert is None:
+                sources -= 1
+            else:
+                await self._on_bench(*insert)
+
     async def _pull_from(self, cluster: str, connection: ServerConnection) -> None:
         for table in self._tables:
             if cluster in table.pulled.clusters:
@@ -267,6 +268,7 @@ class _Workbench:
                 table.left -= 1
                 if not table.left:
                     table.complete.set()
+        await self._inserts.put(None)
 
     def _teller(self, after: KeysOf) -> _Table:
         pull = self._work.pulls[after.pull].pull
@@ -291,10 +293,7 @@ class _Workbench:
         condition = await self._condition(cluster, table)
         if condition is None:
             return
-        text = b"SELECT " + b", ".join(column.pulled for column in table.text.stored) + b" FROM " + table.name
-        text = spelled(self._charset, text, table.pulled.pull.label)
-        if condition:
-            text += b" WHERE " + condition
+        text = _pulling_text(table.text, table.name, condition, self._charset, table.pulled.pull.label)
         text += self._work.lock(table.pulled.pull)
         stream = self._streams[connection] = RowStream(connection)
         connection.send(encode(bytes((com.COM_QUERY,)) + text, 0), stream, QUERY)
@@ -332,8 +331,7 @@ class _Workbench:
 
     async def _insert(self, head: bytes, rows: RowText, table: _Table) -> None:
         for text in rows.taken(_BATCH):
-            async with self._inserting:
-                await self._on_bench(head + text, table)
+            await self._inserts.put((head + text, table))
 
     async def _let_go(self) -> None:
         """All is there: the sources may go."""
@@ -493,6 +491,9 @@ class _Finished(Reading):
             return
         self.started = True
         self.write_packets(self._columns(splitter.head_packets))
+        if not splitter.ended and splitter.rows[0][3] == self.sequence:
+            await self._relay()
+            return
         while True:
             rows, splitter.rows = splitter.rows, []
             self.rows += len(rows)
@@ -507,6 +508,27 @@ class _Finished(Reading):
             if not data:
                 raise ServerFailed("The workbench ended its answer early")
             splitter.feed(data)
+        await self.end(await self._found_rows())
+
+    async def _relay(self) -> None:
+        """The rows are numbered as the client's are: they go to it as they come, up to the packet that ends them."""
+        stream, scanner = self.streams[0], self.pairs[0][1].scanner
+        self.write(b"".join([*self._splitter.rows, self._splitter.rest]))
+        while True:
+            await self.drained()
+            data = await stream.more()
+            if not data:
+                raise ServerFailed("The workbench ended its answer early")
+            if stream.ended:
+                break
+            self.write(data)
+        last = data[-4 - len(scanner.error) if scanner.errno else -_EOF_SIZE :]
+        self.write(data[: -len(last)])
+        self.sequence = last[3]
+        self.rows = scanner.rows
+        if scanner.errno:
+            self.fail_with(scanner.error)
+            return
         await self.end(await self._found_rows())
 
     def _columns(self, packets: Iterable[bytes]) -> list[bytes]:
@@ -584,6 +606,29 @@ def spelled(charset: str, name: bytes, table: str) -> bytes:
     except UnicodeError:
         why = f"has names that {charset} cannot write"
         raise refusals.WORKBENCH_TABLE.error(table=table, why=why) from None
+
+
+async def _definition(connection: ServerConnection, pull: Pull, charset: str) -> tuple[bytes, TableText]:
+    """The qualified name of a pull's table, and what is to be copied of it. Raises TurnoutError."""
+    if pull.database is None:
+        raise StatementRefused("No database selected", 1046, "3D000", reason="no-database")
+    name = _name(pull.database, pull.name)
+    shown = await definition_of(connection, spelled(charset, name, pull.label))
+    try:
+        return name, read_definition(shown).chosen(pull.words)
+    except Unreadable as problem:
+        raise refusals.WORKBENCH_TABLE.error(table=pull.label, why=str(problem)) from None
+
+
+def _pulling_text(table: TableText, name: bytes, condition: bytes, charset: str, label: str) -> bytes:
+    text = b"SELECT " + b", ".join(column.pulled for column in table.stored) + b" FROM " + name
+    return spelled(charset, text, label) + (b" WHERE " + condition if condition else b"")
+
+
+async def pull_text(connection: ServerConnection, each: Pulled, charset: str) -> bytes:
+    """What a cluster is asked for, but for the keys that another pull tells. Raises TurnoutError."""
+    name, text = await _definition(connection, each.pull, charset)
+    return _pulling_text(text, name, each.condition, charset, each.pull.label)
 
 
 async def definition_of(connection: ServerConnection, name: bytes) -> bytes:

@@ -15,40 +15,53 @@ class RowText:
     def __init__(self, columns: Sequence[ColumnText], seen: Mapping[int, set[bytes]] = MappingProxyType({})) -> None:
         self._seen = tuple(seen.items())
         self._heads = tuple(None if c.introducer is None else c.introducer + b"'" for c in columns)
+        self._plain = b"(%b)" % b",".join(b"%b" if head is None else head + b"%b'" for head in self._heads)
         self._rows: list[bytes] = []
         self.size = 0
 
     def add(self, payloads: Sequence[bytes]) -> None:
         """Payloads of row packets."""
-        heads = self._heads
-        rows = self._rows
+        plain, width = self._plain, range(len(self._heads))
+        rows, seen = self._rows, self._seen
+        together = b"".join(payloads)
+        quotes = b"'" in together or b"\\" in together
+        size = 0
         for payload in payloads:
-            pos = 0
-            parts = []
-            for head in heads:
-                n = payload[pos]
-                pos += 1
-                if n == 0xFB:
-                    parts.append(b"NULL")
-                    continue
-                if n < 0xFB:
-                    value = payload[pos : pos + n]
-                    pos += n
-                else:
-                    found, pos = lenenc.read_bytes(payload, pos - 1)
-                    value = found or b""
-                if head is None:
-                    parts.append(value)
-                    continue
-                if b"'" in value or b"\\" in value:
-                    value = value.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
-                parts.append(head + value + b"'")
-            for number, values in self._seen:
-                if parts[number] != b"NULL":
-                    values.add(parts[number])
-            row = b"(" + b",".join(parts) + b")"
+            values = []
+            pos = 1
+            for _ in width:
+                n = payload[pos - 1]
+                if n > 0xFA:  # NULL, or a long one
+                    break
+                end = pos + n
+                values.append(payload[pos:end])
+                pos = end + 1
+            if len(values) < len(width) or (quotes and (b"'" in payload or b"\\" in payload)):
+                row = self._with_care(payload)
+            else:
+                row = plain % tuple(values)
+                for number, known in seen:
+                    known.add(values[number])
             rows.append(row)
-            self.size += len(row) + 1
+            size += len(row) + 1
+        self.size += size
+
+    def _with_care(self, payload: bytes) -> bytes:
+        """A row that may have NULLs, long values, or values in which quotes have to be escaped."""
+        pos = 0
+        parts = []
+        for head in self._heads:
+            value, pos = lenenc.read_bytes(payload, pos)
+            if value is None:
+                parts.append(b"NULL")
+            elif head is None:
+                parts.append(value)
+            else:
+                parts.append(head + value.replace(b"\\", b"\\\\").replace(b"'", b"\\'") + b"'")
+        for number, values in self._seen:
+            if parts[number] != b"NULL":
+                values.add(parts[number])
+        return b"(" + b",".join(parts) + b")"
 
     def add_values(self, values: Sequence[bytes | None]) -> None:
         """One row."""

@@ -21,6 +21,7 @@ from proxy.front.client import Client
 from proxy.front.directories import Directories
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
+from proxy.front.load import LOAD_EVERY_S, Loads
 from proxy.front.recovery import EVERY_S, Recovery
 from proxy.front.schemas import SchemaReader
 from proxy.front.sequences import Sequences
@@ -66,6 +67,7 @@ class Worker:
         self._reading_schemas = asyncio.Lock()
         self._others_wanted = False  # the other workers are to read them, too
         self._tokens = Tokens()
+        self._loads = Loads()
         self._recovery: Recovery | None = None  # in one worker, once the rules have said `transactions: atomic`
 
     @property
@@ -101,10 +103,12 @@ class Worker:
             self._server = await loop.create_server(lambda: Client(listener), sock=channel, backlog=1024)
         self._loops = [
             loop.create_task(self._every(1.0, self._tick), name="tick"),
+            loop.create_task(self._every(0.25, self._end_overdue), name="statement time"),
             loop.create_task(self._watch_schemas(), name="schemas"),
         ]
         if self.slot == 0:
             self._loops.append(loop.create_task(self._every(EVERY_S, self._recover), name="recovery"))
+            self._loops.append(loop.create_task(self._every(LOAD_EVERY_S, self._read_loads), name="load"))
         if self.rules.users_from is not None:
             self._loops.append(loop.create_task(self._every(_GRANTS_EVERY_S, self._read_grants), name="grants"))
 
@@ -145,6 +149,7 @@ class Worker:
             self._directories.close()
         if self._recovery is not None:
             self._recovery.close()
+        self._loads.close()
         if self._clusters is not None:
             await self._clusters.close()
 
@@ -224,6 +229,7 @@ class Worker:
             waiters=sum(len(pool.waiters) for pool in server.pools.values()),
             limit=server.limit,
             read_only=server.health.baseline.read_only,
+            status=self._loads.status(server),
         )
 
     # -- over time ---------------------------------------------------------------------------------------------------
@@ -323,6 +329,10 @@ class Worker:
                 self._schemas_wanted.set()  # the stream process has read other definitions
         self.listener.tick()
 
+    async def _end_overdue(self) -> None:
+        assert self.listener is not None
+        self.listener.end_overdue()
+
     async def _watch_schemas(self) -> None:
         """Read the schemas again from time to time, and soon after DDL went through this worker."""
         while True:
@@ -353,6 +363,11 @@ class Worker:
                     self._spawn(self._directories.prepare(), "prepare directories")
             else:
                 self.listener.environment.definitions = seen
+
+    async def _read_loads(self) -> None:
+        """Ask the servers how much they have to do, for the history; one worker does."""
+        if self.rules.history is not None and self._clusters is not None:
+            await self._loads.look(self._clusters.servers(), self.rules)
 
     def _prepare_sequences(self) -> None:
         """The table of sequences is made before it is needed."""

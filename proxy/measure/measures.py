@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from proxy.measure.caches import CacheStats, CacheWindow
-from proxy.measure.shapes import ShapeStats, ShapeWindow
+from proxy.measure.shapes import Sample, ShapeStats, ShapeWindow
 
 OTHER = "other"  # the label of everything past a family's limit
 ERRNO_LABELS = 200
@@ -150,15 +150,22 @@ class Measures:
         self._refused = Labelled()
         self._logins = Labelled()
         self._kills = Labelled()
+        self._dismissed = Labelled()
         self._atomic = Labelled()
         self._recovered = Labelled()
 
     def shape(
-        self, digest: str, kind: str, tables: Sequence[str] = (), clusters: Sequence[str] = (), shape_id: str = ""
+        self,
+        digest: str,
+        kind: str,
+        tables: Sequence[str] = (),
+        clusters: Sequence[str] = (),
+        shape_id: str = "",
+        sample: Sample | None = None,
     ) -> ShapeStats:
         """A new plan-cache entry's counters. Keep the object for as long as statements can end under it, then just
         drop it: it is taken one last time when nobody else refers to it."""
-        stats = ShapeStats(digest, kind, tables, clusters, shape_id)
+        stats = ShapeStats(digest, kind, tables, clusters, shape_id, sample)
         self._shapes.append(stats)
         return stats
 
@@ -203,8 +210,12 @@ class Measures:
         """Recovery finished a prepared branch: "committed" or "rolled back"."""
         self._recovered.add(outcome)
 
+    def dismissed(self, reason: str) -> None:
+        """A client's connection was ended because of a limit: "idle", ..."""
+        self._dismissed.add(reason)
+
     def killed(self, what: str) -> None:
-        """KILL was carried out: "query" or "connection"."""
+        """KILL was carried out: "query" or "connection" by a client, or for "statement time"."""
         self._kills.add(what)
 
     def take(self) -> Window:
@@ -240,6 +251,7 @@ class Measures:
                 "refused": self._refused.take(),
                 "logins": self._logins.take(),
                 "kills": self._kills.take(),
+                "dismissed": self._dismissed.take(),
                 "atomic": self._atomic.take(),
                 "recovered": self._recovered.take(),
             },

@@ -19,6 +19,8 @@ BUCKETS = 44  # the last one's bound is over 100 days, so no time needs a check 
 _SERVER = BUCKETS
 _PROXY = 2 * BUCKETS
 DIGEST_CHARS = 2048  # of a digest kept and shown; the id is of the whole one
+MAX_SAMPLE = 4096  # bytes of a shape's text that is handed on, to be planned again under other rules
+SAMPLE_EVERY = 64  # takes with statements: so often it is handed on again, to whoever has forgotten it
 
 
 class ShapeId(msgspec.Struct, frozen=True, array_like=True):
@@ -37,6 +39,17 @@ class ShapeId(msgspec.Struct, frozen=True, array_like=True):
         return self.clusters[0] if self.clusters else "none"
 
 
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """A shape's own text, without literals (`parser.shape`), and what its statements are read by."""
+
+    shape: bytes
+    database: str | None  # the session's default database
+    prepared: bool = False
+    charset: str = "utf8mb4"
+    ansi_quotes: bool = False
+    no_backslash_escapes: bool = False
+
+
 class ShapeWindow(msgspec.Struct, array_like=True):
     """One shape's numbers since they were last taken. `buckets` is sparse: place in total + server + proxy, count."""
 
@@ -50,6 +63,7 @@ class ShapeWindow(msgspec.Struct, array_like=True):
     server_ns: int
     max_ns: int
     buckets: dict[int, int]
+    sample: Sample | None = None  # in the first window, and again from time to time
 
 
 class ShapeStats:
@@ -63,17 +77,27 @@ class ShapeStats:
         "max_ns",
         "own",
         "rows",
+        "sample",
         "sent_bytes",
         "server_ns",
         "shape",
+        "taken",
         "total_ns",
     )
 
     def __init__(
-        self, digest: str, kind: str, tables: Sequence[str] = (), clusters: Sequence[str] = (), shape_id: str = ""
+        self,
+        digest: str,
+        kind: str,
+        tables: Sequence[str] = (),
+        clusters: Sequence[str] = (),
+        shape_id: str = "",
+        sample: Sample | None = None,
     ) -> None:
         self.shape = ShapeId(shape_id or digest_id(digest), kind, tuple(tables), tuple(clusters))
         self.digest = digest if len(digest) <= DIGEST_CHARS else digest[:DIGEST_CHARS] + " ..."
+        self.sample = sample
+        self.taken = 0  # windows
         self._clear()
 
     def _clear(self) -> None:
@@ -129,7 +153,9 @@ class ShapeStats:
             self.server_ns,
             self.max_ns,
             {place: n for place, n in enumerate(buckets) if n},
+            self.sample if self.taken % SAMPLE_EVERY == 0 else None,
         )
+        self.taken += 1
         self._clear()
         return window
 

@@ -20,6 +20,7 @@ class ServerState(msgspec.Struct):
     waiters: int = 0  # statements that wait for a connection
     limit: int = 0  # connections, per worker
     read_only: bool = False
+    status: dict[str, int] = {}  # what it says of its load (`proxy.front.load`), where the history asks
 
 
 class SessionState(msgspec.Struct):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from proxy.errors import StatementRefused
 from proxy.plan import refusals
+from proxy.plan.around_workbench import explain_pulls, in_settings
 from proxy.plan.case import Case, writes
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Forward, Local, Plan, Refuse, Reply
@@ -27,14 +29,17 @@ def plan_explain(asked: Case, inner: Plan) -> Plan:
     if isinstance(inner, Forward):
         return asked.forward(inner.cluster, *inner.notes)
     if isinstance(inner, Workbench):
-        raise refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
+        explained = explain_pulls(asked.statement, inner)
+        if isinstance(explained, StatementRefused):
+            raise explained
+        return explained
     if isinstance(inner, SystemRead):
         return asked.forward(inner.cluster)
     if isinstance(inner, ByKey):
         fallback = inner.fallback
         if isinstance(fallback, Workbench):
-            error = refusals.WORKBENCH_AROUND.error(verb="EXPLAIN")
-            fallback = Refuse(statement=asked.statement, error=error)
+            made = explain_pulls(asked.statement, fallback)
+            fallback = Refuse(statement=asked.statement, error=made) if isinstance(made, StatementRefused) else made
         elif not isinstance(fallback, Refuse):
             fallback = plan_explain(asked, fallback)
         return dataclasses.replace(inner, statement=asked.statement, fallback=fallback)
@@ -74,6 +79,13 @@ def plan_set_statement(asked: Case, inner: Plan) -> Plan:
         raise refusals.SET_STATEMENT.error(verb=asked.verb_of(inner.statement))
     if isinstance(inner, SystemRead):
         raise refusals.SYSTEM_INSIDE.error(system="information_schema", verb="SET STATEMENT")
+    steps = inner.fallback if isinstance(inner, ByKey) else inner
+    if isinstance(steps, Workbench) or (isinstance(steps, Scatter) and steps.otherwise is not None):
+        within = in_settings(asked.statement, steps)
+        if within is not None:
+            if isinstance(inner, ByKey):
+                return dataclasses.replace(inner, statement=asked.statement, fallback=within)
+            return within
     inner = _without_workbench(inner)
     targets = inner.fallback if isinstance(inner, ByKey) else inner
     if isinstance(targets, Scatter) and any(a.name == "sql_select_limit" for a in asked.statement.assignments):

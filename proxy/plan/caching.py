@@ -49,7 +49,6 @@ _UNKNOWN_WRITES = frozenset(
         Kind.ACCOUNT,
         Kind.ADMIN,
         Kind.XA,
-        Kind.MULTI,
         Kind.UNKNOWN,
         Kind.EXECUTE,
         Kind.HANDLER,

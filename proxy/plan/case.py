@@ -79,7 +79,6 @@ _WRITING_KINDS = frozenset(
         Kind.ACCOUNT,
         Kind.LOCK_TABLES,
         Kind.ADMIN,
-        Kind.MULTI,
         Kind.UNKNOWN,
         Kind.EXECUTE,
     }
@@ -111,7 +110,6 @@ _PIN_BY_EFFECT = (
     (Effect.TEMPORARY_TABLE, "temporary table"),
     (Effect.SESSION_LOCK, "session lock"),
     (Effect.SETS_USER_VARIABLE, "user variable"),
-    (Effect.LOCAL_INFILE, "local infile"),
     (Effect.SEQUENCE, "sequence"),  # LASTVAL is the connection's
     (Effect.UNKNOWN_FUNCTION, "stored function"),  # it may set user variables, take locks
 )
@@ -120,7 +118,6 @@ _PIN_BY_KIND = {
     Kind.HANDLER: "handler",
     Kind.XA: "xa",
     Kind.UNKNOWN: "not understood",  # it may do any of these things
-    Kind.MULTI: "multi statements",
     Kind.CALL: "stored procedure",  # it may set variables, make temporary tables, take locks
     Kind.PREPARE: "sql prepare",
     Kind.EXECUTE: "sql prepare",

@@ -17,6 +17,7 @@ from proxy.back.catalog import Column, TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case, case, pin_reason
+from proxy.plan.column_list import column_list
 from proxy.plan.id_column import SequenceOf
 from proxy.plan.insert_values import insert_columns
 from proxy.plan.inserts import sequence_of, unique_refusal
@@ -148,11 +149,13 @@ def lift_insert(asked: Case, refusal: StatementRefused, plan_select: Callable[[C
     if selects.kind is not Kind.SELECT:
         raise refusal
     simple = len(selects.blocks) == 1 and not selects.subqueries and query[:6].upper() == b"SELECT"
+    end = insert.columns_end
     head: tuple[Text, ...] = ((0, insert.query[0]),)
+    if columns := column_list(insert, schema, lexer):
+        head = ((0, end), columns, (end, insert.query[0]))
     if into.ids is not None and into.ids.at is None and into.ids.sequence is not None:
         if not insert.listed:
             raise refusals.AUTO_INCREMENT.error(table=into.label, column=into.ids.column)
-        end = insert.columns_end
         head = ((0, end), b", ", _name(into.ids.column, lexer, refusal), (end, insert.query[0]))
     return InsertSelect(
         statement=statement,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parser.fill import params_before
 from parser.params import Bindings, param_places, within
@@ -16,6 +16,7 @@ from proxy.back.directory import KeysUnknown
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
+from proxy.plan.column_list import column_list, listed
 from proxy.plan.id_column import IdColumn, SequenceOf, id_column
 from proxy.plan.insert_values import check_counts, column_values, insert_columns
 from proxy.plan.keys import form_text
@@ -51,6 +52,7 @@ class InsertRows(Plan):
     others: tuple[KeyPin, ...] = ()
     required: str | None = None
     together: Callable[[str], Exception] | None
+    columns: bytes = b""  # the list of columns that it is sent with
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self.ids is not None and None in self.given(value_of, False):
@@ -68,6 +70,12 @@ class InsertRows(Plan):
     def route_with(self, value_of: ValueOf, text: bytes, ids: Sequence[int | None], bound: bool = False) -> Route:
         """`ids`: those that were made, row by row, None for rows that have their own; `bound`: as parameters of a
         prepared statement. Raises StatementRefused."""
+        route = self._routed(value_of, text, ids, bound)
+        if self.columns and self.statement.insert is not None:
+            return replace(route, sends=listed(self.statement, text, route.sends, self.columns))
+        return route
+
+    def _routed(self, value_of: ValueOf, text: bytes, ids: Sequence[int | None], bound: bool) -> Route:
         if not any(ids):
             ids = ()
         if ids and self.ids is not None and self.ids.column == self.column:
@@ -258,6 +266,7 @@ def _plan_sharded(asked: Case, target: Place) -> Plan:
         others=others,
         required=required,
         together=_together(asked, target),
+        columns=column_list(insert, schema, statement.lexer),
     )
 
 

@@ -125,11 +125,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class KeyList:
-    """What is to be done for one statement (`proxy.front.key_list` does it): `find` tells and locks the rows."""
+    """What is to be done for one statement (`proxy.front.key_list` does it): `find` tells and locks the rows. `text`:
+    the client's."""
 
     finder: Plan
     find: bytes
     parts: tuple[Part, ...]
+    text: bytes
     moving: Moving | None = None
 
     @property
@@ -172,7 +174,7 @@ class ByKeyList(Plan):
         parts = tuple(
             Part(part.target, text_of(part.head), text_of(part.tail), part.alias, part.values) for part in self.parts
         )
-        return Route((), listed=KeyList(self.finder, text_of(self.find), parts, self.moving))
+        return Route((), listed=KeyList(self.finder, text_of(self.find), parts, text, self.moving))
 
     def describe(self) -> list[tuple[str, str]]:
         lines = [("plan", self.kind), ("clusters", ", ".join(self.clusters)), ("because", self.instead)]

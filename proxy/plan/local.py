@@ -81,11 +81,11 @@ def _plan_set(asked: Case) -> Plan:
 
 
 def _plan_prepare(asked: Case) -> Plan:
-    """SQL-level PREPARE and EXECUTE: what they run is in a string, so it may run where everything is."""
-    cluster = one_place(asked.rules)
-    if cluster is None:
-        raise refusals.SQL_PREPARE.error(verb=asked.verb())
-    statement = asked.statement
+    """SQL-level PREPARE and EXECUTE: a string may run where everything is; what a variable holds is not known here."""
+    cluster, statement = one_place(asked.rules), asked.statement
+    by_name = statement.kind is Kind.PREPARE and any(isinstance(each, str) for each in statement.arguments)
+    if cluster is None or by_name or statement.detail == "immediate":
+        return Local(statement=statement, do=Do.NAMED)
     return Local(
         statement=statement,
         do=Do.PREPARE,

@@ -20,8 +20,10 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.plan.around_workbench import Explanation, Within
     from proxy.plan.insert_select import Selected
     from proxy.plan.key_list import KeyList
+    from proxy.plan.load_data import Loading
     from proxy.plan.shows import Showing
     from proxy.plan.system_reads import Gather
     from proxy.plan.workbench import Work
@@ -77,6 +79,9 @@ class Route:
     otherwise: Plan | None = None  # goes elsewhere if the answers turn out to be such that they cannot be merged
     listed: KeyList | None = None  # without sends: rows to be found, and written by their primary keys
     selected: Selected | None = None  # without sends: rows to be selected, and inserted elsewhere
+    explaining: Explanation | None = None  # without sends: EXPLAIN of what is pulled on to the workbench
+    within: Within | None = None  # without sends: a statement to be run under other settings
+    loading: Loading | None = None  # without sends: a file whose lines go to several clusters
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -85,6 +90,8 @@ class Route:
             return self.listed.clusters
         if self.selected is not None:
             return self.selected.clusters
+        if self.loading is not None:
+            return self.loading.clusters
         return tuple(send.cluster for send in self.sends)
 
 
@@ -139,7 +146,8 @@ class Do(enum.Enum):
     DIAGNOSTICS = "diagnostics"  # SHOW WARNINGS / ERRORS / COUNT(*) WARNINGS
     TURNOUT = "turnout"
     EMPTY = "empty"
-    PREPARE = "prepare"  # SQL-level PREPARE, EXECUTE, DEALLOCATE
+    PREPARE = "prepare"  # SQL-level PREPARE, EXECUTE, DEALLOCATE, on the one cluster that there is
+    NAMED = "named"  # the same by the session, for tables on several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +241,17 @@ class Forward(Plan):
 
     def describe(self) -> list[tuple[str, str]]:
         return [("plan", self.kind), ("cluster", self.cluster), *self.traits()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several(Forward):
+    """Several statements in one text, each of which has a plan of its own when its turn comes. `cluster` is for clients
+    that have not asked for that (CLIENT_MULTI_STATEMENTS): a server reads no further than the first semicolon."""
+
+    kind = "several"
+
+    def describe(self) -> list[tuple[str, str]]:
+        return [("plan", self.kind), ("each statement", "has a plan of its own, when its turn comes")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

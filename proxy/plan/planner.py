@@ -23,9 +23,10 @@ from proxy.plan.inserts import plan_insert
 from proxy.plan.key_list import lift_write, with_key_list
 from proxy.plan.local import plan_local
 from proxy.plan.places import check_views
-from proxy.plan.plan import Plan, Refuse
+from proxy.plan.plan import Plan, Refuse, Several
 from proxy.plan.rows import plan_rows
 from proxy.plan.server_work import plan_server_work
+from proxy.plan.shard_routes import route_to
 from proxy.plan.system_reads import check_inside, plan_system_read, reads_system
 from proxy.plan.workbench import lift, with_workbench
 from proxy.rules.model import Rules
@@ -42,6 +43,8 @@ def plan(statement: Statement, rules: Rules, catalog: Catalog, database: str | N
 
 def _plan(asked: Case) -> Plan:
     statement = asked.statement
+    if statement.kind is Kind.MULTI:
+        return Several(statement=statement, cluster=asked.home, fixed=route_to(asked.home), writes=True)
     _check_hint(asked)
     _check_binary_log(asked)
     if statement.kind is Kind.SET and statement.inner is not None:

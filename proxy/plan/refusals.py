@@ -59,11 +59,10 @@ OUTFILE_ELSEWHERE = Refusal(
     "Fetch the rows and write the file in the application.",
 )
 
-KEY_LIST_PREPARED = Refusal(
-    "key-list-prepared",
-    "This statement is done by a list of keys, or carries rows from cluster to cluster (docs/SQL.md), which prepared "
-    "statements (binary protocol) cannot yet.",
-    "Send it as text, or add a condition on the shard key.",
+EXECUTE_VALUES = Refusal(
+    "execute-values",
+    "To carry out this prepared statement its values have to be put into its text, and {why}.",
+    "Send it as text, or prepare it again with other values.",
 )
 
 # -- merging the rows of several shards
@@ -389,10 +388,36 @@ INSERT_SELECT = Refusal(
     "{table} is sharded by {column}, and Turnout cannot spread the rows of this query over the shards.",
     "Run the query first and INSERT its rows with VALUES.",
 )
-LOAD_DATA = Refusal(
-    "load-data-into-several",
-    "{table} is on several clusters: Turnout cannot yet spread LOAD DATA over them.",
+LOAD_NOT_LOCAL = Refusal(
+    "load-data-not-local",
+    "{table} is on several clusters ({clusters}), and the file of LOAD DATA INFILE is on one of their servers.",
+    "Use LOAD DATA LOCAL INFILE, whose file the client sends.",
+)
+LOAD_FORMAT = Refusal(
+    "load-data-format",
+    "{table} is on several clusters, which need the lines of the file told apart exactly as a server would, and {why}.",
+    "Use FIELDS and LINES with separators like ',' and '\\n', a file in utf8mb4 or latin1, and the plain form of "
+    "docs/SQL.md; or INSERT the rows.",
+)
+LOAD_TIED = Refusal(
+    "load-data-not-spread",
+    "{table} is on several clusters, and this LOAD DATA {why}.",
+    "Write the values into the file, or INSERT the rows.",
+)
+LOAD_WITHOUT_KEY = Refusal(
+    "load-data-without-shard-key",
+    "{table} is sharded by {column}, which has to be one of the columns that the file itself has.",
+    "Name {column} among the columns, and do not assign it in SET.",
+)
+LOAD_DIRECTORY = Refusal(
+    "load-data-directory",
+    "{table} is on the clusters of the directory {sharding}, whose keys may move while the file is being loaded.",
     "INSERT the rows with VALUES, a few hundred in one statement.",
+)
+LOAD_LINE = Refusal(
+    "load-data-line",
+    "Line {line} of the rows for {table} {why}. Nothing of the file was loaded.",
+    "Correct that line and load the file again.",
 )
 AUTO_INCREMENT = Refusal(
     "auto-increment-of-sharded",
@@ -535,8 +560,8 @@ LOCK_ON_SEVERAL = Refusal(
 )
 SQL_PREPARE = Refusal(
     "sql-prepare",
-    "{verb} hides a statement in a string, and tables of this installation are on several clusters.",
-    "Use the client library's prepared statements instead.",
+    "{verb} of tables on several clusters puts the values into the statement's text, and {why}.",
+    "Write it differently, or use the client library's prepared statements.",
 )
 SET_STATEMENT = Refusal(
     "set-statement",
@@ -563,12 +588,6 @@ NOT_UNDERSTOOD = Refusal(
     "Turnout could not read this statement{why}, and it mentions `{word}`, which is not, or not only, on cluster "
     "{cluster}.",
     "Write it differently, or say where it runs: /* turnout: cluster=NAME */.",
-)
-SEVERAL_STATEMENTS = Refusal(
-    "several-statements",
-    "Several statements in one text are passed on only when they can all run on one cluster without Turnout knowing "
-    "them, and this text has the word `{word}`.",
-    "Send them one by one.",
 )
 HINT_UNKNOWN = Refusal(
     "hint-unknown",

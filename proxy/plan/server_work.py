@@ -6,6 +6,7 @@ from parser.statement import Kind
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.ddl import hints, plan_account, plan_ddl, plan_table_work
+from proxy.plan.load_data import plan_load_data
 from proxy.plan.places import (
     Place,
     check_views,
@@ -16,7 +17,7 @@ from proxy.plan.places import (
     words_elsewhere,
 )
 from proxy.plan.plan import Plan
-from proxy.plan.rows import fixed_cluster, plan_rows
+from proxy.plan.rows import fixed_cluster
 from proxy.plan.shows import plan_show
 from proxy.rules.model import Rules
 
@@ -29,12 +30,12 @@ def plan_server_work(asked: Case) -> Plan:
     if kind is Kind.DDL:
         return _plan_ddl(asked)
     if kind is Kind.LOAD_DATA:
-        return _plan_load_data(asked)
+        return plan_load_data(asked)
     if kind is Kind.ACCOUNT:
         return _plan_account(asked)
     if kind in (Kind.ADMIN, Kind.HANDLER, Kind.LOCK_TABLES):
         return _plan_table_work(asked)
-    if kind in (Kind.UNKNOWN, Kind.MULTI):
+    if kind is Kind.UNKNOWN:
         return _plan_unread(asked)
     if kind is Kind.CALL:
         return _plan_call(asked)
@@ -83,13 +84,6 @@ def _plan_ddl(asked: Case) -> Plan:
     return asked.forward(cluster)
 
 
-def _plan_load_data(asked: Case) -> Plan:
-    table = next((each for each in asked.places if each.written), None)
-    if table is not None and table.cluster is None:
-        raise refusals.LOAD_DATA.error(table=table.label)
-    return plan_rows(asked)
-
-
 def clusters_in_use(rules: Rules) -> tuple[str, ...]:
     """Every cluster that holds tables by the rules."""
     homes = (rules.default_home, *(database.home for database in rules.databases.values()))
@@ -133,16 +127,6 @@ def _plan_table_work(asked: Case) -> Plan:
     return asked.forward(fixed_cluster(asked) or asked.home)
 
 
-# Words by which one of several statements may change what the session has to know of.
-_SESSION_WORDS = frozenset(
-    {
-        *("use", "set", "begin", "start", "commit", "rollback", "savepoint", "release", "xa", "lock", "unlock"),
-        *("prepare", "execute", "deallocate", "handler", "get_lock", "release_lock", "release_all_locks", "kill"),
-        *("temporary", "create", "alter", "drop", "truncate", "rename", "grant", "revoke", "flush", "reset", "load"),
-    }
-)
-
-
 # What several clusters may have to show together (SHOW TABLE STATUS has `table`).
 _LOOKING_AROUND = frozenset({"table", "tables", "triggers", "databases", "schemas"})
 
@@ -154,11 +138,6 @@ def _plan_unread(asked: Case) -> Plan:
     if one_place(asked.rules) is None:
         elsewhere += sorted(statement.words & _LOOKING_AROUND) if "show" in statement.words else []
         elsewhere += ["information_schema"] if "information_schema" in statement.words else []
-    if statement.kind is Kind.MULTI:
-        elsewhere += sorted(statement.words & _SESSION_WORDS)
-        if elsewhere:
-            raise refusals.SEVERAL_STATEMENTS.error(word=elsewhere[0])
-        return asked.forward(asked.home, "several statements, none of which concerns the session or another cluster")
     if elsewhere:
         why = f" ({statement.error})" if statement.error else ""
         raise refusals.NOT_UNDERSTOOD.error(word=elsewhere[0], cluster=asked.home, why=why)

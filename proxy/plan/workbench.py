@@ -364,7 +364,7 @@ class Workbench(Plan):
         assert lexer is not None
         shape, literals = lexer.shape(text)
         constants = Constants(value_of, literals, lexer)
-        pulls = tuple(_pulled(pull, constants) for pull in self.pulls)
+        pulls = tuple(pulled(pull, constants) for pull in self.pulls)
         limits = self.limits
         return Route((), work=Work(self.cluster, limits.max_rows, limits.max_time_s, pulls, shape, tuple(literals)))
 
@@ -672,7 +672,8 @@ def _is_string(value: BoundValue) -> bool:
     return isinstance(value, Param) or (isinstance(value, Hole) and value.is_string)
 
 
-def _pulled(pull: Pull, constants: Constants) -> Pulled:
+def pulled(pull: Pull, constants: Constants) -> Pulled:
+    """A pull for the constants of one statement."""
     clusters = pull.clusters
     if pull.keys:
         wanted: set[str] = set()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parser.statement import Effect, Hole, Insert, Kind, Param, Statement, Value
 from proxy.back.catalog import TableSchema
 from proxy.plan import refusals
 from proxy.plan.case import Case
+from proxy.plan.column_list import column_list, listed
 from proxy.plan.insert_values import insert_columns, is_explicit_id
 from proxy.plan.places import table_clusters
 from proxy.plan.plan import Plan, Reply, Route, Send, ValueOf
@@ -35,6 +36,7 @@ class WriteAll(Plan):
     table: str
     not_null: tuple[Value, ...] = ()  # NULL in these makes the server put a value of its own
     ids: tuple[Value, ...] = ()  # so does NULL or 0 in these
+    columns: bytes = b""  # of an INSERT: the list of columns that it is sent with
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         filled_in = any(value_of(value) is None for value in self.not_null)
@@ -45,6 +47,8 @@ class WriteAll(Plan):
                 why="gives NULL or 0 to a column that the server then fills in",
                 advice="Give the value in the statement.",
             )
+        if self.columns and self.statement.insert is not None:
+            return replace(self.fixed, sends=listed(self.statement, text, self.fixed.sends, self.columns))
         return self.fixed
 
     def describe(self) -> list[tuple[str, str]]:
@@ -60,8 +64,6 @@ def plan_write_all(asked: Case) -> Plan:
     other = next((each for each in asked.places if not each.everywhere), None)
     if other is not None:
         raise refusals.EVERYWHERE_MIXED.error(table=target.label, verb=asked.verb(), other=other.label)
-    if statement.kind is Kind.LOAD_DATA:
-        raise refusals.LOAD_DATA.error(table=target.label)
     if asked.rules.transactions is Transactions.SINGLE:
         raise refusals.SEVERAL_WRITES.error(
             verb=asked.verb(),
@@ -77,9 +79,25 @@ def plan_write_all(asked: Case) -> Plan:
     if why is not None:
         raise refusals.EVERYWHERE_DIFFERS.error(table=target.label, verb=asked.verb(), why=why[0], advice=why[1])
     sends = Route(tuple(Send(cluster) for cluster in clusters), Reply.FIRST)
+    schema, insert = asked.schema(target.ref.index), statement.insert
     return WriteAll(
-        statement=statement, fixed=sends, table=target.label, not_null=tuple(filled.not_null), ids=tuple(filled.ids)
+        statement=statement,
+        fixed=sends,
+        table=target.label,
+        not_null=tuple(filled.not_null),
+        ids=tuple(filled.ids),
+        columns=column_list(insert, schema, statement.lexer) if insert is not None and schema is not None else b"",
     )
+
+
+def one_copy_reason(effects: Effect) -> str:
+    """What makes servers do different things with a statement of these effects, as a clause; "" if nothing does."""
+    return next((why for effect, why in _DIFFERS if effects & effect), "")
+
+
+def generated_columns(schema: TableSchema) -> list[str]:
+    """Those in which every server would put a value of its own."""
+    return [column.name for column in schema.columns if column.auto_increment or column.server_default]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +111,9 @@ class _Filled:
 def _difference(asked: Case, filled: _Filled) -> tuple[str, str] | None:
     """(what differs between servers, what to do), or None. What is left to check per statement goes into `filled`."""
     statement = asked.statement
-    for effect, why in _DIFFERS:
-        if statement.effects & effect:
-            return why, "Work the value out first and give it in the statement."
+    why = one_copy_reason(statement.effects)
+    if why:
+        return why, "Work the value out first and give it in the statement."
     if statement.effects & Effect.RETURNING:
         return "uses RETURNING", "Read the rows with a SELECT."
     if any(block.limited for block in statement.blocks):

@@ -26,6 +26,7 @@ def diff(old: Rules, new: Rules) -> tuple[Change, ...]:
         *_transactions(old, new),
         *_workbench(old, new),
         *_tuning(old, new),
+        *_history(old, new),
     )
 
 
@@ -38,10 +39,19 @@ def _listen(old: Rules, new: Rules) -> Iterator[Change]:
             yield Change(Severity.RESTART, f"listen.{name}", message)
     if old.listen.tls != new.listen.tls:
         verb = "is removed" if new.listen.tls is None else "is added" if old.listen.tls is None else "changes"
-        yield Change(Severity.RESTART, "listen.tls", f"{verb}: {restart}.")
+        yield Change(Severity.INFO, "listen.tls", f"{verb}: clients that connect from now on follow it.")
     if old.listen.max_connections != new.listen.max_connections:
-        message = f"changes from {old.listen.max_connections} to {new.listen.max_connections}: {restart}."
-        yield Change(Severity.RESTART, "listen.max_connections", message)
+        message = f"changes from {old.listen.max_connections} to {new.listen.max_connections} for each worker."
+        yield Change(Severity.INFO, "listen.max_connections", message)
+    if old.listen.compression != new.listen.compression:
+        message = f"changes from {old.listen.compression.value} to {new.listen.compression.value} for new clients."
+        yield Change(Severity.INFO, "listen.compression", message)
+    if old.listen.proxy_protocol != new.listen.proxy_protocol:
+        message = (
+            f"changes from {old.listen.proxy_protocol} to {new.listen.proxy_protocol}: connections from there have to "
+            "begin with a PROXY protocol header, and none from elsewhere."
+        )
+        yield Change(Severity.CAUTION, "listen.proxy_protocol", message)
     if old.workers != new.workers:
         yield Change(Severity.RESTART, "workers", f"changes from {old.workers} to {new.workers}: {restart}.")
 
@@ -125,6 +135,15 @@ def _cluster(old: Cluster, new: Cluster) -> Iterator[Change]:
     if old.max_connections != new.max_connections:
         message = f"changes from {old.max_connections} to {new.max_connections} for each server and worker."
         yield Change(Severity.INFO, f"{where}.max_connections", message)
+    if old.compression != new.compression:
+        message = f"changes from {old.compression.value} to {new.compression.value}: its pools are opened anew."
+        yield Change(Severity.INFO, f"{where}.compression", message)
+    if old.proxy_protocol != new.proxy_protocol:
+        message = (
+            f"changes from {old.proxy_protocol.value} to {new.proxy_protocol.value}: its pools are opened anew, and "
+            "servers see clients' addresses only where they are told and trust Turnout's."
+        )
+        yield Change(Severity.CAUTION, f"{where}.proxy_protocol", message)
 
 
 def _caching(old: Rules, new: Rules) -> Iterator[Change]:
@@ -216,10 +235,16 @@ def _tuning(old: Rules, new: Rules) -> Iterator[Change]:
                 yield Change(Severity.INFO, where, f"changes from {show(one)} to {show(other)}.")
 
 
+def _history(old: Rules, new: Rules) -> Iterator[Change]:
+    if old.history != new.history:
+        before, after = (one.history.file if one.history else "none" for one in (old, new))
+        yield Change(Severity.RESTART, "history.file", f"changes from {before} to {after}: this needs a restart.")
+
+
 def _show(field: str) -> Callable[[Any], str]:
     if field.endswith("_s"):
-        return quantity.duration_text
-    return quantity.size_text if field == "max_packet" else str
+        return lambda seconds: "none" if seconds is None else quantity.duration_text(seconds)
+    return quantity.size_text if field in ("max_packet", "session_memory") else str
 
 
 def _name(name: str | None) -> str:

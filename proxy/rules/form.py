@@ -8,6 +8,7 @@ required at the top and in a database are optional here, so that one missing key
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,19 @@ def _address(value: object) -> model.Address:
     if not isinstance(value, str):
         raise ValueError("must be an address such as `127.0.0.1:3306`")
     return address.parse(value)
+
+
+def _network(value: object) -> model.Trusted:
+    if value == "unix":
+        return model.Trusted(unix=True)
+    try:
+        return model.Trusted((ipaddress.ip_network(value),)) if isinstance(value, str) else _not_a_network()
+    except ValueError:
+        return _not_a_network()
+
+
+def _not_a_network() -> model.Trusted:
+    raise ValueError("must be an address (`10.0.0.7`), a network without host bits (`10.0.0.0/8`), or `unix`")
 
 
 def _positive_duration(value: object) -> float:
@@ -116,6 +130,11 @@ Address = Annotated[
     _worded(_address),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:3306", "/run/mysqld/mysqld.sock"]}),
 ]
+Network = Annotated[
+    model.Trusted,
+    _worded(_network),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "2001:db8::7", "unix"]}),
+]
 Duration = Annotated[float, _worded(quantity.duration_s), WithJsonSchema(_DURATION_SCHEMA)]
 Share = Annotated[float, _worded(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 PositiveDuration = Annotated[float, _worded(_positive_duration), WithJsonSchema(_DURATION_SCHEMA)]
@@ -132,6 +151,7 @@ Workers = Annotated[
 Name = Annotated[str, Field(min_length=1)]
 RowCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[int, Field(ge=0, le=1_000_000)]
 Weight = Annotated[int, Field(ge=0, le=1_000_000)]
 EmptyAsMapping = BeforeValidator(lambda value: {} if value is None else value)  # `tables:` with nothing under it
 
@@ -158,6 +178,10 @@ class ListenForm(Form):
     http: Address | None = Field(None, description="/metrics, /healthz, /readyz and the dashboard. Absent: none.")
     tls: ListenTlsForm | None = None
     max_connections: Count = Field(10_000, description="Clients, per worker; more are told `Too many connections`.")
+    compression: Literal["off", "zlib"] = Field("zlib", description="The compression that clients may ask for.")
+    proxy_protocol: list[Network] = Field(
+        [], description="Addresses, networks, or `unix`: connections from there begin with a PROXY protocol header."
+    )
 
 
 class SecretForm(Form):
@@ -201,6 +225,10 @@ class ClusterForm(Form):
     service: ServiceForm | None = None
     tls: ClusterTlsForm | None = None
     max_connections: Count = Field(100, description="Connections to each of its servers, per worker.")
+    compression: Literal["off", "zlib"] = Field("off", description="Compress what is said to its servers and back.")
+    proxy_protocol: Literal["off", "v1", "v2"] = Field(
+        "off", description="Tell its servers the address of the client, by a header of this version."
+    )
 
 
 _METHOD = "How a key finds its cluster: hash, range, list or directory."
@@ -351,7 +379,22 @@ class LimitsForm(Form):
     drain: Duration = Field(_LIMITS.drain_s, description="How long transactions may take to finish at a stop.")
     max_packet: PacketSize = Field(_LIMITS.max_packet, description="A client's statement.")
     slow_statement: Duration = Field(_LIMITS.slow_statement_s, description="Slower ones are logged, without literals.")
+    logins_per_second: Rate = Field(_LIMITS.logins_per_second, description="Logins a second, per worker; 0: any.")
+    logins_per_address: Rate = Field(_LIMITS.logins_per_address, description="The same, from one address; 0: any.")
+    idle: PositiveDuration | None = Field(
+        None, description="A client that says nothing for so long is dismissed. Absent: the servers' wait_timeout."
+    )
+    statement: PositiveDuration | None = Field(
+        None, description="A statement that takes longer is killed on its server. Absent: none is."
+    )
+    session_memory: Size = Field(_LIMITS.session_memory, description="What one session's prepared statements may take.")
     shapes: Count = Field(_LIMITS.shapes, description="Plans kept per worker, and shapes measured.")
+
+
+class HistoryForm(Form):
+    """What statements cost, by minute, hour and day."""
+
+    file: Name = Field(description="An SQLite file of bounded size, made if need be; relative to the rules file.")
 
 
 class FileForm(Form):
@@ -378,6 +421,7 @@ class FileForm(Form):
     health: HealthForm = Field(HealthForm.model_validate({}))
     pool: PoolForm = Field(PoolForm.model_validate({}))
     limits: LimitsForm = Field(LimitsForm.model_validate({}))
+    history: HistoryForm | None = Field(None, description="Where measurements are kept. Absent: in memory alone.")
 
 
 SHARDING_FORMS: dict[str, type[Form]] = {

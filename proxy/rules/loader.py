@@ -12,7 +12,7 @@ from proxy.rules.caching import read_cache
 from proxy.rules.conform import conform
 from proxy.rules.databases import read_databases
 from proxy.rules.form import FileForm
-from proxy.rules.model import Health, Limits, Pool, Rules, Transactions, Workbench
+from proxy.rules.model import Health, History, Limits, Pool, Rules, Transactions, Workbench
 from proxy.rules.problem import Problem, RulesInvalid
 from proxy.rules.report import Report
 from proxy.rules.servers import read_clusters, read_listen
@@ -94,8 +94,14 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
             drain_s=form.limits.drain,
             max_packet=form.limits.max_packet,
             slow_statement_s=form.limits.slow_statement,
+            logins_per_second=form.limits.logins_per_second,
+            logins_per_address=form.limits.logins_per_address,
+            idle_s=form.limits.idle,
+            statement_s=form.limits.statement,
+            session_memory=form.limits.session_memory,
             shapes=form.limits.shapes,
         ),
+        history=History(folder / form.history.file) if form.history is not None else None,
         text=text,
     )
 

@@ -8,6 +8,7 @@ lower_case_table_names take it for the same).
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +37,45 @@ class ListenTls:
     require: bool = False
 
 
+class Compression(enum.Enum):
+    OFF = "off"
+    ZLIB = "zlib"
+
+
+class ProxyHeader(enum.Enum):
+    """The version of the PROXY protocol."""
+
+    OFF = "off"
+    V1 = "v1"
+    V2 = "v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """From where a connection begins with a PROXY header."""
+
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    unix: bool = False  # connections by a Unix socket
+
+    def covers(self, host: str) -> bool:
+        """`host`: an address, or "" for a Unix socket."""
+        if not host:
+            return self.unix
+        address = ipaddress.ip_address(host)
+        return any(address in network for network in self.networks)
+
+    def __str__(self) -> str:
+        return ", ".join([*(str(network) for network in self.networks), *(["unix"] if self.unix else [])]) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     mysql: Address
     http: Address | None = None
     tls: ListenTls | None = None
     max_connections: int = 10000  # clients, per worker
+    compression: Compression = Compression.ZLIB  # what clients may ask for
+    proxy_protocol: Trusted = Trusted()
 
 
 class AuthPlugin(enum.Enum):
@@ -80,6 +114,8 @@ class Cluster:
     service: ServiceAccount | None = None  # None: the rules' own
     tls: ClusterTls | None = None
     max_connections: int = 100  # to each server, per worker
+    compression: Compression = Compression.OFF
+    proxy_protocol: ProxyHeader = ProxyHeader.OFF  # what servers are told of whom a connection is for
 
 
 class Method(enum.Enum):
@@ -200,7 +236,19 @@ class Limits:
     drain_s: float = 30.0  # graceful stop: how long transactions may take to finish
     max_packet: int = 64 << 20  # a client's statement
     slow_statement_s: float = 1.0  # logged, without literals
+    logins_per_second: int = 2000  # per worker; 0: any number
+    logins_per_address: int = 1000  # the same from one address
+    idle_s: float | None = None  # None: the servers' wait_timeout and interactive_timeout
+    statement_s: float | None = None  # a statement that takes longer is killed; None: none is
+    session_memory: int = 256 << 20  # that prepared statements of one session may take
     shapes: int = 10_000  # plans kept per worker, and shapes measured
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Where it is kept what statements cost, by minute, hour and day."""
+
+    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +269,7 @@ class Rules:
     health: Health = Health()
     pool: Pool = Pool()
     limits: Limits = Limits()
+    history: History | None = None
     text: str = field(default="", repr=False)  # the file as it was read, for SHOW TURNOUT RULES (passwords masked)
 
     def home(self, database: str | None) -> str:
@@ -241,6 +290,23 @@ class Rules:
             if any(one.ttl_s is None for one in table.cache):
                 found.update(dict.fromkeys(table.sharding.clusters if table.sharding else (table.cluster,)))
         return tuple(found)
+
+    @property
+    def tells_origins(self) -> bool:
+        """Whether some server hears of clients' addresses: what an account may see depends on them there."""
+        return any(one.proxy_protocol is not ProxyHeader.OFF for one in self.clusters.values())
+
+    @property
+    def tls_files(self) -> tuple[Path, ...]:
+        """The certificates and keys that the rules name."""
+        every = (self.listen.tls, *(cluster.tls for cluster in self.clusters.values()))
+        found = []
+        for one in every:
+            if isinstance(one, ListenTls):
+                found += [one.cert, one.key, one.client_ca]
+            elif one is not None:
+                found += [one.ca, one.cert, one.key]
+        return tuple(dict.fromkeys(path for path in found if path is not None))
 
     @property
     def directories(self) -> dict[str, Sharding]:

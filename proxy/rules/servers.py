@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 
 from proxy.rules import address
 from proxy.rules.accounts import Secrets, read_service
 from proxy.rules.form import ClusterTlsForm, FileForm, ListenTlsForm
-from proxy.rules.model import Address, Cluster, ClusterTls, Listen, ListenTls
+from proxy.rules.model import Address, Cluster, ClusterTls, Compression, Listen, ListenTls, ProxyHeader, Trusted
 from proxy.rules.report import Report
 from proxy.rules.tree import Path as Where
 from proxy.rules.tree import dotted
@@ -25,7 +26,12 @@ def read_listen(report: Report, form: FileForm, folder: Path) -> Listen | None:
     if listen.http is not None and address.overlap(listen.mysql, listen.http):
         report.add(("listen", "http"), f"is the same place as `mysql`, {listen.mysql}", "Choose another port.")
     tls = _listen_tls(report, listen.tls, folder) if listen.tls is not None else None
-    return Listen(listen.mysql, listen.http, tls, listen.max_connections)
+    trusted = Trusted(
+        tuple(network for one in listen.proxy_protocol for network in one.networks),
+        any(one.unix for one in listen.proxy_protocol),
+    )
+    compression = Compression(listen.compression)
+    return Listen(listen.mysql, listen.http, tls, listen.max_connections, compression, trusted)
 
 
 def read_clusters(report: Report, form: FileForm, folder: Path, secrets: Secrets) -> dict[str, Cluster]:
@@ -42,6 +48,8 @@ def read_clusters(report: Report, form: FileForm, folder: Path, secrets: Secrets
             service=read_service(report, (*path, "service"), cluster.service, secrets),
             tls=_cluster_tls(report, (*path, "tls"), cluster.tls, folder) if cluster.tls is not None else None,
             max_connections=cluster.max_connections,
+            compression=Compression(cluster.compression),
+            proxy_protocol=ProxyHeader(cluster.proxy_protocol),
         )
     if not report.keys(("clusters",)) and not report.has_problem(("clusters",)):
         suggestion = "Write `clusters: {main: {primary: 127.0.0.1:3306}}` with your server's address."
@@ -74,7 +82,10 @@ def _listen_tls(report: Report, form: ListenTlsForm, folder: Path) -> ListenTls:
     path = ("listen", "tls")
     client_ca = _file(report, (*path, "client_ca"), folder, form.client_ca) if form.client_ca else None
     cert = _file(report, (*path, "cert"), folder, form.cert)
-    return ListenTls(cert, _file(report, (*path, "key"), folder, form.key), client_ca, form.require)
+    key = _file(report, (*path, "key"), folder, form.key)
+    _check_pem(report, path, cert, key)
+    _check_pem(report, (*path, "client_ca"), ca=client_ca)
+    return ListenTls(cert, key, client_ca, form.require)
 
 
 def _cluster_tls(report: Report, path: Where, form: ClusterTlsForm, folder: Path) -> ClusterTls:
@@ -88,7 +99,31 @@ def _cluster_tls(report: Report, path: Where, form: ClusterTlsForm, folder: Path
         _file(report, (*path, name), folder, value) if value else None
         for name, value in (("ca", form.ca), ("cert", form.cert), ("key", form.key))
     )
+    _check_pem(report, path, cert, key)
+    _check_pem(report, (*path, "ca"), ca=ca)
     return ClusterTls(ca, cert, key, form.verify)
+
+
+def _check_pem(
+    report: Report, path: Where, cert: Path | None = None, key: Path | None = None, ca: Path | None = None
+) -> None:
+    """What would fail at the first connection is a mistake now, also when the files are read again at a reload."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if cert is not None and key is not None and cert.is_file() and key.is_file():
+            context.load_cert_chain(str(cert), str(key), password=_no_password)
+        if ca is not None and ca.is_file():
+            context.load_verify_locations(str(ca))
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        what = f"{cert} and {key}" if cert is not None else str(ca)
+        report.add(
+            path, f"{what} cannot be used: {reason}", "Write PEM files that belong together, without a password."
+        )
+
+
+def _no_password() -> str:
+    raise ValueError("the key is protected by a password")
 
 
 def _file(report: Report, path: Where, folder: Path, name: str) -> Path:

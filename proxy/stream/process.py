@@ -91,11 +91,12 @@ class StreamProcess:
             Role.PRIMARY,
             entry.primary,
             10,
-            tls_context(entry.tls) if entry.tls is not None else None,
+            None,  # each attempt reads the files of `tls`
             rules.pool,
             rules.health,
             _spawn,
             ServerStats(cluster, str(entry.primary), "primary"),
+            proxy_header=entry.proxy_protocol,
         )
         self._fresh = False  # the next attempt begins a new incarnation
         self._followed_from: float | None = None  # when this attempt had come so far
@@ -132,6 +133,8 @@ class StreamProcess:
     async def _follow(self) -> None:
         """One connection's life. Raises TurnoutError or OSError."""
         connections: list[ServerConnection] = []
+        entry = self.rules.clusters[self.cluster]
+        self._server.tls = tls_context(entry.tls, entry.primary) if entry.tls is not None else None
 
         async def opened() -> StreamConnection:
             connection = await connect(self._server, self._user, self._secret)

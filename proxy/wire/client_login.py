@@ -23,7 +23,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from proxy.errors import Defect, ProtocolError
-from proxy.wire import auth, capability, frames, packets
+from proxy.wire import auth, capability, frames, packets, proxy_header
 from proxy.wire.client_claim import Claim, read_claim
 from proxy.wire.handshake import (
     NATIVE,
@@ -53,6 +53,7 @@ from proxy.wire.login_events import (
 MAX_HELD: Final = 64 * 1024  # bytes of a client that has not logged in
 MAX_PASSWORD: Final = 256  # MySQL's MAX_PLAINTEXT_LENGTH; keeps the cost of hashing bounded
 MAX_NAME_SHOWN: Final = 128  # characters of the name that an error repeats
+_PROXY_STARTS: Final = (proxy_header.V1_START[:4], proxy_header.V2_START[:4])  # no frame of a login begins so
 _FAST_OK: Final = b"\x03"
 _FULL_PLEASE: Final = b"\x04"
 _KEY_PLEASE: Final = b"\x02"
@@ -99,7 +100,7 @@ class ClientLogin:
     """One login. `greeting` is what `start` sends; its scramble must be fresh (`auth.new_scramble`).
 
     `sha2_cache` may be shared by all logins. Without `rsa_key`, a password in full is only accepted over TLS (`secure`:
-    TLS already, or a Unix socket). Calls in the wrong order raise Defect.
+    or by a Unix socket, where a client may ask for TLS all the same). Calls in the wrong order raise Defect.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class ClientLogin:
         self._client_host = client_host
         self._tls_required = tls_required
         self._secure = secure
+        self._in_tls = False
         self._rsa_key = rsa_key
         self._sha2_cache = sha2_cache if sha2_cache is not None else auth.Sha2Cache(1)
         self._new_scramble = new_scramble
@@ -179,7 +181,7 @@ class ClientLogin:
     def tls_started(self, peer_certificate: Mapping[str, object] | None = None) -> list[ClientEvent]:
         """Goes on inside TLS, with the client's certificate if it sent one that was verified."""
         self._move(Step.TLS_STARTED)
-        self._secure = True
+        self._secure = self._in_tls = True
         self._peer_certificate = peer_certificate
         return []
 
@@ -191,6 +193,13 @@ class ClientLogin:
             raise Defect(f"bytes of a client that {self._state.value}")
         events: list[ClientEvent] = []
         try:
+            if self._state is State.RESPONSE and not self._reader.pending and data[:4] in _PROXY_STARTS:
+                raise ProtocolError(
+                    f"Bad handshake: a PROXY protocol header from {self._client_host}, which is not in "
+                    "listen.proxy_protocol",
+                    1043,
+                    "08S01",
+                )
             self._reader.append(data)
             while self._state not in (State.DONE, State.TLS):
                 packet = self._reader.next_payload()
@@ -221,7 +230,7 @@ class ClientLogin:
     def _take_response(self, payload: bytes) -> list[ClientEvent]:
         response = parse_response(payload)
         if isinstance(response, SslRequest):
-            if self._secure or not self._offered & capability.SSL:
+            if self._in_tls or not self._offered & capability.SSL:
                 raise bad_handshake()
             self._move(Step.TLS_ASKED)
             return [StartTls(self._reader.take_pending())]

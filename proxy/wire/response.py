@@ -7,8 +7,9 @@ passed on as the same bytes.
 
 Grammar (MySQL Internals, "COM_QUERY Response", without DEPRECATE_EOF):
 
-    query     first packet: OK | ERR | 0xFB (LOCAL INFILE) | column count N, N column definitions, EOF, rows, EOF | ERR
+    query     first packet: OK | ERR | column count N, N column definitions, EOF, rows, EOF | ERR
               followed by another `query` when the status has MORE_RESULTS
+    load      `query`, or 0xFB and the name of a file that the server asks for, and when it has got that, a `query`
     prepare   ERR | OK-with-numbers (12 bytes), params definitions + EOF if any, column definitions + EOF if any
     fields    column definitions until EOF | ERR            (COM_FIELD_LIST)
     single    one packet                                    (COM_STATISTICS; OK | ERR commands use `query`)
@@ -26,6 +27,7 @@ QUERY = 0
 PREPARE = 1
 FIELDS = 2
 SINGLE = 3
+LOAD = 4  # the client's own LOAD DATA LOCAL: the only one to which a server may answer by asking for a file
 
 _FIRST = 0  # waiting for a response's first packet
 _COLUMNS = 1  # column definitions are coming; `_left` of them, then EOF
@@ -43,6 +45,7 @@ class ResponseScanner:
     """Where one response ends, and what its last status packet said. Reused from command to command by `begin`."""
 
     __slots__ = (
+        "_asks",
         "_carry",
         "_continued",
         "_head",
@@ -79,7 +82,8 @@ class ResponseScanner:
         """
         self._head = head
         self.learned = b""
-        self._state = _FIRST if mode <= PREPARE else _FIELD_LIST if mode == FIELDS else _ONE
+        self._state = _FIRST if mode <= PREPARE or mode == LOAD else _FIELD_LIST if mode == FIELDS else _ONE
+        self._asks = mode == LOAD
         self._left = -1 if mode == PREPARE else 0
         self._skip = 0
         self._carry = b""
@@ -95,7 +99,7 @@ class ResponseScanner:
         self.errno = 0
         self.error: bytes = b""  # the ERR payload
         self.session_state: list[bytes] = []  # raw session-state blocks, in order
-        self.infile = False
+        self.infile = False  # a file was asked for: whoever sees to that resets it
 
     def feed(self, data: bytes, pos: int, out: list[bytes]) -> int:
         """Follow `data` from `pos`. Appends what the client gets to `out`; returns the index behind the response's last
@@ -216,9 +220,11 @@ class ResponseScanner:
                         return self._end(data, start, end, out)
                     continue
                 if first == 0xFB:
+                    if not self._asks:
+                        raise ProtocolError("it asked for a file of the client, whose statement is no LOAD DATA LOCAL")
                     self.infile = True
-                    self.rows = rows
-                    return self._end(data, start, end, out)
+                    pos = end
+                    continue
                 if first == 0xFC and n >= 3:
                     self.columns = data[pos + 5] | data[pos + 6] << 8
                 elif first < 0xFB:

@@ -129,7 +129,9 @@ class FakeServer(Server):
         if error is not None:
             self.failures.append(error)
 
-    async def connect(self, user: str, secret: Secret, capabilities: int) -> ServerConnection:
+    async def connect(  # type: ignore[override]
+        self, user: str, secret: Secret, capabilities: int, *, origin: str = ""
+    ) -> ServerConnection:
         self.check_up()
         generation = self.generation
         await asyncio.sleep(self.connect_s)

@@ -7,10 +7,13 @@ import time
 
 import pytest
 
+from proxy.back.pool import PoolKey
 from proxy.back.server import LOGIN_SETTINGS
 from proxy.back.settings import for_charset
 from proxy.errors import PoolExhausted, ServerFailed
+from proxy.rules.model import ProxyHeader
 from tests.back.fakes import (
+    NO_SECRET,
     FakeServer,
     Stuck,
     filled,
@@ -574,8 +577,8 @@ def test_a_connection_that_was_being_opened_when_the_server_went_down_is_not_use
 
 def test_one_that_is_lost_between_login_and_pool() -> None:
     class Losing(FakeServer):
-        async def connect(self, *args: object) -> object:  # type: ignore[override]
-            connection = await super().connect(*args)  # type: ignore[arg-type]
+        async def connect(self, *args: object, **more: object) -> object:  # type: ignore[override]
+            connection = await super().connect(*args, **more)  # type: ignore[arg-type]
             if len(self.opened) == 1:
                 lose(connection)
             return connection
@@ -755,3 +758,36 @@ def test_who_waits_for_nothing_that_can_happen_is_told_by_the_clock_only() -> No
 
     with pytest.raises(Stuck):
         play(scene)
+
+
+# -- addresses of clients ----------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_told_of_clients_addresses_has_one_pool_for_all() -> None:
+    async def scene() -> None:
+        server = FakeServer(10)
+        pools = {server.pool(PoolKey("app", 0, origin), NO_SECRET) for origin in ("10.0.0.1", "10.0.0.2", "")}
+        assert len(pools) == 1
+
+    play(scene)
+
+
+def test_one_that_is_told_has_a_pool_for_each_until_nobody_needs_it() -> None:
+    async def scene() -> None:
+        server = FakeServer(10)
+        server.proxy_header = ProxyHeader.V2
+        kept = server.pool(PoolKey("app", 0, "10.0.0.1"), NO_SECRET)
+        (busy,) = await filled(server.pool(PoolKey("app", 0, "10.0.0.2"), NO_SECRET), 1)
+        for number in range(100):
+            pool = server.pool(PoolKey("app", 0, f"10.1.0.{number}"), NO_SECRET)
+        assert len(server.pools) == 102
+        del pool
+        server.trim(time.monotonic())
+        assert [key.origin for key in server.pools] == ["10.0.0.1", "10.0.0.2"]
+        assert server.pool(kept.key, NO_SECRET) is kept
+        lose(busy)
+        await settle()
+        server.trim(time.monotonic())
+        assert [key.origin for key in server.pools] == ["10.0.0.1"]
+
+    play(scene)

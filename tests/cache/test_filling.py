@@ -75,7 +75,7 @@ class World:
         self, user: str = "app", settings: Settings = NONE, database: str = "shop", capabilities: int = 0
     ) -> Session:
         written: list[bytes] = []
-        client: Any = SimpleNamespace(write_paused=False, write=written.append, written=written)
+        client: Any = SimpleNamespace(write_paused=False, write=written.append, written=written, origin="")
         return Session(
             client, self.environment, user, Secret.of_password(b""), capabilities, settings, database, 1, False
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -92,6 +93,18 @@ class Client:
         with contextlib.suppress(OSError):  # it tries to send what the server did not wait for
             self._file.close()
         self._channel.close()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """The commands set up logging for a process of their own."""
+    root, ours = logging.getLogger(), logging.getLogger("turnout")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

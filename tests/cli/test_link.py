@@ -36,9 +36,9 @@ def packed(body: bytes) -> bytes:
 
 
 MESSAGES: list[wire.Message] = [
-    wire.Start("turnout: 1\n", "/etc/rules.yaml", 3, 8, "::1", 3307),
-    wire.Reload(7, "x: ü\n", "/r"),
-    wire.Follow("turnout: 1\n", "/etc/rules.yaml", "main", 3),
+    wire.Start(b"turnout: 1\n", 3, 8, "::1", 3307),
+    wire.Reload(7, b"\x80\x05"),
+    wire.Follow(b"turnout: 1\n", "main", 3),
     wire.StreamState("following", "", 1, 500, 400, 30, 0, 1, 40 << 20, 123_456),
     wire.AskSessions(1),
     wire.Kill(2, 2**40 + 5, True, "app", False),

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli.main import main
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """The commands set up logging for a process of their own."""
-    root, ours = logging.getLogger(), logging.getLogger("turnout")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
-    logging.captureWarnings(False)
 
 
 def turnout(*words: object) -> Result:
@@ -33,7 +19,7 @@ def test_the_commands_that_there_are() -> None:
     result = turnout("--help")
     assert result.exit_code == 0
     listed = [line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["check", "explain", "reload", "schema", "serve", "status"]
+    assert listed == ["check", "explain", "measure", "rehearse", "reload", "schema", "serve", "status"]
     assert "..." not in result.stdout.partition("Commands:")[2], "every first sentence fits its line"
 
 

@@ -13,12 +13,16 @@ import contextlib
 import hashlib
 import socket
 import struct
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
+
+
+class Asked(bytes):
+    """Yielded where the other side asks for a file: its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Bound:
 Param = int | float | str | bytes | None | Bound
 
 # Capability flags (protocol: "Capabilities Flags").
-LONG_PASSWORD, FOUND_ROWS, LONG_FLAG, CONNECT_WITH_DB = 1, 2, 4, 8
+LONG_PASSWORD, FOUND_ROWS, LONG_FLAG, CONNECT_WITH_DB, LOCAL_FILES = 1, 2, 4, 8, 128
 PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION = 1 << 9, 1 << 13, 1 << 15
 MULTI_STATEMENTS, MULTI_RESULTS, PS_MULTI_RESULTS, PLUGIN_AUTH = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 BASE = LONG_PASSWORD | LONG_FLAG | PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION | MULTI_RESULTS | PS_MULTI_RESULTS
@@ -200,12 +204,14 @@ def _is_eof(packet: bytes) -> bool:
 
 def _result(binary: bool) -> Steps[Answer]:
     packet = yield b""
+    if packet[:1] == b"\xfb":
+        packet = yield Asked(packet[1:])
     if packet[:1] == b"\xff":
         return _err(packet)
     if packet[:1] == b"\x00":
         return _ok(packet)
     count = _Cursor(packet).length()
-    assert count, "LOCAL INFILE was not asked for"
+    assert count
     columns = []
     for _ in range(count):
         columns.append(_column((yield b"")))
@@ -262,8 +268,11 @@ def _scrambled(password: str, scramble: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(once, mask))
 
 
-def login(user: str, password: str, database: str | None, flags: int, charset: int) -> Steps[tuple[int, bytes]]:
-    """Log in with mysql_native_password: (connection id, scramble). Raises LoginFailed."""
+def login(
+    user: str, password: str, database: str | None, flags: int, charset: int, without: int = 0
+) -> Steps[tuple[int, bytes]]:
+    """Log in with mysql_native_password: (connection id, scramble). `without`: flags that are left out. Raises
+    LoginFailed."""
     packet = yield b""
     if packet[:1] == b"\xff":
         raise LoginFailed(int.from_bytes(packet[1:3], "little"), packet[3:].decode("utf-8", "replace"))
@@ -274,7 +283,7 @@ def login(user: str, password: str, database: str | None, flags: int, charset: i
     cursor.take(1 + 2 + 1 + 2 + 2)
     cursor.take(1 + 10)
     scramble += cursor.take(12)
-    flags |= BASE | (CONNECT_WITH_DB if database is not None else 0)
+    flags |= BASE & ~without | (CONNECT_WITH_DB if database is not None else 0)
     answer = _scrambled(password, scramble)
     packet = yield b"".join(
         (
@@ -407,18 +416,22 @@ class Client:
         database: str | None = None,
         *,
         flags: int = 0,
+        without: int = 0,
         charset: int = 45,
         timeout_s: float = 60.0,
     ) -> None:
         self.user = user
         self.password = password
         self.charset = charset
+        self.file: Callable[[bytes], Iterable[bytes]] = lambda name: ()  # pieces of a file that is asked for
+        self.numbered = False  # are packets to be numbered in turn?
         self._sequence = -1
         self._buffer = b""
+        self._read = 0  # bytes of it
         self._socket = socket.create_connection(("127.0.0.1", port), timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            self.id, self._scramble = self._drive(login(user, password, database, flags, charset), first=False)
+            self.id, self._scramble = self._drive(login(user, password, database, flags, charset, without), first=False)
         except BaseException:
             self.abort()
             raise
@@ -489,7 +502,8 @@ class Client:
 
     def send(self, sql: str) -> None:
         """Send a statement without waiting for its answer; `receive` is the next answer in order."""
-        self._socket.sendall(framed(bytes((COM_QUERY,)) + sql.encode()))
+        self._sequence = -1
+        self._send(bytes((COM_QUERY,)) + sql.encode())
 
     def receive(self) -> Answer:
         return self._drive(_answer(), first=False)
@@ -511,32 +525,41 @@ class Client:
             if first:
                 self._sequence = -1
             while True:
-                if out or first:
-                    self._socket.sendall(framed(out, self._sequence + 1))
+                if isinstance(out, Asked):
+                    for piece in (*self.file(out), b""):
+                        self._send(piece)
+                elif out or first:
+                    self._send(out)
                 first = False
                 out = steps.send(self._receive())
         except StopIteration as end:
             result: T = end.value
             return result
 
+    def _send(self, payload: bytes) -> None:
+        self._socket.sendall(framed(payload, self._sequence + 1))
+        self._sequence = (self._sequence + 1 + len(payload) // 0xFFFFFF) & 0xFF
+
     def _receive(self) -> bytes:
         payload = b""
         while True:
             head = self._exactly(4)
             size = int.from_bytes(head[:3], "little")
+            assert not self.numbered or head[3] == (self._sequence + 1) & 0xFF, f"{head[3]} after {self._sequence}"
             self._sequence = head[3]
             payload += self._exactly(size)
             if size < 0xFFFFFF:
                 return payload
 
     def _exactly(self, n: int) -> bytes:
-        while len(self._buffer) < n:
-            data = self._socket.recv(max(65536, n - len(self._buffer)))
+        while (left := len(self._buffer) - self._read) < n:
+            data = self._socket.recv(max(65536, n - left))
             if not data:
-                raise Disconnected(f"the connection ended with {len(self._buffer)} of {n} bytes")
-            self._buffer += data
-        found, self._buffer = self._buffer[:n], self._buffer[n:]
-        return found
+                raise Disconnected(f"the connection ended with {left} of {n} bytes")
+            self._buffer = self._buffer[self._read :] + data
+            self._read = 0
+        self._read += n
+        return self._buffer[self._read - n : self._read]
 
 
 class AsyncClient:

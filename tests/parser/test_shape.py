@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parser.shape import OPAQUE, HoleKind, Lexer, hole_kinds, is_opaque, lexer
+from parser.tokens import read
 
 MULTI_BYTE = ["gbk", "big5", "sjis", "cp932", "gb18030"]
 CHARSETS = ["utf8mb4", "latin1", "ascii", "binary", *MULTI_BYTE]
@@ -87,6 +88,8 @@ UNTELLABLE = [
     "/*M! it's */",
     "'",
     "x '",
+    "SELECT @'a\\'b', 5",  # the server unescapes it, as it does strings
+    "CREATE USER 'u'@'h\\'x' IDENTIFIED BY 'p'",
 ]
 
 
@@ -108,6 +111,24 @@ def test_what_cannot_be_told_is_opaque(sql: str, charset: str) -> None:
     assert is_opaque(shape)
     assert hole_kinds(shape) == []
     assert lex.restore(shape, literals) == sql.encode()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE USER 'u'@'h' IDENTIFIED BY 'p', ''@'%' IDENTIFIED BY '5'",
+        "SET @'a' = 5, @b = @'c d', @`e` = '6' -- 7",
+        "SET PASSWORD FOR 'u'@h = 'x', 8",
+        "GRANT SELECT ON *.* TO \"u\"@\"h'h\", 'v'@'h\"h' /* 9 */ IDENTIFIED BY 'y'",
+    ],
+)
+def test_names_behind_at_signs_leave_holes_their_numbers(sql: str) -> None:
+    shape, literals = lexer().shape(sql.encode())
+    for token in read(shape.decode(), False).tokens:
+        if token.hole >= 0:
+            before = shape[: token.start] + shape[token.start : token.end].partition(b"\0")[0]
+            assert token.hole == before.count(b"\0"), token
+    assert read(shape.decode(), False).holes == len(literals)
 
 
 def test_nul_in_a_string_is_content() -> None:

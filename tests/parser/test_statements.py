@@ -481,6 +481,12 @@ def test_hints() -> None:
         ("INSERT INTO t VALUES (1,NOW()), (2,NOW())", "INSERT INTO t VALUES (?,NOW()), ..."),
         ("SELECT `a b` FROM t LIMIT 5,6;", "SELECT `a b` FROM t LIMIT ?,?"),
         ("SET @a = 'x'", "SET @a = ?"),
+        ("SELECT -1, a -1, a - -1, (a)-1 FROM t WHERE b=-2", "SELECT ?, a -?, a - ?, (a)-? FROM t WHERE b=?"),
+        (
+            "SELECT a FROM t WHERE c IN (1, -2,- 3) AND d BETWEEN -1 AND -2",
+            "SELECT a FROM t WHERE c IN (?+) AND d BETWEEN ? AND ?",
+        ),
+        ("INSERT INTO t VALUES (-1,'a'), (2,'b')", "INSERT INTO t VALUES (?+), ..."),
     ],
 )
 def test_digest(sql: str, digest: str) -> None:
@@ -566,3 +572,30 @@ def test_never_raises(words: list[str], ansi: bool) -> None:
     statement = read(sql, lexer(ansi_quotes=ansi))
     mentioned = {t.name for t in statement.tables} | {t.alias for t in statement.tables}
     assert mentioned <= {*words, "q", "d"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("PREPARE s FROM 'SELECT 1'", (Hole(0, True),)),
+        ("PREPARE s FROM @Text", ("@text",)),
+        ("PREPARE s FROM CONCAT('a', 'b')", (Opaque(),)),
+        ("EXECUTE s", ()),
+        ("EXECUTE s USING @a, 5, -6, @`b c`, NULL", ("@a", Hole(0, False), Hole(1, False, True), "@b c", Word.NULL)),
+        ("EXECUTE s USING @@x, @a + 1", (Opaque(), Opaque())),
+        ("EXECUTE IMMEDIATE 'SELECT ?' USING @a", (Hole(0, True), "@a")),
+        ("EXECUTE IMMEDIATE @t", ("@t",)),
+    ],
+)
+def test_what_prepare_and_execute_are_given(sql: str, expected: tuple[object, ...]) -> None:
+    assert read(sql).arguments == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["EXPLAIN FORMAT=JSON |SELECT 'é', 1", "SET STATEMENT max_statement_time = 5 FOR |SELECT 2", "DESC |(SELECT 'x')"],
+)
+def test_where_a_statement_inside_of_another_begins(sql: str) -> None:
+    shape, literals = lexer().shape(sql.replace("|", "").encode())
+    inner = sql.partition("|")[2].encode()
+    assert lexer().shape(inner)[0] == shape[parse(shape, literals, lexer=lexer()).inner_at :]

@@ -74,6 +74,16 @@ def described(
         selected = route.selected
         text = (selected.head + b".." + selected.tail).decode()
         return [*lines, f"here: {selected.find.decode()}{(selected.lock or b'').decode()}", f"then: {text}"]
+    if route.explaining is not None:
+        words = route.explaining.words.decode()
+        for each in route.explaining.pulls:
+            condition = f" WHERE {each.condition.decode()}" if each.condition else ""
+            lines.append(f"here: {words}{each.pull.name} on {', '.join(each.clusters)}{condition}")
+        return lines
+    if route.within is not None:
+        return [*lines, f"here: {route.within.settings.decode()}", f"then: {route.within.sql.decode()}"]
+    if route.loading is not None:
+        return [*lines, f"here: {route.loading.text.decode()}"]
     targets = ", ".join(send.cluster for send in route.sends)
     lines.append(f"here: {targets}" + (f", {route.reply.value}" if len(route.sends) > 1 else ""))
     lines += [f"  {send.cluster}: {send.text.decode()}" for send in route.sends if send.text is not None]

@@ -12,11 +12,8 @@ from proxy.errors import StatementRefused
 from proxy.plan import refusals
 
 PLAN = Path(refusals.__file__).parent
-_FRONT = ("workbench", "prepared", "key_list", "moved_rows", "found_rows", "literals", "insert_select")
-_FRONT += ("system_reads", "statements")
 SOURCES = [path for path in PLAN.glob("*.py") if path.name != "refusals.py"]
-SOURCES += PLAN.parent.joinpath("front").glob("merge*.py")  # what only the servers' answers tell
-SOURCES += [PLAN.parent.joinpath("front", f"{name}.py") for name in _FRONT]
+SOURCES += PLAN.parent.joinpath("front").glob("*.py")  # what only the servers' answers tell
 NAMES = {name: value for name, value in vars(refusals).items() if isinstance(value, refusals.Refusal)}
 
 

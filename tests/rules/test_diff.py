@@ -66,7 +66,15 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         [
             (RESTART, "listen.mysql", "changes from 127.0.0.1:3307 to 127.0.0.1:3308: this needs a restart."),
             (RESTART, "listen.http", "changes from none to 127.0.0.1:9: this needs a restart."),
-            (RESTART, "listen.max_connections", "changes from 10000 to 5: this needs a restart."),
+            (INFO, "listen.max_connections", "changes from 10000 to 5 for each worker."),
+        ],
+    ),
+    "what clients may say": (
+        {},
+        {"listen": "listen: {mysql: 127.0.0.1:3307, compression: off, proxy_protocol: [10.0.0.0/8, unix]}"},
+        [
+            (INFO, "listen.compression", "changes from zlib to off for new clients."),
+            (CAUTION, "listen.proxy_protocol", "changes from none to 10.0.0.0/8, unix: connections from there have"),
         ],
     ),
     "workers": ({}, {"x": "workers: 3"}, [(RESTART, "workers", "changes from 1 to 3: this needs a restart.")]),
@@ -377,6 +385,29 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "transactions: best_effort"},
         {"x": "transactions: single"},
         [(CAUTION, "transactions", "changes to single: a transaction that writes on a second cluster is refused.")],
+    ),
+    "what servers hear": (
+        {},
+        {"clusters": SECTIONS["clusters"].replace("{primary", "{compression: zlib, proxy_protocol: v1, primary", 1)},
+        [
+            (INFO, "clusters.main.compression", "changes from off to zlib: its pools are opened anew."),
+            (CAUTION, "clusters.main.proxy_protocol", "changes from off to v1: its pools are opened anew"),
+        ],
+    ),
+    "limits": (
+        {"x": "limits: {idle: 1h}"},
+        {"x": "limits: {statement: 30s, session_memory: 1MB, logins_per_address: 0}"},
+        [
+            (INFO, "limits.logins_per_address", "changes from 1000 to 0."),
+            (INFO, "limits.idle", "changes from 1h to none."),
+            (INFO, "limits.statement", "changes from none to 30s."),
+            (INFO, "limits.session_memory", "changes from 256MB to 1MB."),
+        ],
+    ),
+    "history": (
+        {},
+        {"x": "history: {file: h.sqlite}"},
+        [(RESTART, "history.file", "changes from none to ")],
     ),
     "tuning": (
         {},

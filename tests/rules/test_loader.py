@@ -12,12 +12,15 @@ from proxy.rules.model import (
     Address,
     AuthPlugin,
     Cluster,
+    Compression,
     Database,
     Health,
+    History,
     Limits,
     Listen,
     Method,
     Pool,
+    ProxyHeader,
     ReadFrom,
     Reads,
     Rules,
@@ -28,6 +31,7 @@ from proxy.rules.model import (
     User,
 )
 from tests.rules.texts import FILE, rules, shop, text
+from tests.servers.tls import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 HASH = "shardings: {customer: {method: hash, clusters: [shard0, shard1]}}\n"
@@ -51,8 +55,8 @@ def test_the_smallest_file() -> None:
 
 
 def test_everything_that_can_be_written(tmp_path: Path) -> None:
-    for name in ("server.pem", "server.key", "ca.pem"):
-        (tmp_path / name).touch()
+    issued = Authority(tmp_path).issue("server")
+    assert (issued.ca.name, issued.cert.name, issued.key.name) == ("ca.pem", "server.pem", "server.key")
     (tmp_path / "secret").write_text("from file \r\n")
     source = """
 turnout: 1
@@ -61,6 +65,8 @@ listen:
   http: /run/turnout/http.sock
   tls: {cert: server.pem, key: server.key, client_ca: ca.pem, require: true}
   max_connections: 5
+  compression: off
+  proxy_protocol: [10.0.0.0/8, "2001:db8::7", unix]
 workers: 3
 users:
   app: {password_env: APP, auth: mysql_native_password}
@@ -74,6 +80,8 @@ clusters:
     service: {user: other, password: "5"}
     tls: {ca: ca.pem, cert: server.pem, key: server.key}
     max_connections: 7
+    compression: zlib
+    proxy_protocol: v2
   b-2: {primary: /run/mysqld/mysqld.sock, replicas: , tls: {verify: false}}
 service: {user: turnout, password_env: TURNOUT}
 shardings:
@@ -98,13 +106,21 @@ transactions: best_effort
 workbench: off
 health: {every: 250ms, timeout: 1.5, connect_timeout: 2}
 pool: {wait: 1s, max_waiters: 2, max_idle: 3s, max_age: 4h, max_statements: 5}
-limits: {login: 1m, drain: 0, max_packet: 16MB, slow_statement: 0.25s, shapes: 9}
+limits:
+  {login: 1m, drain: 0, max_packet: 16MB, slow_statement: 0.25s, shapes: 9, logins_per_second: 7, logins_per_address: 0,
+   idle: 1h, statement: 90s, session_memory: 1MB}
+history: {file: var/history.sqlite}
 """
     source = source.replace("replicas: , tls", "tls")
     found = parse(source, tmp_path / "rules.yaml", {"APP": "from env", "TURNOUT": "t"})
     assert found.listen.mysql == Address("::1", 3307)
     assert found.listen.http == Address(path="/run/turnout/http.sock")
     assert found.listen.max_connections == 5
+    assert found.listen.compression is Compression.OFF
+    trusted = found.listen.proxy_protocol
+    assert str(trusted) == "10.0.0.0/8, 2001:db8::7/128, unix"
+    inside = [trusted.covers(host) for host in ("10.9.8.7", "11.0.0.1", "2001:db8::7", "2001:db8::8", "")]
+    assert inside == [True, False, True, False, True]
     assert found.listen.tls is not None
     assert found.listen.tls.cert == tmp_path / "server.pem"
     assert found.listen.tls.client_ca == tmp_path / "ca.pem"
@@ -123,6 +139,10 @@ limits: {login: 1m, drain: 0, max_packet: 16MB, slow_statement: 0.25s, shapes: 9
     assert main.tls is not None
     assert (main.tls.ca, main.tls.key, main.tls.verify) == (tmp_path / "ca.pem", tmp_path / "server.key", True)
     assert main.max_connections == 7
+    assert (main.compression, main.proxy_protocol) == (Compression.ZLIB, ProxyHeader.V2)
+    assert (other.compression, other.proxy_protocol) == (Compression.OFF, ProxyHeader.OFF)
+    assert found.tls_files == tuple(tmp_path / name for name in ("server.pem", "server.key", "ca.pem"))
+    assert found.tells_origins
     assert other.tls is not None
     assert (other.tls.ca, other.tls.verify, other.primary) == (None, False, Address(path="/run/mysqld/mysqld.sock"))
     assert found.default_home == "b-2"
@@ -163,7 +183,8 @@ limits: {login: 1m, drain: 0, max_packet: 16MB, slow_statement: 0.25s, shapes: 9
     assert found.transactions is Transactions.BEST_EFFORT
     assert found.health == Health(0.25, 1.5, 2.0)
     assert found.pool == Pool(1.0, 2, 3.0, 4 * 3600.0, 5)
-    assert found.limits == Limits(60.0, 0.0, 16 << 20, 0.25, 9)
+    assert found.history == History(tmp_path / "var" / "history.sqlite")
+    assert found.limits == Limits(60.0, 0.0, 16 << 20, 0.25, 7, 0, 3600.0, 90.0, 1 << 20, 9)
 
 
 def test_names_are_found_in_another_case() -> None:
@@ -250,7 +271,7 @@ def test_the_example_of_the_repository() -> None:
 
 
 @pytest.mark.parametrize(
-    "comment", ["by_year", "by_region", "health", "pool", "limits", "users_from", "max_connections"]
+    "comment", ["by_year", "by_region", "history", "health", "pool", "limits", "users_from", "max_connections"]
 )
 def test_the_commented_examples_are_right(comment: str) -> None:
     """A line of the example that is commented out can be uncommented as it stands."""

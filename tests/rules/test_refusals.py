@@ -109,6 +109,20 @@ listen:
   tls: {cert: no.pem}  #! listen.tls.key: is missing
 """,
     },
+    "listen compression": {
+        "listen": "listen: {mysql: 127.0.0.1:3307, compression: gzip}  #! listen.compression: must be",
+    },
+    "listen proxy_protocol": {
+        "listen": """
+listen:
+  mysql: 127.0.0.1:3307
+  proxy_protocol:
+    - 10.0.0.0/8
+    - 10.0.0.1/8   #! listen.proxy_protocol[1]: must be an address (`10.0.0.7`), a network without host bits
+    - balancer     #! listen.proxy_protocol[2]: must be an address
+    - 5            #! listen.proxy_protocol[3]: must be an address
+""",
+    },
     # workers
     "workers 0": {"x": "workers: 0  #! workers: must be `auto`"},
     "workers text": {"x": "workers: many  #! workers: must be `auto`"},
@@ -235,6 +249,15 @@ clusters:
     tls:
       ca: no.pem    #! clusters.main.tls.ca: there is no file no.pem
       cert: no.pem  #! clusters.main.tls.cert: there is no file #! clusters.main.tls.cert: needs `key` beside it
+""",
+    },
+    "cluster compression and proxy_protocol": {
+        "clusters": """
+clusters:
+  main:
+    primary: x:1
+    compression: true    #! clusters.main.compression: must be
+    proxy_protocol: 2    #! clusters.main.proxy_protocol: must be
 """,
     },
     "cluster tls key alone": {
@@ -732,6 +755,14 @@ limits:
   shapes: 1.5        #! limits.shapes: must be a whole number
 """,
     },
+    "history": {
+        "x": """
+history:             #! history.file: is missing
+  path: x            #! history.path: is not a key that is known here
+""",
+    },
+    "history off": {"x": "history: off  #! history: must be a mapping"},
+    "history, no file": {"x": "history: {file: ''}  #! history.file: must not be empty"},
     # YAML
     "key twice": {
         "users": """

@@ -20,7 +20,7 @@ defaults
     timeout server 1h
 listen mysql
     bind 127.0.0.1:{port}
-    server backend 127.0.0.1:{backend_port}
+    server backend 127.0.0.1:{backend_port} {options}
 """
 
 
@@ -31,12 +31,21 @@ def connections() -> int:
 
 class HAProxy(Process):
     def __init__(
-        self, name: str, folder: Path, port: int, backend_port: int, environment: Mapping[str, str], threads: int
+        self,
+        name: str,
+        folder: Path,
+        port: int,
+        backend_port: int,
+        environment: Mapping[str, str],
+        threads: int,
+        options: str = "",
     ) -> None:
         self.port = port
         configuration = folder / "haproxy.cfg"
         configuration.write_text(
-            CONFIGURATION.format(threads=threads, connections=connections(), port=port, backend_port=backend_port)
+            CONFIGURATION.format(
+                threads=threads, connections=connections(), port=port, backend_port=backend_port, options=options
+            )
         )
         super().__init__(name, ["haproxy", "-db", "-f", str(configuration)], folder / "log", environment)
 

@@ -144,10 +144,10 @@ class Run:
         folder = self.place(name)
         return self.started(Memcached(name, folder, self.port(), self.environment, size_mb))
 
-    def haproxy(self, backend_port: int, name: str = "haproxy", threads: int = 1) -> HAProxy:
-        """HAProxy in TCP mode in front of one port of 127.0.0.1."""
+    def haproxy(self, backend_port: int, name: str = "haproxy", threads: int = 1, options: str = "") -> HAProxy:
+        """HAProxy in TCP mode in front of one port of 127.0.0.1; `options` of its `server` line."""
         folder = self.place(name)
-        return self.started(HAProxy(name, folder, self.port(), backend_port, self.environment, threads))
+        return self.started(HAProxy(name, folder, self.port(), backend_port, self.environment, threads, options))
 
     def turnout(self, rules: str, name: str = "turnout", *, wait: bool = True, **environment: str) -> Turnout:
         """`turnout serve` on these rules; see `Turnout` for what is added to them."""

@@ -28,8 +28,9 @@ from proxy.errors import ProtocolError
 from proxy.stream import values
 from proxy.stream.definition import NotReadable, definition
 from proxy.stream.rows import Layout
-from proxy.wire import auth, binary, column, frames, packets
+from proxy.wire import auth, binary, column, frames, packets, proxy_header
 from proxy.wire import capability as cap
+from proxy.wire.compression import CompressedReader, compressed
 from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import (
     CACHING_SHA2,
@@ -55,6 +56,7 @@ from proxy.wire.login import (
     ServerLogin,
     StartTls,
 )
+from proxy.wire.numbering import CommandWriter, NumberedScanner
 from proxy.wire.response import ResponseScanner
 from proxy.wire.resultset import ResultsetReader, encode_resultset, int_column, parse_row, text_column
 from proxy.wire.session_state import parse_session_state
@@ -563,7 +565,93 @@ def fuzz_values(rng: random.Random) -> str:
     return "values"
 
 
+def fuzz_compressed(rng: random.Random) -> str:
+    clear = b"".join(rng.choice(results()))
+    packets, sequence = [], 0
+    for part in cut(clear, rng):
+        packet, sequence = compressed(part, sequence)
+        packets.append(packet)
+    data = b"".join(packets)
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        data = mutate(data, rng)
+
+    def read(parts: Stream) -> tuple[bytes, bool]:
+        reader = CompressedReader()
+        got = []
+        try:
+            for part in parts:
+                reader.append(part)
+                while (slice_ := reader.read(1000)) is not None:
+                    got.append(slice_)
+                if reader.pending > len(data):
+                    raise Finding(f"{reader.pending} bytes held of {len(data)} received")
+        except ProtocolError:
+            return b"".join(got), True
+        return b"".join(got), False
+
+    if read([data]) != read(cut(data, rng)):
+        raise Finding(f"cut otherwise, {data[:200]!r} reads otherwise")
+    return "compressed"
+
+
+def fuzz_numbering(rng: random.Random) -> str:
+    """Numbers are all that the compressed protocol's own scanner changes, whatever a server sends."""
+    data = mutate_stream(rng.choice(results()), rng)
+
+    def follow(scanner: ResponseScanner) -> tuple[int, bytes, int]:
+        out: list[bytes] = []
+        try:
+            return scanner.feed(data, 0, out), b"".join(out), scanner.status
+        except ProtocolError:
+            return -2, b"", 0
+
+    end, numbered, status = follow(NumberedScanner())
+    plain_end, plain, plain_status = follow(ResponseScanner())
+    if (end, len(numbered), status) != (plain_end, len(plain), plain_status):
+        raise Finding(f"{data[:300]!r} is followed otherwise when it is numbered")
+    pos, number = 0, 1
+    while pos + 4 <= len(numbered):
+        if numbered[pos + 3] != number:
+            raise Finding(f"{data[:300]!r} has frame {numbered[pos + 3]} where {number} was due")
+        number = (number + 1) & 0xFF
+        pos += 4 + int.from_bytes(numbered[pos : pos + 3], "little")
+    writer, sent = CommandWriter(NumberedScanner()), CompressedReader()
+    for part in cut(data, rng):
+        sent.append(writer.write(part))
+    got = b""
+    while (slice_ := sent.read()) is not None:
+        got += slice_
+    if got != data[: len(got)] or len(data) - len(got) > 3:
+        raise Finding(f"{data[:300]!r} is sent as something else")
+    return "numbering"
+
+
+def fuzz_proxy_headers(rng: random.Random) -> str:
+    source = proxy_header.Source(rng.choice(("10.1.2.3", "2001:db8::5")), rng.randrange(65536))
+    data = rng.choice((proxy_header.v1, proxy_header.v2))(rng.choice((None, source, source)), source)
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        data = mutate(data, rng)
+
+    def read(data: bytes) -> object:
+        try:
+            return proxy_header.read(data)
+        except ProtocolError as error:
+            return error.errno
+
+    found = read(data)
+    if isinstance(found, proxy_header.Header):
+        if not 0 < found.length <= len(data):
+            raise Finding(f"the header in {data[:200]!r} is {found.length} bytes long")
+        for end in range(1, found.length):
+            if read(data[:end]) is not None:
+                raise Finding(f"{data[:end]!r} is taken for a whole header, or for none")
+    return "PROXY headers"
+
+
 TARGETS: list[Target] = [
+    fuzz_compressed,
+    fuzz_numbering,
+    fuzz_proxy_headers,
     fuzz_frames,
     fuzz_client_login,
     fuzz_client_login,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.errors import Defect
 from proxy.wire import auth, frames
 from proxy.wire import capability as cap
-from proxy.wire.handshake import CACHING_SHA2, NATIVE, AuthSwitch, ChangeUser, Greeting
+from proxy.wire.handshake import CACHING_SHA2, NATIVE, AuthSwitch, ChangeUser, Greeting, SslRequest
 from proxy.wire.login import (
     MAX_HELD,
     Account,
@@ -598,3 +598,17 @@ def test_one_changed_byte_never_raises(name: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(stream) - 1))
     changed = stream[:at] + bytes([data.draw(st.integers(0, 255))]) + stream[at + 1 :]
     play([changed])
+
+
+def test_tls_on_a_unix_socket_which_is_secure_without() -> None:
+    login = started(client_login(tls_available=True, secure=True))
+    assert login.receive(ssl_request()) == [StartTls(b"")]
+    login.tls_started()
+    assert refused(feed(login, SslRequest(OFFERED | cap.SSL, 1 << 24, 45).encode(), 2))[0] == 1043  # no TLS in TLS
+
+
+@pytest.mark.parametrize("header", [b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"])
+def test_a_proxy_header_where_none_belongs(header: bytes) -> None:
+    errno, _, message = refused(started(client_login()).receive(header))
+    assert errno == 1043
+    assert "a PROXY protocol header from 10.0.0.9, which is not in listen.proxy_protocol" in message

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.errors import ProtocolError
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, encode_err, encode_ok
-from proxy.wire.response import FIELDS, PREPARE, QUERY, SINGLE, ResponseScanner
+from proxy.wire.response import FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
 from proxy.wire.resultset import encode_column, encode_resultset, text_column
 
 COLUMNS = [text_column("a"), text_column("b")]
@@ -146,6 +146,24 @@ def test_prepare() -> None:
         assert (scanner.statement_id, scanner.params, scanner.columns, scanner.warnings) == (7, 2, 1, 3)
     bare = encode(b"\x00\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1)
     assert follow(bare, [], PREPARE)[2] == len(bare)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 7])
+def test_a_file_is_asked_for_by_load_data_local_alone(cut: int) -> None:
+    asking = encode(b"\xfb/tmp/x", 1)
+    scanner = ResponseScanner()
+    scanner.begin(LOAD)
+    out: list[bytes] = []
+    assert scanner.feed(asking[:cut], 0, out) == -1
+    assert scanner.feed(asking[cut:], 0, out) == -1
+    assert (b"".join(out), scanner.infile) == (asking, True)
+    scanner.infile = False
+    done = encode(encode_ok(3, 0, 2, 1, b"Records: 3  Deleted: 0  Skipped: 0  Warnings: 1"), 4)
+    assert scanner.feed(done, 0, out) == len(done)
+    assert (b"".join(out), scanner.affected_rows, scanner.infile) == (asking + done, 3, False)
+    scanner.begin(QUERY)
+    with pytest.raises(ProtocolError, match="asked for a file"):
+        scanner.feed(asking, 0, [])
 
 
 def test_field_list_and_statistics() -> None:

@@ -24,3 +24,14 @@ def test_without_a_workbench_it_says_what_would_help() -> None:
     lines, refused = explained(shop.rules(), shop.catalog(), "SELECT * FROM users JOIN photos", "shop")
     assert refused
     assert lines[-1][1].endswith("Or give the rules a `workbench:`.")
+
+
+def test_around_a_select_for_the_workbench() -> None:
+    rules, catalog = shop.rules(workbench="main"), shop.catalog()
+    sql = "SELECT u.name FROM users u JOIN photos p ON p.user_id = u.id WHERE p.album_id = 7"
+    lines, refused = explained(rules, catalog, f"EXPLAIN {sql}", "shop")
+    assert not refused
+    assert lines[-1] == ("explains", "shop.photos on media where `album_id` IN (7)")
+    lines, refused = explained(rules, catalog, f"SET STATEMENT max_statement_time = 1 FOR {sql}", "shop")
+    assert not refused
+    assert lines[-1] == ("runs in the settings", sql)

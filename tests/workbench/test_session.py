@@ -105,6 +105,87 @@ def test_settings(pair: Pair, setting: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "time_zone = '+05:30'",
+        "sql_select_limit = 3, div_precision_increment = 9",
+        "group_concat_max_len = 20, default_week_format = 3, max_statement_time = 60",
+        "lock_wait_timeout = DEFAULT",
+        "max_statement_time = 'x'",
+        "no_such_setting = 1",
+        "max_connections = 100",
+    ],
+)
+def test_settings_of_one_statement(pair: Pair, setting: str) -> None:
+    shown = "SELECT @@time_zone, @@sql_select_limit, @@div_precision_increment, @@group_concat_max_len LIMIT 1"
+    for sql in (
+        "SELECT o.k, o.id, o.ts, p.price / 3, WEEK(o.ts) FROM odd o JOIN parts p ON p.part = o.id ORDER BY o.k, o.id",
+        "SELECT k.kind, GROUP_CONCAT(t.id ORDER BY t.id) FROM things t JOIN kinds k ON k.i = t.i GROUP BY k.kind",
+        "SELECT k, id FROM things ORDER BY k, id",
+        "SELECT i, SUM(g) > 1000, AVG(n) FROM things GROUP BY i ORDER BY i",
+        "SELECT id FROM things WHERE k = 3 ORDER BY id",
+    ):
+        pair.same(f"SET STATEMENT {setting} FOR {sql}", ordered=True)
+        pair.same(shown)
+    pair.run("BEGIN", "DELETE FROM photos WHERE id < 10")
+    pair.same(f"SET STATEMENT {setting} FOR {JOIN}", ordered=True)
+    pair.run("ROLLBACK")
+    pair.same(shown)
+    pair.same(JOIN)
+
+
+def test_names_and_definitions_beyond_ascii(pair: Pair) -> None:
+    pair.run(
+        "CREATE TABLE `menü` (`größe` INT PRIMARY KEY, `né` VARCHAR(9) CHARACTER SET latin1 DEFAULT 'é', "
+        "art ENUM('ä', 'ö') CHARACTER SET latin1, roh VARBINARY(9), lang TEXT CHARACTER SET utf8mb4)",
+        r"INSERT INTO `menü` VALUES (1, DEFAULT, 'ö', X'00275CFF', '😀\\')",
+        r"INSERT INTO `menü` VALUES (2, '', NULL, '', NULL), (3, 'ÿ', 'ä', '\0', 'ü')",
+    )
+    sql = "SELECT m.*, m.art + 0, t.k FROM `menü` m JOIN things t ON t.id = m.`größe`"
+    try:
+        pair.run("BEGIN")  # in which the table is pulled from where it is
+        assert len(pair.same(sql).rows) == 3
+        pair.run("ROLLBACK")
+        pair.same(sql)
+    finally:
+        pair.run("DROP TABLE `menü`")
+
+
+def test_rows_by_the_thousand(pair: Pair, proxy: tuple[Turnout, MariaDB]) -> None:
+    """They are passed on as they come, up to the packet that ends them."""
+    many = "SELECT t.id, p.id, p.title, REPEAT('x', 30) FROM things t JOIN photos p"
+    assert len(pair.same(many).rows) > 10_000
+    pair.same("SELECT FOUND_ROWS()")
+    # The last row, whichever table is read first, has an error in its place.
+    pair.same(f"{many} WHERE IF(t.k = 29 AND p.id = 89, (SELECT id FROM users), 1)")
+    with closing(proxy[0].connect(APP, APP_PASSWORD, DATABASE)) as client, client.cursor() as cursor:
+        assert cursor.execute(many) > 10_000  # PyMySQL looks at the numbers of packets
+        assert cursor.execute("SHOW COUNT(*) WARNINGS") == 1
+    pair.same(JOIN)
+
+
+def test_explain(pair: Pair, shop_servers: Shop) -> None:
+    """Each cluster explains what it is asked for, as it does by itself."""
+    answer = pair.client.query(
+        "EXPLAIN SELECT th.k, ph.title FROM things th JOIN photos ph ON ph.of_id = th.id WHERE th.k IN (1, 8)"
+    ).checked()
+    assert answer.columns[-1].name == b"cluster"
+    found = [row[-1] for row in answer.rows]
+    assert found == [b"shard1", b"shard2", b"media"]
+    for *row, name in answer.rows:
+        assert name is not None
+        pulls = "SELECT id, title, of_id FROM photos" if name == b"media" else "SELECT k, id FROM things"
+        condition = "" if name == b"media" else " WHERE k IN (1, 8)"
+        with Client(shop_servers.server(name.decode()).port, APP, APP_PASSWORD, DATABASE) as client:
+            assert client.query(f"EXPLAIN {pulls}{condition}").checked().rows == (tuple(row),)
+    as_json = pair.client.query(f"EXPLAIN FORMAT=JSON {JOIN}").checked()
+    assert [row[-1] for row in as_json.rows] == [b"shard0", b"shard1", b"shard2", b"media"]
+    assert all(b"query_block" in (row[0] or b"") for row in as_json.rows)
+    assert pair.client.query(f"ANALYZE {JOIN}").errno == 1235
+    pair.same(JOIN)
+
+
 def test_literals_in_another_character_set(pair: Pair) -> None:
     pair.run("SET NAMES latin1")
     for each in (pair.client, pair.mirror):
@@ -180,7 +261,7 @@ def test_what_is_refused_by_name(pair: Pair) -> None:
         f"{JOIN} FOR UPDATE": "it locks rows",
         "SELECT t.id INTO @a FROM things t JOIN photos p ON p.of_id = t.id LIMIT 1": "it sets a user variable",
         "SELECT CONNECTION_ID(), t.id FROM things t JOIN photos p ON p.of_id = t.id": "it uses CONNECTION_ID()",
-        f"EXPLAIN {JOIN}": "EXPLAIN cannot be put around",
+        f"ANALYZE {JOIN}": "ANALYZE cannot be put around",
     }.items():
         answer = pair.client.query(sql)
         assert answer.errno == 1235, sql

@@ -109,13 +109,7 @@ class Pair:
     def same(self, sql: str, ours: Answer | None = None) -> Answer:
         """The answer of Turnout, which is the mirror's: affected rows, info, warnings, errors, status."""
         ours, theirs = ours or self.client.query(sql), self.mirror.query(sql)
-        said = f"{sql}\n  {ours} {ours.info!r} {ours.warnings}\n  instead of {theirs} {theirs.info!r} {theirs.warnings}"
-        assert (ours.errno, ours.sqlstate) == (theirs.errno, theirs.sqlstate), said
-        assert WHICH_ROW.sub("", ours.message) == WHICH_ROW.sub("", theirs.message), said
-        assert (ours.affected_rows, ours.warnings) == (theirs.affected_rows, theirs.warnings), said
-        assert _told(ours.info) == _told(theirs.info), said
-        assert ours.status & 3 == theirs.status & 3, said
-        assert sorted(map(repr, ours.rows)) == sorted(map(repr, theirs.rows)), said
+        rows_are_same(sql, ours, theirs)
         return ours
 
     def refused(self, sql: str, word: str) -> None:
@@ -134,6 +128,17 @@ class Pair:
     def close(self) -> None:
         self.client.abort()
         self.mirror.abort()
+
+
+def rows_are_same(sql: str, ours: Answer, theirs: Answer) -> None:
+    """Affected rows, info, warnings, errors, status and rows are."""
+    said = f"{sql}\n  {ours} {ours.info!r} {ours.warnings}\n  instead of {theirs} {theirs.info!r} {theirs.warnings}"
+    assert (ours.errno, ours.sqlstate) == (theirs.errno, theirs.sqlstate), said
+    assert WHICH_ROW.sub("", ours.message) == WHICH_ROW.sub("", theirs.message), said
+    assert (ours.affected_rows, ours.warnings) == (theirs.affected_rows, theirs.warnings), said
+    assert _told(ours.info) == _told(theirs.info), said
+    assert ours.status & 3 == theirs.status & 3, said
+    assert sorted(map(repr, ours.rows)) == sorted(map(repr, theirs.rows)), said
 
 
 def _told(info: bytes) -> bytes:

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from tests.front.raw import Statement
 from tests.servers.shop import DATABASE
-from tests.writes.shop import Pair, Place
+from tests.writes.shop import SHARDS, Pair, Place
 
 pytestmark = pytest.mark.servers
 
@@ -168,3 +169,26 @@ def test_what_is_refused(pair: Pair, place: Place) -> None:
     pair.compare()
     for server in place.servers.values():
         assert not server.execute("SELECT * FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0")
+
+
+def test_columns_that_change_places_meanwhile(pair: Pair, place: Place) -> None:
+    """Past Turnout, which goes by the old definition: a row must be where its key belongs (`check_places`)."""
+    client, shards = pair.client, [place.servers[name] for name in SHARDS]
+    expected = pair.mirror.query("SELECT COUNT(*) FROM parts WHERE n IS NOT NULL").number + 7
+    client.run("DELETE FROM bags")
+    insert = client.prepare("INSERT INTO bags VALUES (?, ?)")
+    assert isinstance(insert, Statement)
+    try:
+        for shard in shards:
+            shard.execute("ALTER TABLE bags MODIFY n INT NOT NULL FIRST, MODIFY k INT NOT NULL", database=DATABASE)
+        client.run("INSERT INTO bags VALUES (5, 6)", "INSERT INTO bags VALUES (1, 12), (7, 2), (12, 13)")
+        client.run("INSERT INTO bags () VALUES (19, 1)", "INSERT bags VALUE (3, 4)")
+        assert client.execute(insert, 8, 9).checked().affected_rows == 1
+        client.run("INSERT INTO bags SELECT k, n FROM parts WHERE n IS NOT NULL")
+        place.check_places()
+        found = sum(int(shard.execute("SELECT COUNT(*) FROM bags", database=DATABASE)[0][0]) for shard in shards)
+        assert found == expected
+    finally:
+        for shard in shards:
+            shard.execute("DELETE FROM bags", database=DATABASE)
+            shard.execute("ALTER TABLE bags MODIFY k INT NOT NULL FIRST, MODIFY n INT", database=DATABASE)

@@ -1,0 +1,64 @@
+"""Clients that compress (proxy.wire.compression). Their commands are taken up one at a time, so that each answer is
+numbered behind its own command, whatever the client has sent meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from proxy.back.compressed import CompressedLink
+from proxy.back.tls import TlsPipe
+from proxy.errors import ProtocolError
+from proxy.front.client import Client
+from proxy.front.upload import Upload
+from proxy.wire.compression import compressed
+
+
+class CompressedClient(Client):
+    """What a client becomes when its login has agreed on compression. Its transport is a ClientLink."""
+
+    __slots__ = ()
+
+    counts_frames = False
+
+    def next_command(self) -> None:
+        super().next_command()
+        cast(ClientLink, self.transport).deliver()
+
+    def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
+        upload = super().receive_file(take, end)
+        asyncio.get_running_loop().call_soon(cast(ClientLink, self.transport).deliver)  # what has come of it already
+        return upload
+
+
+class ClientLink(CompressedLink):
+    def __init__(self, transport: asyncio.Transport, tls: TlsPipe | None, client: Client) -> None:
+        super().__init__(transport, tls, client, self._tell)
+        self._client = client
+        self._sequence = 0
+
+    def pack(self, data: bytes) -> bytes:
+        packed, self._sequence = compressed(data, self._sequence)
+        return packed
+
+    def _tell(self, error: ProtocolError) -> None:
+        self._sequence = (self._reader.sequence + 1) & 0xFF
+        self._client.out_of_step(error)
+
+    def wanted(self) -> bool:
+        return self._client.free
+
+    def arrived(self, sequence: int) -> None:
+        if sequence not in (0, self._sequence):
+            raise ProtocolError("Got packets out of order", 1156, "08S01")
+        self._sequence = (sequence + 1) & 0xFF
+
+
+def begin(client: Client, tls: TlsPipe | None, leftover: bytes) -> None:
+    """The login's OK is out: everything that follows is compressed, on both sides. `leftover` has come already."""
+    client.__class__ = CompressedClient
+    link = ClientLink(client.transport, tls, client)
+    client.transport = link
+    client.write = link.write
+    link.start(leftover)
