@@ -46,7 +46,6 @@ missing_client_packages() {
     have go || echo golang
     have node || echo nodejs
     have npm || echo npm
-    have pt-query-digest || echo percona-toolkit
     have javac || echo default-jdk-headless
     have mvn || echo maven
     php -r "exit(extension_loaded('mysqli') ? 0 : 1);" 2>/dev/null || echo php-cli php-mysql
@@ -54,6 +53,7 @@ missing_client_packages() {
     perl -MDBD::MariaDB -e 1 2>/dev/null || echo libdbd-mariadb-perl
     ruby -rmysql2 -e 0 2>/dev/null || echo ruby-mysql2
     have mydumper || echo mydumper
+    have pt-query-digest || echo percona-toolkit
 }
 
 policy=/usr/sbin/policy-rc.d

@@ -18,7 +18,7 @@ from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
 from proxy.errors import StatementRefused
 from proxy.front.caching import acknowledge, note_everything
 from proxy.front.session import Session
-from proxy.front.statements import finish_statement, join_transaction, pin, settle
+from proxy.front.statements import check_afterthoughts, finish_statement, join_transaction, pin, settle
 from proxy.front.transactions import finish
 from proxy.plan.plan import Plan
 from proxy.wire import command as com
@@ -106,6 +106,7 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: K
     """Run the SET on the connection that the session holds, or on home's primary, and read what it changed."""
     statement = plan.statement
     assignments = statement.assignments
+    check_afterthoughts(session, statement.effects)
     touches_autocommit = any(a.scope is Scope.SESSION and a.name == "autocommit" for a in assignments)
     if touches_autocommit and len(session.held) > 1 and not session.autocommit:
         # A server commits when autocommit is turned on (and only then); here the transaction is on several.

@@ -247,7 +247,7 @@ class MariaDBConnector(Driver):
         tls: dict[str, Any] = {"ssl": True, "ssl_ca": str(target.ca), "ssl_verify_cert": True} if target.ca else {}
         if target.cert:
             tls |= {"ssl_cert": str(target.cert), "ssl_key": str(target.key)}
-        flag = self._module.constants.CLIENT.MULTI_STATEMENTS if "several" in target.options else 0
+        flag = pymysql.constants.CLIENT.MULTI_STATEMENTS if "several" in target.options else 0
         options = {"client_flag": flag, "local_infile": "infile" in target.options}
         return self._module.connect(**account(target), **options, **tls, compress="compress" in target.options)
 

@@ -22,7 +22,7 @@ PLAYS = tuple(product(ACCOUNTS, TRANSPORTS)) if THOROUGH else ((NATIVE, "plain")
 
 
 # What a client does besides, each over a connection with the option of that name.
-OPTIONS: tuple[str, ...] = ()
+OPTIONS = ("several", "infile", "compress")
 
 
 @dataclass(frozen=True, slots=True)

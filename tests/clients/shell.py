@@ -136,8 +136,9 @@ def _several(target: Target) -> Seen:
 
 def _infile(target: Target, file: str) -> Seen:
     shell = Shell(target, "--force", "--local-infile=1")
-    shell.say(LOADED_TABLE, LOAD.format(file))
-    affected = shell.select("SELECT ROW_COUNT()")
+    shell.say(LOADED_TABLE)
+    affected = shell.select(LOAD.format(file))
+    shell.say("SELECT ROW_COUNT()")
     shell.say(LOAD.format(f"{file}.missing"))
     loaded, after = shell.select(LOADED), shell.select("SELECT 'after'")
     answers = shell.run()

@@ -250,3 +250,18 @@ def test_warnings_after_a_large_result(both: Both) -> None:
     both.query("SHOW WARNINGS")
     both.query("SELECT COUNT(*) FROM items")
     assert both.query("SHOW WARNINGS").rows == ()
+
+
+@pytest.mark.parametrize("function", ["ROW_COUNT()", "FOUND_ROWS()"])
+@pytest.mark.parametrize("begin", ["DO 1", "BEGIN", "SET @a = CONCAT('held', 1)"])
+def test_what_was_before_kept_in_a_variable(connect: Connect, function: str, begin: str) -> None:
+    """Refused, unless the connection is at hand that knows; never another statement's number."""
+    client = connect()
+    client.run(begin, "UPDATE items SET name = name WHERE id = 1")
+    right = b"0"
+    if function == "FOUND_ROWS()":
+        client.run("SELECT SQL_CALC_FOUND_ROWS id FROM items LIMIT 3")
+        right = b"60"
+    answer = client.query(f"SET @kept = {function}")
+    assert answer.errno in (0, 1235)
+    assert client.query("SELECT @kept").value == (None if answer.errno else right)
