@@ -57,10 +57,18 @@ def statement_ends(sql: bytes, lexer: Lexer) -> list[int]:
 
 def _end(tokens: Sequence[Token], begin: int) -> int:
     rest = tokens[begin : begin + 20]
-    compound = [t.word for t in rest[:3]] == ["BEGIN", "NOT", "ATOMIC"]
-    if compound or is_routine(rest):
+    if _is_compound(tokens, begin) or is_routine(rest):
         return _end_of_routine(tokens, begin)
     return next((i for i in range(begin, len(tokens)) if tokens[i].is_mark(";")), len(tokens))
+
+
+def _is_compound(tokens: Sequence[Token], begin: int) -> bool:
+    """MariaDB takes these outside of stored routines, too: BEGIN NOT ATOMIC, IF, CASE, LOOP, WHILE, REPEAT, FOR; the
+    loops with a label, too."""
+    if begin + 2 < len(tokens) and tokens[begin + 1].is_mark(":"):
+        begin += 2
+    words = [t.word for t in tokens[begin : begin + 3]]
+    return words == ["BEGIN", "NOT", "ATOMIC"] or (words[:1] != [] and words[0] in _CLOSED_BY_END)
 
 
 def _is_function(tokens: Sequence[Token], i: int) -> bool:
@@ -72,7 +80,7 @@ def _is_function(tokens: Sequence[Token], i: int) -> bool:
 def _end_of_routine(tokens: Sequence[Token], begin: int) -> int:
     """The semicolon behind a stored routine: the first that is in none of its blocks."""
     depth = 0
-    starts = False  # does a statement of the body start here?
+    starts = _is_compound(tokens, begin)  # does a statement of the body start here?
     i = begin
     while i < len(tokens):
         t = tokens[i]

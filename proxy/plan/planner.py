@@ -44,7 +44,12 @@ def plan(statement: Statement, rules: Rules, catalog: Catalog, database: str | N
 def _plan(asked: Case) -> Plan:
     statement = asked.statement
     if statement.kind is Kind.MULTI:
-        return Several(statement=statement, cluster=asked.home, fixed=route_to(asked.home), writes=True)
+        # What is not several statements to the server that gets it whole may leave and write anything.
+        marks = EVERYTHING if asked.rules.cached_clusters else None
+        fixed = route_to(asked.home)
+        return Several(
+            statement=statement, cluster=asked.home, fixed=fixed, writes=True, pins="several statements", marks=marks
+        )
     _check_hint(asked)
     _check_binary_log(asked)
     if statement.kind is Kind.SET and statement.inner is not None:

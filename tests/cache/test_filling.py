@@ -235,7 +235,7 @@ def test_a_kill_ends_the_waiting_for_an_answer(world: World) -> None:
         client: Any = waits.client
         client.spawn = lambda work, name: asyncio.get_running_loop().create_task(work, name=name)
         client.send = client.write
-        client.next_command = lambda: None
+        client.next_command = client.end_edit = lambda: None
         waits.run(caching.wait(waits, ask))
         task = waits.task
         assert task is not None

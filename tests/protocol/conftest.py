@@ -51,7 +51,7 @@ def filled(table: str) -> str:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proxy(run: Run, shop_servers: Shop) -> Iterator[Turnout]:
     for server in (shop_servers.main, shop_servers.shard(0)):
         server.execute(*SCHEMA, "SET GLOBAL max_allowed_packet = 67108864")
@@ -67,9 +67,11 @@ def proxy(run: Run, shop_servers: Shop) -> Iterator[Turnout]:
             client.run(f"INSERT INTO spread VALUES ({number}, '{name}', {dated}, X'{data}')")
     yield proxy
     end(proxy)
+    for server in (shop_servers.main, shop_servers.shard(0)):
+        server.execute(f"DROP DATABASE {DATABASE}", "SET GLOBAL max_allowed_packet = DEFAULT")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(proxy: Turnout, shop_servers: Shop) -> MariaDB:
     return shop_servers.main
 
