@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 # Packages of tests and mypy's scope are in pyproject.toml.
 PYTEST := $(PYTHON) -m pytest
 # Server tests mostly wait for servers and clients, so that more workers than cores pay; each has servers of its own.
-WORKERS ?= 3
+WORKERS ?= 4
 
 .PHONY: setup demo test check bench lock format clean
 

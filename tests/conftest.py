@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.servers import Run, Shop, Turnout
+from tests.sizes import THOROUGH
 
 # Examples are not timed: on a busy machine any of them may take long.
 settings.register_profile("turnout", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         starts = (number for number, start in enumerate(LONGEST) if item.nodeid.startswith(start))
         return next(starts, len(LONGEST) + ("run" not in getattr(item, "fixturenames", ())))
 
+    if not THOROUGH:
+        left = [item for item in items if item.get_closest_marker("thorough") is not None]
+        if left:
+            left[0].config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item.get_closest_marker("thorough") is None]
     for item in items:
         module = item.nodeid.partition("::")[0]
         shared = "run" in getattr(item, "fixturenames", ()) and module not in APART

@@ -1,6 +1,7 @@
 """How large random and long tests are: small by default, so that `make test` takes minutes, and larger in CI.
 
-`TURNOUT_THOROUGH=1` (which `.ci/run` sets) takes the larger sizes; a variable of its own sets each one.
+`TURNOUT_THOROUGH=1` (which `.ci/run` sets) takes the larger sizes, and the tests that are marked `thorough`; a variable
+of its own sets each size.
 """
 
 from __future__ import annotations

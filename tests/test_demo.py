@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.thorough, pytest.mark.servers, pytest.mark.timeout(300)]
 
 
 def test_the_demo_ends_well() -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.servers import MariaDB, NotReady, Process, Run, Shop, Turnout, watchdog
 from tests.servers.process import wait_until
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 
 
 @pytest.fixture

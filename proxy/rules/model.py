@@ -237,7 +237,7 @@ class Limits:
     max_packet: int = 64 << 20  # a client's statement
     slow_statement_s: float = 1.0  # logged, without literals
     logins_per_second: int = 2000  # per worker; 0: any number
-    logins_per_address: int = 1000  # the same from one address
+    logins_per_address: int = 2000  # the same from one address
     idle_s: float | None = None  # None: the servers' wait_timeout and interactive_timeout
     statement_s: float | None = None  # a statement that takes longer is killed; None: none is
     session_memory: int = 256 << 20  # that prepared statements of one session may take

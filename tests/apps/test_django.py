@@ -9,7 +9,7 @@ import pytest
 from tests.apps.conftest import World
 from tests.apps.playing import compare, play
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.thorough, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(600)]
 TABLES = """\
       shop_customer: {sharding: by_customer, key: id}
       shop_order: {sharding: by_customer, key: customer_id}

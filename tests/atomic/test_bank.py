@@ -12,7 +12,7 @@ from tests.atomic.branch_office import Bank
 from tests.servers import Run
 from tests.sizes import size
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
 RUNS = size("TURNOUT_RUNS", 8, 20)
 

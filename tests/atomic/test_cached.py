@@ -11,7 +11,7 @@ from tests.servers import Run
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 
 
 def test_cached_rows_are_fresh_after_commit(bank: Bank, run: Run) -> None:

@@ -101,6 +101,7 @@ def test_a_coordinator_that_dies_before_the_decision(bank: Bank, run: Run, log_i
     assert bank.decisions("main")[-1] == "abort"
 
 
+@pytest.mark.thorough
 def test_another_turnout_recovers_by_itself(bank: Bank, proxy: Turnout, run: Run, log_in: LogIn) -> None:
     before = proxy.metric("turnout_recovered_branches_total", outcome="rolled back")
     doomed = run.turnout(bank.rules)
@@ -202,6 +203,7 @@ def test_the_first_cluster_dies_before_the_decision(bank: Bank, log_in: LogIn) -
     assert bank.decisions("main")[-1] == "abort"
 
 
+@pytest.mark.thorough
 def test_the_first_cluster_stays_away(bank: Bank, log_in: LogIn) -> None:
     client = log_in()
     client.run("BEGIN", *MOVE)

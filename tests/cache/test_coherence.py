@@ -31,6 +31,7 @@ def test_no_read_is_older_than_promised(run: Run) -> None:
     assert report.hits_local > 0, str(report)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_without_faults_most_reads_are_hits(run: Run) -> None:
     """So that the test above is known to be about served values; one worker, few writes, no memcached."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cache.test_served import (
     SOON_S,
     answer,
@@ -30,6 +32,7 @@ TABLE = f"{DATABASE}.users"
 SQL = "SELECT * FROM users WHERE id = 1"
 
 
+@pytest.mark.thorough
 def test_metrics_move(fresh: MariaDB, memcached: Memcached, turnout: Callable[..., Turnout]) -> None:
     proxy = turnout(rules(fresh, cache=f", memcached: ['{memcached.address}'], max_value: 2KB"))
     server, client = direct(fresh), through(proxy)

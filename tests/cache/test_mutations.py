@@ -16,7 +16,6 @@ from tests.cache.coherence.checker import DURABLE, Setting, check
 from tests.cache.coherence.faults import Fault, World, stream_stopped
 from tests.cache.coherence.mutations import MUTATIONS, environment
 from tests.servers import Run
-from tests.sizes import THOROUGH
 
 pytestmark = pytest.mark.servers
 
@@ -92,24 +91,20 @@ CASES = {
 }
 
 
-# All of them take minutes. What is left to CI is like one of these.
-SOON = ("before_images_ignored", "compared_the_wrong_way", "marks_ignored", "no_max_staleness")
-
-
 def test_every_mutation_has_a_case() -> None:
     assert CASES.keys() == MUTATIONS.keys()
 
 
-@pytest.mark.parametrize("name", CASES if THOROUGH else SOON)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", CASES)
 def test_without_a_part_of_the_rule_the_checker_fails(run: Run, name: str) -> None:
     setting = CASES[name].setting(seed=1, max_s=60)
     report = check(run, replace(setting, environment=environment(run.place(name), name)))
     assert report.tally.violations, f"{name} was not noticed:\n{report}"
 
 
-@pytest.mark.parametrize(
-    "name", ["applied_as_stamp", "marks_shared", "no_max_staleness"] if THOROUGH else ["no_max_staleness"]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["applied_as_stamp", "marks_shared", "no_max_staleness"])
 def test_with_it_there_is_nothing_to_find(run: Run, name: str) -> None:
     """The same circumstances, for longer than the mutation needs to be found."""
     report = check(run, CASES[name].setting(seed=2, max_s=30, reads=10_000))

@@ -13,7 +13,7 @@ from tests.front.raw import Answer, Client
 from tests.servers import Turnout
 from tests.servers.process import wait_until
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 LogIn = Callable[..., Client]
 
 # A statement, and one by which somebody carries it out on the first cluster, or the last, before.

@@ -27,6 +27,7 @@ def cli(proxy: Turnout, command: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_check_says_what_is_wrong_with_a_directory(world: World) -> None:
     proxy = world.start()
     assert cli(proxy, "check")[0] == 0

@@ -10,7 +10,7 @@ from tests.directory.moving import stir
 from tests.servers import Run, Shop
 from tests.sizes import size
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 SECONDS = size("TURNOUT_MOVING_SECONDS", 8, 25)
 
 

@@ -25,7 +25,7 @@ from tests.servers import MariaDB, Run, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, SERVICE, SERVICE_PASSWORD
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 SEED = int(os.environ.get("TURNOUT_SEED") or random.SystemRandom().randrange(1 << 32))
 # health.every until the next probe begins, health.timeout until it is given up; the rest is for a busy machine.
 NOTICED_S = 0.5 + 2.0

@@ -105,7 +105,7 @@ async def everybody(port: int) -> int:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_2000_clients_share_64_connections(
     turnout: Callable[..., Turnout], shop_servers: Shop, descriptors: None, workers: int
 ) -> None:

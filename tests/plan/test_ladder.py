@@ -517,7 +517,7 @@ def test_several_statements_in_one_text() -> None:
     for word in ("users", "photos", "begin", "use", "set"):
         found = planned(Statement(Kind.MULTI, words=frozenset({"select", word})))
         assert isinstance(found, Several)
-        assert (found.cluster, found.pins, found.marks) == ("main", "", None)
+        assert (found.cluster, found.pins, found.marks) == ("main", "several statements", None)
 
 
 def test_views_of_tables_that_have_left_are_refused() -> None:

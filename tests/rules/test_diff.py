@@ -398,7 +398,7 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "limits: {idle: 1h}"},
         {"x": "limits: {statement: 30s, session_memory: 1MB, logins_per_address: 0}"},
         [
-            (INFO, "limits.logins_per_address", "changes from 1000 to 0."),
+            (INFO, "limits.logins_per_address", "changes from 2000 to 0."),
             (INFO, "limits.idle", "changes from 1h to none."),
             (INFO, "limits.statement", "changes from none to 30s."),
             (INFO, "limits.session_memory", "changes from 256MB to 1MB."),

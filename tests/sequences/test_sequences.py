@@ -156,6 +156,7 @@ def test_check_says_what_is_missing(world: World) -> None:
     assert "turnout.sequences" not in found()
 
 
+@pytest.mark.thorough
 def test_home_that_hangs_is_no_reason_to_wait_for_ever(world: World, connect: Connect) -> None:
     client = connect(world.start())
     insert(client)

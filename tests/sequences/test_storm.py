@@ -15,6 +15,7 @@ SECONDS = size("TURNOUT_STORM_SECONDS", 6, 15)
 SEED = int(os.environ.get("TURNOUT_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
+@pytest.mark.thorough
 @pytest.mark.servers
 def test_no_id_twice(run: Run, shop_servers: Shop) -> None:
     outcome = rage(run, shop_servers, SECONDS, SEED)

@@ -14,7 +14,7 @@ from tests.stream import every_type
 from tests.stream.reading import end_of_log, read_log
 from tests.stream.replay import Replay, Table
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 
 Rebuild = Callable[..., Replay]
 

@@ -17,7 +17,12 @@ from tests.sizes import size
 from tests.sysbench.program import Report, Sysbench
 
 SECONDS = size("TURNOUT_SYSBENCH_SECONDS", 2, 5)
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("sysbench"), pytest.mark.timeout(2 * SECONDS + 240)]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.servers,
+    pytest.mark.xdist_group("sysbench"),
+    pytest.mark.timeout(2 * SECONDS + 240),
+]
 Start = Callable[..., Turnout]
 
 THREADS = 32

@@ -12,7 +12,7 @@ from tests.tpch.queries import QUERIES
 from tests.tpch.warehouse import prepare
 from tests.workbench.shop import Pair
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
 from tests.writes.shop import SHARDS, Place, rows
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 TOTAL = "SELECT COUNT(*), SUM(part), COUNT(DISTINCT part) FROM parts"
 
 
