@@ -12,7 +12,7 @@ from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError
 from proxy.front.client import Client
 from proxy.front.upload import Upload
-from proxy.wire.compression import compressed
+from proxy.wire.compression import compressed, whole_frames
 
 
 class CompressedClient(Client):
@@ -37,6 +37,27 @@ class ClientLink(CompressedLink):
         super().__init__(transport, tls, client, self._tell)
         self._client = client
         self._sequence = 0
+        self._held: list[bytes] = []  # the beginning of a frame
+        self._size = 0
+        self._needed = 4  # bytes before a frame is whole
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Whole frames only, 16 MB at most are waited for: as servers write, and not every driver (MySQL
+        Connector/Python) expects a frame in more than two compressed packets, or its header in two."""
+        held = self._held
+        held.append(bytes(data))
+        self._size += len(data)
+        if self._size < self._needed:
+            return
+        whole = held[0] if len(held) == 1 else b"".join(held)
+        end, self._needed = whole_frames(whole)
+        rest = whole[end:]
+        self._size = len(rest)
+        held.clear()
+        if rest:
+            held.append(rest)
+        if end:
+            self._send(self.pack(whole[:end]))
 
     def pack(self, data: bytes) -> bytes:
         packed, self._sequence = compressed(data, self._sequence)

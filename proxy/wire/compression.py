@@ -105,6 +105,18 @@ def _inflated(data: bytes, length: int) -> bytes:
     return clear
 
 
+def whole_frames(data: bytes) -> tuple[int, int]:
+    """Where the last whole frame of `data` ends, which begins with one; and how many bytes, at least, it takes until
+    what follows is a whole one, too."""
+    end, size = 0, len(data)
+    while size - end >= 4:
+        length = 4 + (data[end] | data[end + 1] << 8 | data[end + 2] << 16)
+        if size - end < length:
+            return end, length
+        end += length
+    return end, 4
+
+
 def compressed(data: bytes, sequence: int) -> tuple[bytes, int]:
     """`data` as compressed packets, the first one numbered `sequence`, and the number of the packet that follows."""
     if len(data) <= MAX_PAYLOAD:

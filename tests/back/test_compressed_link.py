@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from proxy.back.compressed import CompressedLink
 from proxy.errors import ProtocolError
-from proxy.wire.compression import SLICE, compressed
+from proxy.front.compressed import ClientLink
+from proxy.wire.compression import MAX_PAYLOAD, SLICE, CompressedReader, compressed, whole_frames
+from proxy.wire.frames import encode
 
 ROW = b"r" * 1000
 NOISE = random.Random(3).randbytes(1000)
@@ -172,3 +175,52 @@ def test_what_is_written_is_packed() -> None:
     transport, _, link = linked()
     link.write(ROW)
     assert transport.written == [compressed(ROW, 7)[0]]
+
+
+def test_a_client_gets_whole_frames_however_an_answer_comes() -> None:
+    """A frame is never in three compressed packets, nor its header in two."""
+    rng = random.Random(5)
+    frames = [
+        encode(rng.randbytes(length), n & 0xFF) for n, length in enumerate((0, 1, 300, 70_000, 5, 800_000, 3, 200))
+    ]
+    stream = b"".join(frames)
+    for most in (1, 2, 7, 1000, 65_536, len(stream)):
+        transport = Transport()
+        link = ClientLink(transport, None, cast(Any, SimpleNamespace()))
+        at = 0
+        while at < len(stream):
+            if most < 10 and 4 + 301 < at < len(stream) - 300:
+                step = 50_000
+            else:
+                step = most
+            link.write(stream[at : at + step])
+            at += step
+        reader = CompressedReader()
+        found = b""
+        for packet in transport.written:
+            reader.append(packet)
+            inside = b""
+            while (piece := reader.read()) is not None:
+                inside += piece
+            end, _ = whole_frames(inside)
+            assert inside
+            assert end == len(inside)
+            found += inside
+        assert found == stream
+
+
+def test_a_frame_of_16_mb_takes_two_packets() -> None:
+    frame = encode(b"\x00" * (MAX_PAYLOAD - 1), 0)
+    transport = Transport()
+    link = ClientLink(transport, None, cast(Any, SimpleNamespace()))
+    for at in range(0, len(frame), SLICE):
+        link.write(frame[at : at + SLICE])
+    reader = CompressedReader()
+    reader.append(b"".join(transport.written))
+    pieces = []
+    begins = 0
+    while (piece := reader.read()) is not None:
+        begins += reader.begins
+        pieces.append(piece)
+    assert begins == 2
+    assert b"".join(pieces) == frame
