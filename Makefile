@@ -2,8 +2,8 @@
 PYTHON := .venv/bin/python
 # Packages of tests and mypy's scope are in pyproject.toml.
 PYTEST := $(PYTHON) -m pytest
-# Server tests mostly wait for servers and clients, so that more workers than cores pay; each has servers of its own.
-WORKERS ?= 4
+# Each worker has servers of its own. Some tests wait, so that one more than two cores pays; four take as long.
+WORKERS ?= 3
 
 .PHONY: setup demo test check bench lock format clean
 
