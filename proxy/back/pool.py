@@ -37,7 +37,7 @@ class PoolKey:
 class Pool:
     """See the module. `secret` may be renewed by later logins of the same account (a changed password)."""
 
-    __slots__ = ("_opening", "idle", "key", "secret", "server", "size", "waiters")
+    __slots__ = ("__weakref__", "_opening", "idle", "key", "secret", "server", "size", "waiters")
 
     def __init__(self, server: Server, key: PoolKey, secret: Secret) -> None:
         self.server = server

@@ -6,11 +6,11 @@ import asyncio
 import enum
 import os
 import ssl
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from proxy.back.connection import ServerConnection
 from proxy.back.gtid import GtidPosition
@@ -40,9 +40,6 @@ BASE_CAPABILITIES = (
 # Every pooled connection logs in with this collation; sessions that want another get it by SET (proxy.back.settings).
 LOGIN_COLLATION = 45
 LOGIN_SETTINGS = for_charset("utf8mb4", "utf8mb4_general_ci")
-
-
-_OURS = 4  # references to a pool that is being walked: the dictionary, the list, the loop's variable, the argument
 
 
 class Role(enum.Enum):
@@ -130,7 +127,8 @@ class Server:
         self.health_rules = health_rules
         self.spawn = spawn
         self.where = f"cluster {cluster}, {role.value} {address}"
-        self.pools: dict[PoolKey, Pool] = {}
+        # Those that a session or a connection refers to: where servers hear of clients' addresses, they come and go.
+        self.pools: WeakValueDictionary[PoolKey, Pool] = WeakValueDictionary()
         self.connections: set[ServerConnection] = set()
         self.size = 0
         self.starved: set[Pool] = set()
@@ -143,7 +141,7 @@ class Server:
     # -- pools -----------------------------------------------------------------------------------------------------
 
     def pool(self, key: PoolKey, secret: Secret) -> Pool:
-        """The pool for an account and set of flags. Pools stay for as long as sessions keep references to them."""
+        """The pool for an account and set of flags."""
         if key.origin and self.proxy_header is model.ProxyHeader.OFF:
             key = replace(key, origin="")
         pool = self.pools.get(key)
@@ -309,8 +307,6 @@ class Server:
     def trim(self, now: float) -> None:
         for pool in list(self.pools.values()):
             pool.trim(now)
-            if pool.key.origin and not pool.size and not pool.waiters and sys.getrefcount(pool) <= _OURS:
-                del self.pools[pool.key]  # addresses come and go
 
     def close(self) -> None:
         """Retire the server: idle connections go now, busy ones when their session lets go."""

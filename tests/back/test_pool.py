@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -778,15 +779,17 @@ def test_one_that_is_told_has_a_pool_for_each_until_nobody_needs_it() -> None:
         server.proxy_header = ProxyHeader.V2
         kept = server.pool(PoolKey("app", 0, "10.0.0.1"), NO_SECRET)
         (busy,) = await filled(server.pool(PoolKey("app", 0, "10.0.0.2"), NO_SECRET), 1)
-        for number in range(100):
-            pool = server.pool(PoolKey("app", 0, f"10.1.0.{number}"), NO_SECRET)
+        pools = [server.pool(PoolKey("app", 0, f"10.1.0.{number}"), NO_SECRET) for number in range(100)]
         assert len(server.pools) == 102
-        del pool
+        pools.clear()
+        gc.collect()
         server.trim(time.monotonic())
         assert [key.origin for key in server.pools] == ["10.0.0.1", "10.0.0.2"]
         assert server.pool(kept.key, NO_SECRET) is kept
         lose(busy)
         await settle()
+        del busy
+        gc.collect()
         server.trim(time.monotonic())
         assert [key.origin for key in server.pools] == ["10.0.0.1"]
 
