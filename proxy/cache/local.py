@@ -73,19 +73,14 @@ class Local:
         return len(self._young) + len(self._old)
 
     def _put(self, key: Hashable, value: CachedValue) -> None:
+        self.discard(key)  # what it replaces takes no room
         size = value.size_bytes
         limit = self.limit_bytes
         if self._young_bytes + size > limit // 2:
             self._turn()
         if self._young_bytes + self._old_bytes + size > limit:  # the old generation is from when that was higher
             self._turn()
-        if key in self._old:
-            self.discard(key)
-        before = self._young.setdefault(key, value)
-        if before is not value:
-            before.generation = 0
-            self._young_bytes -= before.size_bytes
-            self._young[key] = value
+        self._young[key] = value
         self._young_bytes += size
         value.generation = self.generation
 

@@ -83,6 +83,16 @@ def test_resize_to_less_drops_as_much_as_it_must() -> None:
     assert local.bytes <= 1_000
 
 
+def test_what_is_replaced_takes_no_room() -> None:
+    local = Local(8_000)
+    local.put("other", value(600))
+    for size in (600, 3_400, 600, 3_400):
+        local.put("one", value(size))
+    assert local.evictions == 0
+    assert local.get("other") is not None
+    assert local.bytes == 4_000
+
+
 class AgainstModel(RuleBasedStateMachine):
     """It may forget, but not mix up, exceed its bound, or count wrongly. What was used in the last half's worth of
     bytes is never forgotten."""
@@ -101,10 +111,10 @@ class AgainstModel(RuleBasedStateMachine):
         made = value(size, self.number)
         self.local.put(key, made)
         self.newest[key] = made
-        self.recent = [each for each in self.recent if each[0] != key]
         if 2 * size <= self.limit:
-            self.recent.append((key, size))
-        else:
+            self.recent = [*(each for each in self.recent if each[0] != key), (key, size)]
+        else:  # it took the place of what was used last: of the others, none has to be there
+            self.recent = []
             assert self.local.get(key) is None
 
     @rule(key=st.integers(0, 12))
