@@ -38,6 +38,7 @@ class CachedValue(msgspec.Struct, gc=False):
     created_ns: int  # monotonic, of this host: for classes with `ttl`
     size_bytes: int = 0  # memory that it takes, roughly
     generation: int = 0  # of `Local`, where it is; 0: nowhere
+    unsent: int | None = None  # it is to be sent to memcached once it is served: by which definitions it was made
 
     def __post_init__(self) -> None:
         self.size_bytes = len(self.response) + 36 * len(self.slots) + _OVERHEAD_BYTES
