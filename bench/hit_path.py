@@ -24,10 +24,10 @@ from typing import cast
 from bench import fast_path
 from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
 from proxy.back.connection import ServerConnection
-from proxy.cache.clocks import Clocks, SourceClock
+from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.cache.memcached import Memcached, RemoteCounters, _Asked
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue
+from proxy.cache.value import CachedValue, memory_of
 from proxy.front import caching
 from proxy.front.caching import Caching
 from proxy.front.client import Client
@@ -181,7 +181,13 @@ def _keep(shared: Caching, client: Client, key: int) -> None:
     slots = entry.cached.slots(TextValues(literals, session.lexer))
     assert slots is not None
     local_key = (entry.cache_shape, session.cache_identity(), "main", tuple(literals))
-    shared.store.keep(local_key, CachedValue.of(shared.clocks["main"].stamp(), slots, ANSWER, 1, 0))
+    shared.store.keep(local_key, CachedValue(*_stamp(shared), slots, ANSWER, 1, 0, 1000))
+
+
+def _stamp(shared: Caching) -> Stamp:
+    stamp = shared.clocks["main"].stamp()
+    assert stamp is not None
+    return stamp
 
 
 def steps() -> dict[str, Callable[[], object]]:
@@ -200,9 +206,7 @@ def steps() -> dict[str, Callable[[], object]]:
     value = shared.store.peek(key)
     assert value is not None
     clock = shared.clocks["main"]
-    values = TextValues(literals, session.lexer)
     now = time.perf_counter_ns()
-    stamp = clock.stamp()
     session.running = entry
 
     def answer() -> None:
@@ -218,9 +222,10 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: stats.record": partial(entry.stats.record, 20_000, 0, 1, 200, False),
         "hit: answer_cached": answer,
         "hit: a known text": partial(client.data_received, packet(5000)),
-        "fill: slots": partial(cached.slots, values),
+        "fill: slots": partial(cached.text_slots, literals),
         "fill: stamp": clock.stamp,
-        "fill: CachedValue.of": partial(CachedValue.of, stamp, value.slots, ANSWER, 1, now),
+        "fill: memory_of": partial(memory_of, ANSWER, value.slots, key[3]),
+        "fill: CachedValue": partial(CachedValue, *_stamp(shared), value.slots, ANSWER, 1, now, 1000),
         "fill: store.keep": partial(shared.store.keep, key, value),
     }
 

@@ -24,7 +24,7 @@ from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue
+from proxy.cache.value import CachedValue, memory_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from proxy.front.session import Session
 
 _now = time.perf_counter_ns
+_PRIMARY = Role.PRIMARY
+_NO_STAMP = (0, 0, 0)
 _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
@@ -170,43 +172,56 @@ class Fill(msgspec.Struct, eq=False):
 
     def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
-        parts = self.parts
+        parts, entry, caching = self.parts, self.entry, self.caching
         if parts is None:  # it is too long already
-            self.entry.cache_fill_ns = 0
+            entry.cache_fill_ns = 0
             return
-        response = pieces[0] if len(pieces) == 1 and not parts else b"".join(parts + pieces)
+        response = pieces[0] if not parts and len(pieces) == 1 else b"".join(parts + pieces)
         scanner = connection.scanner
-        by_primary = connection.role is Role.PRIMARY
-        caching, stats = self.caching, self.entry.cache_stats
-        reason = ""
+        stamp, by_primary = self.stamp, connection.role is _PRIMARY
+        if stamp is not None and not by_primary:
+            # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
+            stamp = self.replica_stamp
+        if (
+            scanner.errno
+            or scanner.warnings
+            or not scanner.columns
+            or connection.aborted is not None
+            or len(response) > caching.max_value_bytes
+            or (stamp is None and self.stamp is not None)
+        ):
+            self._not_kept(connection, len(response))
+            return
+        incarnation, log_id, position = stamp or _NO_STAMP
+        key, slots, now_ns = self.key, self.slots, _now()
+        size = memory_of(response, slots, key[3])
+        value = CachedValue(incarnation, log_id, position, slots, response, scanner.rows, now_ns, size)
+        if self.sends_late:
+            value.unsent = self.fingerprint
+        caching.local.put(key, value)
+        if self.remote_key is not None:
+            caching.store.send(self.remote_key, value)
+        took_ns = entry.cache_fill_ns = now_ns - self.asked_ns
+        stats = entry.cache_stats
+        stats.fills += 1
+        stats.fill_ns += took_ns
+        if self.leads:
+            self.landed()
+
+    def _not_kept(self, connection: ServerConnection, length: int) -> None:
+        scanner = connection.scanner
         if scanner.errno:
             reason = "error"
         elif scanner.warnings:
             reason = "warnings"
         elif not scanner.columns or connection.aborted is not None:
             reason = "incomplete"
-        elif not by_primary and self.stamp is not None and self.replica_stamp is None:
-            reason = "replica"
-        elif len(response) > caching.max_value_bytes:
+        elif length > self.caching.max_value_bytes:
             reason = "too-long"
-        if reason:
-            stats.not_kept(reason)
-            self.entry.cache_fill_ns = 0
-            self.landed()
-            return
-        # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
-        stamp = self.stamp if by_primary or self.stamp is None else self.replica_stamp
-        now_ns = _now()
-        value = CachedValue.of(stamp, self.slots, response, scanner.rows, now_ns)
-        value.size_bytes += key_bytes(self.key)
-        if self.sends_late:
-            value.unsent = self.fingerprint
-        caching.local.put(self.key, value)
-        if self.remote_key is not None:
-            caching.store.send(self.remote_key, value)
-        took_ns = self.entry.cache_fill_ns = now_ns - self.asked_ns
-        stats.fills += 1
-        stats.fill_ns += took_ns
+        else:
+            reason = "replica"
+        self.entry.cache_stats.not_kept(reason)
+        self.entry.cache_fill_ns = 0
         self.landed()
 
     def landed(self) -> None:
@@ -226,14 +241,6 @@ class Fill(msgspec.Struct, eq=False):
         if self.flight is None:
             self.flight = asyncio.get_running_loop().create_future()
         return self.flight
-
-
-def key_bytes(key: LocalKey) -> int:
-    """Memory that a key takes besides what every entry takes: its literals."""
-    literals = key[3]
-    if len(literals) == 1:
-        return 48 + len(literals[0])
-    return sum(map(len, literals)) + 48 * len(literals)
 
 
 def keepable(settings: Settings, sql_mode: str) -> bool:

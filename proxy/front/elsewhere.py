@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from proxy.cache.value import CachedValue
-from proxy.front.caching import Fill, judge, key_bytes, waiting_pays
+from proxy.cache.value import CachedValue, memory_of
+from proxy.front.caching import Fill, judge, waiting_pays
 
 if TYPE_CHECKING:
     from proxy.front.session import Session
@@ -131,7 +131,7 @@ class _Search:
         fill = self.fill
         fill.entry.cache_worth.asked(True)
         fill.entry.cache_stats.hits_memcached += 1
-        value.size_bytes += key_bytes(fill.key)
+        value.size_bytes = memory_of(value.response, value.slots, fill.key[3])
         fill.caching.store.keep(fill.key, value)
         self._end(value)
 

@@ -550,8 +550,10 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
-        if self.fill is not None:
-            self.filled(connection, pieces)
+        fill = self.fill
+        if fill is not None:
+            self.fill = None
+            fill.complete(connection, pieces)
         now = _now()
         entry = self.running
         assert entry is not None
