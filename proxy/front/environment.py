@@ -339,12 +339,12 @@ class Environment:
             by = read.cache_class
             table, columns = f"{read.database}.{read.table}", ",".join(by.by)
             entry.cache_stats = self.measures.cache(table, columns, by.ttl_s is None)
-            entry.cache_worth = self.caching.worth(table, columns)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
             read_by = cache.lexer
             reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()
             entry.cache_words = (b"prepared" if prepared else b"text", reading, database, shape)
             entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
+            entry.cache_worth = self.caching.worth(entry.cache_shape)
 
     def not_served(self, plan: Plan) -> str:
         """Why reads of a cacheable plan do not come from memory now, as far as the clocks say; "" where they may."""
