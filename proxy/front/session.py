@@ -25,7 +25,7 @@ from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import caching, elsewhere
+from proxy.front import caching, cursors, elsewhere
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
@@ -40,11 +40,13 @@ from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
 from proxy.wire.response import QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
-from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ESCAPES
+from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, CURSOR_EXISTS, IN_TRANS, NO_BACKSLASH_ESCAPES
 
 if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
+    from proxy.front.cursors import Cursor
+    from proxy.front.fetching import Opening
     from proxy.front.made_ids import MadeIds
     from proxy.front.prepared_statement import Prepared
     from proxy.front.reading import Receiver
@@ -122,6 +124,7 @@ class Session:
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
+        self.cursors: dict[int, Cursor] = {}  # that are open, by the client's statement
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.named: dict[str, Prepared] = {}  # the same, of those that no server keeps
         self.next_statement_id = 1
@@ -354,7 +357,9 @@ class Session:
             pool = self._pools.get(server)
             if pool is None:
                 pool = self._pools[server] = server.pool(self.key, self.secret)
-            connection = pool.take_now(self.settings, self.database)
+            connection = cursors.parked(self, pool) if self.cursors else None
+            if connection is None:
+                connection = pool.take_now(self.settings, self.database)
             if connection is None:
                 return None
             connection.taker = self
@@ -395,21 +400,32 @@ class Session:
         self.running_on = connection
         self._sent = _now()
 
-    def send_now(self, connection: ServerConnection, packet: bytes) -> None:
-        """Send a command whose answer goes straight to the client (fast path)."""
+    def send_now(self, connection: ServerConnection, packet: bytes, opening: Opening | None = None) -> None:
+        """Send a command whose answer goes straight to the client (fast path), through `opening` if it may open a
+        cursor."""
         self.running_on = connection
-        connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
+        if opening is None:
+            connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
+        else:
+            connection.expect(opening, QUERY)
         if self._prelude:
             packet = self._prelude + packet
             self._prelude = b""
         self._sent = _now()
         connection.write(packet)
 
-    def execute_now(self, connection: ServerConnection, packet: bytes, prepared: Prepared, payload: bytes) -> None:
+    def execute_now(
+        self,
+        connection: ServerConnection,
+        packet: bytes,
+        prepared: Prepared,
+        payload: bytes,
+        opening: Opening | None = None,
+    ) -> None:
         """The same for a prepared statement."""
         if self._on_replica:
             self._retry = (prepared, payload)
-        self.send_now(connection, packet)
+        self.send_now(connection, packet, opening)
 
     def send_prelude(self, connection: ServerConnection) -> None:
         """What `acquire_now` left to be written, when the statement itself has to wait after all."""
@@ -573,7 +589,7 @@ class Session:
         if scanner.columns:
             if scanner.learned:
                 entry.head = scanner.learned
-            self.found_rows = None if entry.offset else scanner.rows
+            self.found_rows = None if entry.offset or scanner.status & CURSOR_EXISTS else scanner.rows
             self.row_count = -1
         else:
             self.row_count = scanner.affected_rows
@@ -725,14 +741,15 @@ class Session:
 
         self.run(settle(self, connection, entry))
 
-    def run(self, work: Awaitable[None]) -> None:
-        """Carry out one command as a task; errors become the client's, and the next command waits."""
+    def run(self, work: Awaitable[bool | None]) -> None:
+        """Carry out one command as a task; errors become the client's, and the next command waits. `work` gives true if
+        the command goes on without it: a server's answer will end it."""
         self.busy = True
         self.task = self.client.spawn(self._run(work), "statement")
 
-    async def _run(self, work: Awaitable[None]) -> None:
+    async def _run(self, work: Awaitable[bool | None]) -> None:
         try:
-            await work
+            goes_on = await work
         except TurnoutError as error:
             self.task = None
             if not self.closed:
@@ -751,7 +768,7 @@ class Session:
                 self.fail(self.client.listener.unexpected(error), broken=True)
             return
         self.task = None
-        if self.closed:
+        if self.closed or goes_on:
             return
         self.running = self.running_on = None
         self.client.end_edit()
@@ -809,17 +826,24 @@ class Session:
     # -- taking connections (slow path) ------------------------------------------------------------------------------
 
     async def take(
-        self, server: Server, database: str | None = None, settings: Settings | None = None
+        self,
+        server: Server,
+        database: str | None = None,
+        settings: Settings | None = None,
+        *,
+        parked: bool = False,
     ) -> ServerConnection:
-        """A connection of this session's account to `server`, with its settings and database, or others. Raises
-        TurnoutError."""
+        """A connection of this session's account to `server`, with its settings and database, or others. `parked`: one
+        that it keeps because of open cursors will do. Raises TurnoutError."""
         pool = self._pools.get(server)
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
         self.waiting = True
         try:
             wanted = settings if settings is not None else self.settings
-            connection = await pool.take(wanted, database if database is not None else self.database)
+            name = database if database is not None else self.database
+            found = cursors.parked(self, pool, name) if parked and self.cursors else None
+            connection = found if found is not None else await pool.take(wanted, name)
         finally:
             self.waiting = False
         connection.taker = self
@@ -929,6 +953,7 @@ class Session:
 
     async def release_all(self) -> None:
         """Let go of every held connection: roll back, and close those with state that nobody else may see."""
+        cursors.close_all(self)
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
         self.own_xa = ""
@@ -951,6 +976,7 @@ class Session:
         running = self.running_on
         if running is not None and running.sink is self:
             running.abort(ServerFailed("The client went away while its statement was running"))
+        cursors.close_all(self)
         for cluster, connection in list(self.held.items()):
             connection.holder = connection.taker = None
             if connection.sink is not None:
