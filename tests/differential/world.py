@@ -181,11 +181,17 @@ class World:
 _TEXTS = frozenset({249, 250, 251, 252, 253, 254})  # BLOBs of four sizes, VARCHAR, CHAR
 
 
+_WHOLE = frozenset({3, 8})  # INT, BIGINT
+
+
 def computed(column: Column) -> object:
     """What is certain about a column that is an expression's. How long its values may be, and so which TEXT they are,
-    depends on whether the server brings them by way of a temporary table."""
+    depends on whether the server brings them by way of a temporary table; so does whether MAX(DAYOFYEAR(d)) is INT."""
     text = column.type in _TEXTS
-    return column.name, "text" if text else column.type, column.charset, 0 if text else column.decimals, column.table
+    kind: object = "text" if text else column.type
+    if column.type in _WHOLE and not column.org_table:
+        kind = "whole", column.length
+    return column.name, kind, column.charset, 0 if text else column.decimals, column.table
 
 
 def _difference(ours: Answer, theirs: Answer) -> str:
