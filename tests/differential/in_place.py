@@ -186,7 +186,7 @@ class InPlace:
 
     def _over(self, text: str, sources: list[Source]) -> tuple[str, bool]:
         rng = self.rng
-        if rng.random() < 0.35:
+        if rng.random() < 0.35 and self.expressions.name(sources, *STEADY) is not None:
             grouped = self.selects._group(text, sources)
             return grouped.sql, grouped.ordered
         items = rng.choice(("*", self.selects.items(sources), self.selects.items(sources)))
