@@ -163,14 +163,14 @@ class _Workbench:
         if described is not None or self._work.writes is not None or self._entry.undivided:
             self._work = plain
         pulls = [each for each in plain.pulls if not self._stays(each.pull)]
-        await self._connect(pulls, described)
+        beside = [each for each in self._work.pulls if not self._stays(each.pull)]
+        await self._connect([*pulls, *beside], described)
         bench = self._bench
         assert bench is not None
         self._session.spread = [*self._sources.values(), bench]
         bench.dirty = "workbench"
         if self._work.parts:
-            await self._answer_in_place()
-            pulls = [each for each in self._work.pulls if not self._stays(each.pull)]
+            pulls = beside if await self._answer_in_place() else pulls
         for each in pulls:
             self._tables.append(await self._table(each))
         for table in self._tables:
@@ -200,8 +200,8 @@ class _Workbench:
                 )
         await self._let_go()
 
-    async def _answer_in_place(self) -> None:
-        """Have the parts answered, or go on without them."""
+    async def _answer_in_place(self) -> bool:
+        """Have the parts answered; False: it has to go on without them."""
         session = self._session
         try:
             for asked in self._work.parts:
@@ -218,6 +218,7 @@ class _Workbench:
         assert settings is not None
         for connection in self._sources.values():
             await session.dress(connection, None, settings)
+        return bool(self._parts)
 
     async def _for_part(self, labels: Sequence[str], text: bytes) -> None:
         await self._on_bench(text, ", ".join(labels))

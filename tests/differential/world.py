@@ -192,10 +192,10 @@ def computed(column: Column) -> object:
 
 
 def as_wide(one: Column, other: Column) -> bool:
-    """INT or BIGINT, with the same digits: of MAX(DAYOFYEAR(d)) one server says one or the other, as its plan has it."""
-    if {one.type, other.type} != _WHOLE or one.org_table or other.org_table or one.length != other.length:
+    """INT or BIGINT, with as many digits: of MAX(DAYOFYEAR(d)) a server says one or the other, as its plan has it."""
+    if one.org_table or other.org_table or one.length != other.length:
         return False
-    return computed(replace(one, type=other.type)) == computed(other)
+    return {one.type, other.type} == _WHOLE and computed(replace(one, type=other.type)) == computed(other)
 
 
 def _difference(ours: Answer, theirs: Answer) -> str:

@@ -340,6 +340,8 @@ _IN_PLACE = "FROM photos f JOIN parts p ON p.part = f.id"  # 89 and 120 rows; wi
         f"SELECT f.id, d.* {_IN_PLACE} JOIN (SELECT i, COUNT(*) AS c, SUM(n), AVG(n), MIN(day), MAX(at) FROM things "
         "GROUP BY i) AS d ON d.i = f.n",
         f"SELECT f.id {_IN_PLACE} WHERE f.n < (SELECT MAX(i) FROM things)",
+        # `kinds` now says which rows of others matter, and is brought.
+        f"SELECT f.id {_IN_PLACE} JOIN kinds k ON k.i = f.n AND k.i = 2 WHERE f.n < (SELECT COUNT(o.id) FROM photos o)",
         "WITH w AS (SELECT t.k, MIN(uni) AS u, COUNT(*) AS c FROM things t JOIN parts p ON p.k = t.k GROUP BY t.k) "
         f"SELECT * {_IN_PLACE} JOIN w ON w.k = f.id",
     ],
