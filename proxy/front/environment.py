@@ -150,6 +150,7 @@ class Entry:
         "replica_ok",
         "simple",
         "stats",
+        "undivided",
         "unmerged",
         "writes",
     )
@@ -165,6 +166,7 @@ class Entry:
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
+        self.undivided = False  # a part of it turned out not to be answered by itself (`proxy.front.in_place`)
         self.by_key = isinstance(plan, ByKey | InsertRows)
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
