@@ -28,7 +28,7 @@ from proxy.measure.key_sketch import KeySketch
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.server_load import Load, add_load, server_row
 from proxy.measure.shapes import Sample, ShapeId
-from proxy.measure.spans import SPANS, Span, bounded, parts_of
+from proxy.measure.spans import DAY, HOUR, SPANS, Span, bounded, parts_of
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tally
 
 VERSION = 2
@@ -439,6 +439,26 @@ class HistoryFile:
                 return self._read_days(since, until)
             finally:
                 self._db.execute("ROLLBACK")
+
+    def read_peaks(self, since: float, until: float) -> dict[str, float]:
+        """By cluster: how many times a day's mean its busiest hour has had to do, of days with all their hours."""
+        with self._explained():
+            clusters = {
+                key: _names.decode(names) for key, names in self._db.execute("SELECT key, clusters FROM shapes")
+            }
+            hours: dict[tuple[str, int], dict[int, float]] = {}
+            for start, key, server_ns in self._db.execute(
+                "SELECT start, key, server_ns FROM shape_times WHERE span = ? AND start >= ? AND start < ?",
+                (HOUR, int(since), int(until)),
+            ):
+                for cluster in clusters[key]:
+                    day = hours.setdefault((cluster, start // DAY), {})
+                    day[start] = day.get(start, 0.0) + server_ns / len(clusters[key])
+        ratios: dict[str, list[float]] = {}
+        for (cluster, _), loads in hours.items():
+            if len(loads) == DAY // HOUR and any(loads.values()):
+                ratios.setdefault(cluster, []).append(max(loads.values()) * len(loads) / sum(loads.values()))
+        return {cluster: sum(each) / len(each) for cluster, each in ratios.items()}
 
     def _read_days(self, since: float | None, until: float | None) -> list[Part]:
         covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
