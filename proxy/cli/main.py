@@ -72,17 +72,25 @@ def serve(ctx: click.Context, rules: Path, log_level: str, log_format: str) -> N
 
     A second one stops at once; SIGHUP reloads RULES.
     """
+    from proxy.cli.nursery import Nursery
+    from proxy.cli.process_name import name_process
     from proxy.cli.streams import STREAM_COMMAND
-    from proxy.cli.supervisor import WORKER_COMMAND, Supervisor
+    from proxy.cli.supervisor import IMPORTED, WORKER_COMMAND, Supervisor
 
     logs.configure(log_level, log_format)
     path = rules.absolute()
     logging = ("--log-level", log_level, "--log-format", log_format)
+    name_process("turnout")
+    nursery = Nursery.open(IMPORTED)
 
     async def run() -> int:
-        return await Supervisor(path, (*WORKER_COMMAND, *logging), (*STREAM_COMMAND, *logging)).run()
+        return await Supervisor(path, (*WORKER_COMMAND, *logging), (*STREAM_COMMAND, *logging), nursery).run()
 
-    ctx.exit(uvloop.run(run()))
+    try:
+        code = uvloop.run(run())
+    finally:
+        nursery.close()
+    ctx.exit(code)
 
 
 @main.command()
