@@ -20,6 +20,7 @@ from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.inlined import execute_as_text
+from proxy.front.key_use import tell_keys
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, close_on, reading, remember
 from proxy.front.sequences import IdsVoided
@@ -313,6 +314,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     prepared.types = bound.types
     session.generated = entry.plan.generated_id
     cached = entry.cached is not None
+    if entry.taps:
+        tell_keys(session, entry.taps, prepared.literals, bound)
     if entry.by_key or entry.asks_id or cached or entry.marks is not None:
         params, charset = decode_params(bound, _NONE), session.lexer.charset
         values = BoundValues(params, bound.types, prepared.literals, prepared.lexer, charset)
@@ -417,6 +420,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
+    if entry.taps and not entry.simple and not prepared.long_data:
+        tell_keys(session, entry.taps, prepared.literals, execution.bound)
     prepared.long_data.clear()
     if plan.effects & Effect.LOCAL_INFILE:
         await execute_as_text(session, execution)

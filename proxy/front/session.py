@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from proxy.front.made_ids import MadeIds
     from proxy.front.prepared_statement import Prepared
     from proxy.front.reading import Receiver
+    from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")
@@ -58,15 +59,29 @@ BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
 COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
 ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
 _LAST_GTID = b"\x09last_gtid"
+_MAX_TOUCHED = 1000  # statements of a transaction that is followed
 _NOT_OF_READS = cap.LOCAL_FILES | cap.MULTI_RESULTS | cap.PS_MULTI_RESULTS  # flags that change no SELECT's answer
 
 
 class Transaction:
     """What the session knows of its transaction besides what servers know."""
 
-    __slots__ = ("begin", "changed", "explicit", "first", "id", "once", "savepoints", "status", "writers")
+    __slots__ = (
+        "_keys",
+        "begin",
+        "changed",
+        "explicit",
+        "first",
+        "id",
+        "once",
+        "savepoints",
+        "status",
+        "touched",
+        "writers",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, keys: KeySampler | None = None) -> None:
+        self._keys = keys
         self.explicit = False  # BEGIN was answered; servers hear of it with their first statement
         self.begin = b"BEGIN"  # how it began (START TRANSACTION READ ONLY, ...)
         self.status = 0  # flags that the server added to its answer to that
@@ -75,6 +90,8 @@ class Transaction:
         self.writers: set[str] = set()  # clusters that were written to
         self.changed: set[str] = set()  # the same and those that may have been: by a function that is not known
         self.id, self.first = "", ""  # once a cluster has joined with an XA branch: its name, and where it began
+        # The tables of each statement so far, where it is one of those that are followed.
+        self.touched: list[tuple[str, ...]] | None = [] if keys is not None and keys.follows_next() else None
 
     def clear(self) -> None:
         self.explicit = False
@@ -82,6 +99,11 @@ class Transaction:
         self.status = 0
         self.once = []
         self.savepoints.clear()
+        keys = self._keys
+        if keys is not None:
+            if self.touched:
+                keys.ended(self.touched)
+            self.touched = [] if keys.follows_next() else None
         self.forget_clusters()
 
     def forget_clusters(self) -> None:
@@ -116,7 +138,7 @@ class Session:
         self.database = database
         self.connection_id = connection_id
         self.admin = admin
-        self.transaction = Transaction()
+        self.transaction = Transaction(environment.measures.keys)
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
         self.file_variables: frozenset[str] = frozenset()  # that LOAD DATA has set where the session is pinned
@@ -260,6 +282,11 @@ class Session:
             self.environment.measures.plan_hits += 1
         self.running = entry
         self.busy = True
+        if entry.taps:
+            for tap in entry.taps:
+                tap(self, literals)
+        if self.transaction.touched is not None:
+            self._touch(entry)
         if not entry.simple or packet is None:
             if entry.inserts_one and self._insert_now(entry, sql, literals):
                 return
@@ -311,6 +338,12 @@ class Session:
         if self._on_replica:
             self._retry = packet
         self.send_now(connection, packet)
+
+    def _touch(self, entry: Entry) -> None:
+        """This session's transaction is one of those that are followed: which tables does it touch together?"""
+        touched = self.transaction.touched
+        if touched is not None and len(touched) < _MAX_TOUCHED and (self.transaction.explicit or not self.autocommit):
+            touched.append(entry.stats.shape.tables)
 
     def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
         from proxy.front.made_ids import insert_now
@@ -394,6 +427,8 @@ class Session:
         self.guard = None
         self.running = entry
         self.busy = True
+        if self.transaction.touched is not None:
+            self._touch(entry)
 
     def sending(self, connection: ServerConnection) -> None:
         """The statement goes out on `connection` now (slow path)."""
