@@ -29,6 +29,7 @@ from proxy.cli.control import Control, place
 from proxy.cli.crew import SLOTS, CannotStart, Crew, Orders
 from proxy.cli.keeper import Keeper
 from proxy.cli.listening import reserve
+from proxy.cli.nursery import Nursery
 from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
 from proxy.cli.watch import Watch, signature
@@ -47,6 +48,7 @@ log = logging.getLogger("turnout.supervisor")
 STOPPED, FAILED, CUT = 0, 1, 3  # exit codes: gracefully; could not start or go on; stopped at once by a second signal
 POLL_S = 1.0  # between looks at the rules file
 WORKER_COMMAND = (sys.executable, "-m", "proxy.cli.worker_main")
+IMPORTED = ("proxy.cli.worker_main", "proxy.cli.stream_main", "proxy.front.worker")  # what their processes need
 
 
 class Supervisor:
@@ -57,10 +59,12 @@ class Supervisor:
         path: Path,
         worker_command: Sequence[str] = WORKER_COMMAND,
         stream_command: Sequence[str] = STREAM_COMMAND,
+        nursery: Nursery | None = None,
     ) -> None:
         self.path = path
         self._stream_command = stream_command
         self._worker_command = worker_command
+        self._nursery = nursery or Nursery()
         self._started = self._loaded = time.time()
         self._reloads_ok = self._reloads_failed = 0
         self._last_problem = ""
@@ -103,7 +107,7 @@ class Supervisor:
             stack.callback(control.close)
             clocks = Clocks.create(rules.workers)
             stack.callback(os.close, clocks.fd)
-            self.streams = Streams(clocks, self._stream_command)
+            self.streams = Streams(clocks, self._stream_command, self._nursery)
             await self.streams.stop_changed(rules)
             stack.push_async_callback(self.streams.stop)
             self.crew = Crew(
@@ -112,6 +116,7 @@ class Supervisor:
                 self._on_window,
                 self._answer_show,
                 self._worker_command,
+                self._nursery,
             )
             await self._start_http(rules, stack)
             if rules.history is not None:
