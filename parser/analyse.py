@@ -82,6 +82,9 @@ def _with_shape(statement: Statement, shape: bytes) -> Statement:
         statement = replace(statement, change=replace(change, shape=shape))
     if insert is not None and insert.from_select:
         statement = replace(statement, insert=replace(insert, shape=shape))
+    if statement.aggregating:
+        found = (replace(each, text=shape[each.span[0] : each.span[1]]) for each in statement.aggregating)
+        statement = replace(statement, aggregating=tuple(found))
     return statement
 
 

@@ -15,7 +15,7 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import answers, caching, cursors, fetching, local, session_memory
+from proxy.front import answers, caching, cursors, elsewhere, fetching, local, session_memory
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
@@ -50,7 +50,7 @@ from proxy.plan.key_list import ByKeyList
 from proxy.plan.plan import Do, Local, Plan, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
-from proxy.wire.binary import READ_ONLY_CURSOR, decode_params, parse_execute, rebuild_execute
+from proxy.wire.binary import READ_ONLY_CURSOR, Execute, decode_params, parse_execute, rebuild_execute
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof
 from proxy.wire.response import PREPARE, QUERY
@@ -350,7 +350,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 return
             if served is Served.WAIT:
                 session.guard = Guard.of(entry.directories) if entry.directories else None
-                session.run(caching.wait(session, lambda: execute(session, prepared, payload)))
+                elsewhere.look(session, lambda: _ask(session, prepared, bound, payload, cluster))
                 return
         elif entry.marks is not None:
             caching.note_write(session, entry, values, (cluster,))
@@ -359,6 +359,20 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         if prepared.database != session.database:
             session.run(execute(session, prepared, payload))
             return
+    _execute_now(session, prepared, bound, payload, cluster)
+
+
+def _ask(session: Session, prepared: Prepared, bound: Execute, payload: bytes, cluster: str) -> None:
+    """A read that waited for an answer from elsewhere goes to its server."""
+    if prepared.entry.directories:
+        session.run(execute(session, prepared, payload))  # its key may be on another cluster now
+    else:
+        _execute_now(session, prepared, bound, payload, cluster)
+
+
+def _execute_now(session: Session, prepared: Prepared, bound: Execute, payload: bytes, cluster: str) -> None:
+    """Execute on `cluster`: at once when the connection at hand has the statement, else as a task."""
+    entry = prepared.entry
     connection = session.acquire_now(entry, cluster)
     if connection is None:
         session.run(execute(session, prepared, payload))

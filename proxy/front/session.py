@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from parser.shape import Lexer, lexer
@@ -24,7 +25,7 @@ from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import caching, cursors
+from proxy.front import caching, cursors, elsewhere
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
@@ -144,7 +145,7 @@ class Session:
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
         self.closed = False
         self.killed = False  # KILL CONNECTION: the client goes when the answer to its statement is out
-        self.waiting = False  # the task waits for a connection
+        self.waiting = False  # for a connection (the task does), or for an answer from elsewhere (there is no task)
         self.interrupted = False  # KILL QUERY before the statement reached a server
         self.last_on: ServerConnection | None = None  # where the last statement ran, if nothing of ours came after it
         self.fill: caching.Fill | None = None  # what the answer under way may become in the cache
@@ -299,7 +300,7 @@ class Session:
                 return
             if served is Served.WAIT:
                 self.guard = Guard.of(entry.directories) if entry.directories else None
-                self.run(caching.wait(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals)))
+                elsewhere.look(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals))
                 return
         elif entry.marks is not None:
             caching.note_write(self, entry, TextValues(literals, self.lexer), (cluster,))
@@ -316,22 +317,17 @@ class Session:
 
         return insert_now(self, entry, sql, literals)
 
-    async def _ask(
-        self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]
-    ) -> bool:
+    def _ask(self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]) -> None:
         """A read that waited for an answer from elsewhere goes to its server: the fast way, if it still can."""
         connection = self.acquire_now(entry, cluster) if not entry.directories else None
         if connection is not None:
             if self._on_replica:
                 self._retry = packet
             self.send_now(connection, packet)
-            return True
-        from proxy.front.statements import run_text
-
+            return
         if self.guard is not None and not self.guard.holds():
             self.not_filled()  # it may come from another cluster now
-        await run_text(self, entry, sql, shape, literals)
-        return False
+        self._spawn_statement(entry, sql, shape, literals)
 
     def acquire_now(self, entry: Entry, cluster: str) -> ServerConnection | None:
         """The connection for a simple statement, in this session's transaction, if nothing has to be waited for: the
@@ -570,8 +566,10 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
-        if self.fill is not None:
-            self.filled(connection, pieces)
+        fill = self.fill
+        if fill is not None:
+            self.fill = None
+            fill.complete(connection, pieces)
         now = _now()
         entry = self.running
         assert entry is not None
@@ -743,15 +741,15 @@ class Session:
 
         self.run(settle(self, connection, entry))
 
-    def run(self, work: object) -> None:
+    def run(self, work: Awaitable[bool | None]) -> None:
         """Carry out one command as a task; errors become the client's, and the next command waits. `work` gives true if
         the command goes on without it: a server's answer will end it."""
         self.busy = True
         self.task = self.client.spawn(self._run(work), "statement")
 
-    async def _run(self, work: object) -> None:
+    async def _run(self, work: Awaitable[bool | None]) -> None:
         try:
-            goes_on = await work  # type: ignore[misc]
+            goes_on = await work
         except TurnoutError as error:
             self.task = None
             if not self.closed:
@@ -762,7 +760,7 @@ class Session:
                 raise
             self.interrupted = False
             self.task = None
-            self.fail(StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed"))
+            self.fail(_interrupted())
             return
         except Exception as error:
             self.task = None
@@ -937,9 +935,14 @@ class Session:
 
     def interrupt(self) -> None:
         """KILL of a statement that is not on a server yet (it waits for a connection): give it up."""
-        if self.task is not None and self.waiting:
+        if not self.waiting:
+            return
+        if self.task is not None:
             self.interrupted = True
             self.task.cancel()
+        else:
+            self.waiting = False
+            self.fail(_interrupted())
 
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""
@@ -1003,6 +1006,10 @@ class Session:
         self.warning_count = 0
         self.diagnostics = None
         self.refresh()
+
+
+def _interrupted() -> StatementRefused:
+    return StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed")
 
 
 async def checked(connection: ServerConnection, payload: bytes) -> None:
