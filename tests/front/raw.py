@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import socket
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -548,7 +549,7 @@ class Client:
                 self._sequence = -1
             while True:
                 if isinstance(out, Asked):
-                    for piece in (*self.file(out), b""):
+                    for piece in itertools.chain(self.file(out), (b"",)):
                         self._send(piece)
                 elif out or first:
                     self._send(out)
