@@ -153,6 +153,7 @@ class Entry:
         "simple",
         "stats",
         "taps",
+        "undivided",
         "unmerged",
         "writes",
     )
@@ -168,6 +169,7 @@ class Entry:
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
+        self.undivided = False  # a part of it turned out not to be answered by itself (`proxy.front.in_place`)
         self.by_key = isinstance(plan, ByKey | InsertRows)
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
@@ -349,12 +351,12 @@ class Environment:
             by = read.cache_class
             table, columns = f"{read.database}.{read.table}", ",".join(by.by)
             entry.cache_stats = self.measures.cache(table, columns, by.ttl_s is None)
-            entry.cache_worth = self.caching.worth(table, columns)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
             read_by = cache.lexer
             reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()
             entry.cache_words = (b"prepared" if prepared else b"text", reading, database, shape)
             entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
+            entry.cache_worth = self.caching.worth(entry.cache_shape)
 
     def not_served(self, plan: Plan) -> str:
         """Why reads of a cacheable plan do not come from memory now, as far as the clocks say; "" where they may."""

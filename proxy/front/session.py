@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from parser.shape import Lexer, lexer
@@ -24,7 +25,7 @@ from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import caching
+from proxy.front import caching, cursors, elsewhere
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
@@ -39,11 +40,13 @@ from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
 from proxy.wire.response import QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
-from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ESCAPES
+from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, CURSOR_EXISTS, IN_TRANS, NO_BACKSLASH_ESCAPES
 
 if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
+    from proxy.front.cursors import Cursor
+    from proxy.front.fetching import Opening
     from proxy.front.made_ids import MadeIds
     from proxy.front.prepared_statement import Prepared
     from proxy.front.reading import Receiver
@@ -143,6 +146,7 @@ class Session:
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
+        self.cursors: dict[int, Cursor] = {}  # that are open, by the client's statement
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.named: dict[str, Prepared] = {}  # the same, of those that no server keeps
         self.next_statement_id = 1
@@ -163,7 +167,7 @@ class Session:
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
         self.closed = False
         self.killed = False  # KILL CONNECTION: the client goes when the answer to its statement is out
-        self.waiting = False  # the task waits for a connection
+        self.waiting = False  # for a connection (the task does), or for an answer from elsewhere (there is no task)
         self.interrupted = False  # KILL QUERY before the statement reached a server
         self.last_on: ServerConnection | None = None  # where the last statement ran, if nothing of ours came after it
         self.fill: caching.Fill | None = None  # what the answer under way may become in the cache
@@ -323,7 +327,7 @@ class Session:
                 return
             if served is Served.WAIT:
                 self.guard = Guard.of(entry.directories) if entry.directories else None
-                self.run(caching.wait(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals)))
+                elsewhere.look(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals))
                 return
         elif entry.marks is not None:
             caching.note_write(self, entry, TextValues(literals, self.lexer), (cluster,))
@@ -346,22 +350,17 @@ class Session:
 
         return insert_now(self, entry, sql, literals)
 
-    async def _ask(
-        self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]
-    ) -> bool:
+    def _ask(self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]) -> None:
         """A read that waited for an answer from elsewhere goes to its server: the fast way, if it still can."""
         connection = self.acquire_now(entry, cluster) if not entry.directories else None
         if connection is not None:
             if self._on_replica:
                 self._retry = packet
             self.send_now(connection, packet)
-            return True
-        from proxy.front.statements import run_text
-
+            return
         if self.guard is not None and not self.guard.holds():
             self.not_filled()  # it may come from another cluster now
-        await run_text(self, entry, sql, shape, literals)
-        return False
+        self._spawn_statement(entry, sql, shape, literals)
 
     def acquire_now(self, entry: Entry, cluster: str) -> ServerConnection | None:
         """The connection for a simple statement, in this session's transaction, if nothing has to be waited for: the
@@ -391,7 +390,9 @@ class Session:
             pool = self._pools.get(server)
             if pool is None:
                 pool = self._pools[server] = server.pool(self.key, self.secret)
-            connection = pool.take_now(self.settings, self.database)
+            connection = cursors.parked(self, pool) if self.cursors else None
+            if connection is None:
+                connection = pool.take_now(self.settings, self.database)
             if connection is None:
                 return None
             connection.taker = self
@@ -434,21 +435,32 @@ class Session:
         self.running_on = connection
         self._sent = _now()
 
-    def send_now(self, connection: ServerConnection, packet: bytes) -> None:
-        """Send a command whose answer goes straight to the client (fast path)."""
+    def send_now(self, connection: ServerConnection, packet: bytes, opening: Opening | None = None) -> None:
+        """Send a command whose answer goes straight to the client (fast path), through `opening` if it may open a
+        cursor."""
         self.running_on = connection
-        connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
+        if opening is None:
+            connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
+        else:
+            connection.expect(opening, QUERY)
         if self._prelude:
             packet = self._prelude + packet
             self._prelude = b""
         self._sent = _now()
         connection.write(packet)
 
-    def execute_now(self, connection: ServerConnection, packet: bytes, prepared: Prepared, payload: bytes) -> None:
+    def execute_now(
+        self,
+        connection: ServerConnection,
+        packet: bytes,
+        prepared: Prepared,
+        payload: bytes,
+        opening: Opening | None = None,
+    ) -> None:
         """The same for a prepared statement."""
         if self._on_replica:
             self._retry = (prepared, payload)
-        self.send_now(connection, packet)
+        self.send_now(connection, packet, opening)
 
     def send_prelude(self, connection: ServerConnection) -> None:
         """What `acquire_now` left to be written, when the statement itself has to wait after all."""
@@ -589,8 +601,10 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
-        if self.fill is not None:
-            self.filled(connection, pieces)
+        fill = self.fill
+        if fill is not None:
+            self.fill = None
+            fill.complete(connection, pieces)
         now = _now()
         entry = self.running
         assert entry is not None
@@ -610,7 +624,7 @@ class Session:
         if scanner.columns:
             if scanner.learned:
                 entry.head = scanner.learned
-            self.found_rows = None if entry.offset else scanner.rows
+            self.found_rows = None if entry.offset or scanner.status & CURSOR_EXISTS else scanner.rows
             self.row_count = -1
         else:
             self.row_count = scanner.affected_rows
@@ -762,15 +776,15 @@ class Session:
 
         self.run(settle(self, connection, entry))
 
-    def run(self, work: object) -> None:
+    def run(self, work: Awaitable[bool | None]) -> None:
         """Carry out one command as a task; errors become the client's, and the next command waits. `work` gives true if
         the command goes on without it: a server's answer will end it."""
         self.busy = True
         self.task = self.client.spawn(self._run(work), "statement")
 
-    async def _run(self, work: object) -> None:
+    async def _run(self, work: Awaitable[bool | None]) -> None:
         try:
-            goes_on = await work  # type: ignore[misc]
+            goes_on = await work
         except TurnoutError as error:
             self.task = None
             if not self.closed:
@@ -781,7 +795,7 @@ class Session:
                 raise
             self.interrupted = False
             self.task = None
-            self.fail(StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed"))
+            self.fail(_interrupted())
             return
         except Exception as error:
             self.task = None
@@ -847,17 +861,24 @@ class Session:
     # -- taking connections (slow path) ------------------------------------------------------------------------------
 
     async def take(
-        self, server: Server, database: str | None = None, settings: Settings | None = None
+        self,
+        server: Server,
+        database: str | None = None,
+        settings: Settings | None = None,
+        *,
+        parked: bool = False,
     ) -> ServerConnection:
-        """A connection of this session's account to `server`, with its settings and database, or others. Raises
-        TurnoutError."""
+        """A connection of this session's account to `server`, with its settings and database, or others. `parked`: one
+        that it keeps because of open cursors will do. Raises TurnoutError."""
         pool = self._pools.get(server)
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
         self.waiting = True
         try:
             wanted = settings if settings is not None else self.settings
-            connection = await pool.take(wanted, database if database is not None else self.database)
+            name = database if database is not None else self.database
+            found = cursors.parked(self, pool, name) if parked and self.cursors else None
+            connection = found if found is not None else await pool.take(wanted, name)
         finally:
             self.waiting = False
         connection.taker = self
@@ -949,9 +970,14 @@ class Session:
 
     def interrupt(self) -> None:
         """KILL of a statement that is not on a server yet (it waits for a connection): give it up."""
-        if self.task is not None and self.waiting:
+        if not self.waiting:
+            return
+        if self.task is not None:
             self.interrupted = True
             self.task.cancel()
+        else:
+            self.waiting = False
+            self.fail(_interrupted())
 
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""
@@ -962,6 +988,7 @@ class Session:
 
     async def release_all(self) -> None:
         """Let go of every held connection: roll back, and close those with state that nobody else may see."""
+        cursors.close_all(self)
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
         self.own_xa = ""
@@ -984,6 +1011,7 @@ class Session:
         running = self.running_on
         if running is not None and running.sink is self:
             running.abort(ServerFailed("The client went away while its statement was running"))
+        cursors.close_all(self)
         for cluster, connection in list(self.held.items()):
             connection.holder = connection.taker = None
             if connection.sink is not None:
@@ -1013,6 +1041,10 @@ class Session:
         self.warning_count = 0
         self.diagnostics = None
         self.refresh()
+
+
+def _interrupted() -> StatementRefused:
+    return StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed")
 
 
 async def checked(connection: ServerConnection, payload: bytes) -> None:
