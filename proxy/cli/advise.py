@@ -11,11 +11,12 @@ import click
 from ruamel.yaml import YAML
 
 from proxy.cli import console
-from proxy.cli.sources import Asked, NoMeasurements, measured
+from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
 from proxy.measure.advice import Advice, Layout, Server, Step, advise, merged
 from proxy.measure.headroom import Growth, Weeks, daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.key_history import KeysRead
+from proxy.measure.log_keys import LogKeys
 from proxy.measure.ranking import Row, iso
 from proxy.measure.spans import DAY
 from proxy.measure.workload import workload
@@ -54,7 +55,8 @@ def run(asked: Asked, cores: Mapping[str, float], every: float, as_json: bool, n
     """Print what to do. Raises TurnoutError."""
     now = time.time() if now is None else now
     rules = load(asked.rules) if asked.rules.exists() else None
-    found = measured(asked)
+    of_logs = LogKeys(asked.lexer) if asked.slow_logs else None
+    found = from_logs(asked, of_logs) if of_logs is not None else measured(asked)
     if not found.shapes:
         raise NoMeasurements(f"{found.source} has no statements in that time")
     if not found.knows.times:
@@ -62,6 +64,8 @@ def run(asked: Asked, cores: Mapping[str, float], every: float, as_json: bool, n
             f"{found.source} does not say how long statements took: advice needs a slow log or a history"
         )
     keys, growths, peak = KeysRead(), dict[str, Growth | None](), dict[str, float]()
+    if of_logs is not None:
+        keys = of_logs.end()
     path = None if asked.slow_logs else asked.history or (rules.history.file if rules and rules.history else None)
     if path is not None:
         until = asked.until if asked.until is not None else now

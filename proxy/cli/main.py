@@ -318,7 +318,7 @@ def measure(
 @click.option("--cores", multiple=True, metavar="[CLUSTER=]N", help="Of the servers: `16`, or `main=16`. Default: 8.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the lines for RULES.")
 def advise(rules: Path, cores: tuple[str, ...], as_json: bool, **words: Any) -> None:
-    """Say what to scale next, how, what it brings, and what to leave alone.
+    """Say what to scale next, how, and what to leave alone.
 
     From the history that RULES names (the last week, unless told), or from a server's slow log.
     """

@@ -75,6 +75,25 @@ def test_a_slow_log_needs_no_rules(tmp_path: Path) -> None:
     assert document["servers"][0]["weeks"] is None
 
 
+def test_keys_of_a_slow_log(tmp_path: Path) -> None:
+    """Ten keys are asked for again and again, and one of them is written now and then: a cache would answer."""
+    log = tmp_path / "slow.log"
+    entry = (
+        "# User@Host: app[app] @ localhost []\n# Query_time: 0.002  Lock_time: 0.0 Rows_sent: 1  Rows_examined: 1\n"
+        "use shop;\nSET timestamp={};\n{};\n"
+    )
+    lines = []
+    for n in range(3000):
+        write = n % 100 == 99
+        sql = "UPDATE t SET a = 1 WHERE id = 3" if write else f"SELECT a FROM t WHERE id = {n % 10}"
+        lines.append(entry.format(1_700_000_000 + n // 10, sql))
+    log.write_text("".join(lines))
+    document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
+    (step,) = document["steps"]
+    assert (step["technique"], step["tables"], step["sure"]) == ("cache", ["shop.t"], "sure")
+    assert step["evidence"][0].startswith("9")  # per cent
+
+
 @pytest.mark.parametrize("word", ["many", "0", "=5", "main=-1"])
 def test_cores_that_are_none(word: str, options: list[object]) -> None:
     result = turnout("advise", *options, "--cores", word)
