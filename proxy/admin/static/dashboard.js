@@ -258,7 +258,7 @@ class Chart {
       cursor: { y: false, points: { show: false }, drag: { setScale: false, x: false, y: false } },
       scales: { x: { time: true }, y: { range: (u, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: [
-        { ...axis, space: 70, values: chosen.window === "month"
+        { ...axis, space: 70, size: 28, values: chosen.window === "month"
           ? (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" }))
           : (u, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: t % 60 ? "2-digit" : undefined })) },
         { ...axis, size: 46, values: (u, ticks) => ticks.map(compact) },
@@ -400,11 +400,11 @@ function tiles(shown) {
   const down = shown.servers.filter((one) => one.state === "down").length;
   const items = [
     ["Statements", number(now.per_s), "a second", false],
-    ["Servers work on", number(now.load), "statements at once", false],
+    ["Load", number(now.load), "at once in servers", false],
     ["Errors", number(now.errors_per_s), "a second", now.errors_per_s > 0],
     ["Cache hits", now.cache_hit_pct === null ? "–" : now.cache_hit_pct.toFixed(1), now.cache_hit_pct === null ? "" : "%", false],
     ["Clients", whole(now.clients), "connected", false],
-    ["Servers up", `${shown.servers.length - down}`, `of ${shown.servers.length}; ${ready} of ${shown.workers.length} workers`, down > 0 || ready < shown.workers.length],
+    ["Servers up", `${shown.servers.length - down}`, `of ${shown.servers.length}${ready < shown.workers.length ? `; ${ready} of ${shown.workers.length} workers` : ""}`, down > 0 || ready < shown.workers.length],
   ];
   const where = at("now");
   items.forEach(([name, value, unit, bad], i) => {
