@@ -35,6 +35,7 @@ from proxy.cli.version import version
 from proxy.cli.watch import Watch, signature
 from proxy.errors import TurnoutError
 from proxy.measure.measures import Window
+from proxy.measure.recent import Recent
 from proxy.measure.totals import Totals
 from proxy.rules.diff import Severity, diff
 from proxy.rules.loader import load
@@ -77,6 +78,7 @@ class Supervisor:
         self._certificates: dict[Path, Watch] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.mysql = self.http = Address()
+        self._recent = Recent()
         self._keeper: Keeper | None = None  # of the history, where the rules ask for one
 
     async def run(self) -> int:
@@ -196,7 +198,7 @@ class Supervisor:
             return
         reserved = reserve(address)  # for its messages; an HTTP port is not shared
         self.http = bound(reserved)
-        runner = web.AppRunner(application(self.overview), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application(self.overview, self.http), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.SockSite(runner, reserved)
@@ -301,7 +303,9 @@ class Supervisor:
     # -- numbers and answers ---------------------------------------------------------------------------------------
 
     def _on_window(self, window: Window) -> None:
-        self.totals.add(window, time.time())
+        now = time.time()
+        self.totals.add(window, now)
+        self._recent.add(window, now)
         if self._keeper is not None:
             self._keeper.add(window)
 
@@ -323,6 +327,8 @@ class Supervisor:
             began=self.crew.all_ready.is_set(),
             stopping=self._stopping,
             streams=self.streams.views(),
+            recent=self._recent,
+            history=self._first_rules.history.file if self._keeper is not None and self._first_rules.history else None,
         )
 
     async def _answer_show(self, request: wire.Show) -> wire.Rows:

@@ -117,6 +117,7 @@ class Session:
     """See the module."""
 
     exceeded: TurnoutError | None = None  # the answer under way is too large (proxy.front.results), and is cut off
+    is_bounded = False  # are its answers limited (proxy.front.results)?
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ from proxy.measure.key_sketch import KeySketch
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.server_load import Load, add_load, server_row
 from proxy.measure.shapes import Sample, ShapeId
+from proxy.measure.slots import UNSERVED, Slot
 from proxy.measure.spans import DAY, HOUR, SPANS, Span, bounded, parts_of
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tally
 
@@ -473,6 +474,30 @@ class HistoryFile:
                     loads[cluster] = loads.get(cluster, 0.0) + server_ns / 1e9 / len(clusters[key])
         return [Part(span, start, loads) for (start, span), loads in sorted(busy.items())]
 
+    def slots(self, since: float, step_s: int, now: float) -> list[Slot]:
+        """Load over time from `since` to `now`, in steps that begin at multiples of `step_s`; each has the seconds of
+        it that are in the window. Between the first and the last with statements there are all, also empty ones."""
+        with self._explained():
+            self._db.create_function("unserved", 1, _unserved, deterministic=True)
+            covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
+            parts = parts_of(self._spans, covered, since, None)
+            if not parts:
+                return []
+            begins = min(begin for _, begin, _ in parts)
+            found: dict[int, Slot] = {}
+            for start, id, kind, tables, clusters, count, server_ns, errors, unserved in self._db.execute(
+                "SELECT start - start % ? AS step, id, kind, tables, clusters, SUM(count), SUM(server_ns), SUM(errors),"
+                " SUM(unserved(buckets)) FROM shape_times JOIN shapes USING (key)"
+                f" WHERE {' OR '.join(['span = ? AND start >= ? AND start < ?'] * len(parts))} GROUP BY step, key",
+                [step_s, *(value for part in parts for value in part)],
+            ):
+                if start not in found:
+                    found[start] = Slot(start, _seconds(start, step_s, begins, now))
+                shape = ShapeId(id, kind, _names.decode(tables), _names.decode(clusters))
+                found[start].add(shape, count, server_ns, errors, unserved)
+        steps = range(min(found), max(found) + step_s, step_s) if found else ()
+        return [found.get(start) or Slot(start, step_s) for start in steps]
+
     def _read(self, since: float | None, until: float | None) -> Measured:
         covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
         parts = parts_of(self._spans, covered, since, until)
@@ -527,6 +552,15 @@ class HistoryFile:
             if key in loads
         ]
         return measured
+
+
+def _seconds(start: int, step_s: int, begins: int, now: float) -> float:
+    """How much of a step is in a window. What is written of a minute that is not over counts for all of it."""
+    return max(1.0, min(start + step_s, now) - max(start, begins))
+
+
+def _unserved(buckets: bytes) -> int:
+    return _buckets.decode(buckets).get(UNSERVED, 0)
 
 
 def _numbers(tally: Tally) -> Numbers:
