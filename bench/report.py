@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench import cache_report, stream
+from bench import clients as many_clients
 from bench.cached import CacheSample
+from bench.clients import ClientResults
 from bench.samples import Sample, Spread, ratios
 from bench.stream import StreamResults
 from bench.tables import Budget, budget, number, scaled, spread, table
@@ -39,6 +41,7 @@ class Results:
     cache_settings: str = ""
     cache_samples: Sequence[CacheSample] = ()
     stream: StreamResults | None = None
+    many: ClientResults | None = None
 
 
 def budgets(results: Results) -> list[Budget]:
@@ -200,4 +203,6 @@ def markdown(results: Results) -> str:
         lines += ["", *cache_report.section(results.cache_settings, results.cache_samples)]
     if results.stream is not None:
         lines += ["", "## Change stream", "", stream.markdown(results.stream).rstrip()]
+    if results.many is not None:
+        lines += ["", "## Many clients", "", *many_clients.section(results.many)]
     return "\n".join(lines) + "\n"

@@ -98,10 +98,11 @@ def _statement(read: Tokens, source: Source) -> Statement:
         parts = split_statements(tokens)
     except NotUnderstood as error:
         return _unknown(tokens, str(error))
+    begins_empty = not parts[0]
     parts = [part for part in parts if part]
     if not parts and not read.doubt:
         return Statement(Kind.EMPTY)
-    if len(parts) > 1:
+    if len(parts) > 1 or (parts and begins_empty):  # to a server, `; COMMIT` has a statement before COMMIT, a wrong one
         return Statement(Kind.MULTI, effects=of_tokens(tokens), words=tk.words(tokens), digest=digest(tokens))
     if read.doubt or not parts:
         return _unknown(tokens, read.doubt)

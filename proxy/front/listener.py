@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from parser.statement import Statement
-from proxy.back.connection import ServerConnection
-from proxy.back.server import Server
 from proxy.back.settings import NONE, Settings, for_charset
 from proxy.errors import Defect, ProtocolError, StatementRefused, TurnoutError
 from proxy.front import commands
@@ -23,9 +21,11 @@ from proxy.front.answers import table_response
 from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
 from proxy.front.guard import directory_lines
+from proxy.front.killing import kill_on_server
 from proxy.front.overdue import IdleLimits, end_statement, idle_error, is_overdue
+from proxy.front.quiet import QuietClients
 from proxy.front.rates import Rates
-from proxy.front.session import Session, checked
+from proxy.front.session import Session
 from proxy.front.values import TextValues
 from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
@@ -116,6 +116,7 @@ class Listener:
         self._rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._databases: dict[tuple[str, str], float] = {}
         self._rates = Rates()
+        self.quiet = QuietClients(time.monotonic())
         self.tls = tls_context(rules.listen.tls)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
@@ -188,6 +189,7 @@ class Listener:
 
     def gone(self, client: Client) -> None:
         self.clients.pop(client.connection_id, None)
+        self.quiet.gone(client)
         self.measures.clients = len(self.clients)
         if self.draining and not self.clients and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
@@ -305,17 +307,10 @@ class Listener:
         now = time.monotonic()
         self._databases = {key: at for key, at in self._databases.items() if at > now - _DATABASE_KNOWN_S}
         limits = IdleLimits.of(self.environment)
-        for client in list(self.clients.values()):
-            session = client.session
-            if session is None:
-                continue
-            if session.busy or session.statements != client.statements_seen:
-                client.statements_seen = session.statements
-                client.quiet_since = now
-            elif now - client.quiet_since > limits.seconds(client, session):
-                self.measures.dismissed("idle")
-                client.sequence = -1  # nobody has asked
-                client.lose(idle_error(session))
+        for client, session in self.quiet.tick(now, limits):
+            self.measures.dismissed("idle")
+            client.sequence = -1  # nobody has asked
+            client.lose(idle_error(session))
 
     def end_overdue(self) -> None:
         """Kill statements that have taken longer than `limits.statement`."""
@@ -323,7 +318,7 @@ class Listener:
         if limit is None:
             return
         latest = time.perf_counter_ns() - int(limit * 1e9)
-        for client in list(self.clients.values()):
+        for client in self.quiet.awake:
             session = client.session
             if session is None or not is_overdue(session, latest):
                 continue
@@ -332,7 +327,7 @@ class Listener:
                 self.measures.killed("statement time")
             for connection in running or ():
                 if connection.pool is not None:
-                    self.spawn(_kill_on_server(connection.pool.server, session, connection), "KILL")
+                    self.spawn(kill_on_server(connection.pool.server, session, connection), "KILL")
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -391,7 +386,7 @@ class Listener:
             session.interrupt()
         for connection in running:
             if connection.pool is not None:
-                self.spawn(_kill_on_server(connection.pool.server, session, connection), "KILL")
+                self.spawn(kill_on_server(connection.pool.server, session, connection), "KILL")
         if not query_only:
             session.doomed_by_kill()
         return ""
@@ -449,18 +444,3 @@ def tls_context(settings: ListenTls | None) -> ssl.SSLContext | None:
         context.load_verify_locations(str(settings.client_ca))
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-async def _kill_on_server(server: Server, session: Session, victim: ServerConnection) -> None:
-    """KILL QUERY on the server, with the session's own account (an account may kill its own threads)."""
-    connection = await server.connect(session.user, session.secret, 0, origin=session.key.origin)
-    try:
-        if victim.taker is not session or victim.sink is None:
-            return  # it ended meanwhile, and the connection may serve somebody else
-        victim.dirty = victim.dirty or "killed"  # whenever the KILL arrives, it must not find another session there
-        await checked(connection, b"\x03KILL QUERY %d" % victim.thread_id)
-    except TurnoutError as error:
-        if error.errno != 1094:  # it ended by itself
-            raise
-    finally:
-        connection.close()

@@ -32,7 +32,7 @@ from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
-from proxy.wire.status import IN_TRANS
+from proxy.wire.status import CURSOR_EXISTS, IN_TRANS
 
 if TYPE_CHECKING:
     from proxy.front.prepared_statement import Execution
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
-_MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
+# The last three are what clients are told instead of 1317.
+_MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020, 1969, 3024, 1226})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 _ASKS_FOR_FILE = frozenset({"load", "local", "infile"})
@@ -84,6 +85,8 @@ class Relay:
                 self._session.client.write(piece)
         if session.fill is not None:
             session.filled(connection, pieces)
+        if session.exceeded is not None:
+            session.told_otherwise(connection)
         if not self.done.done():
             self.done.set_result(None)
 
@@ -409,12 +412,12 @@ async def obtain(
         return held, False
     server = session.target(send, entry, primary)
     try:
-        return await session.take(server, database), True
+        return await session.take(server, database, parked=True), True
     except (ServerFailed, PoolExhausted):
         if server.role is not Role.REPLICA:
             raise
         # Nothing was sent yet: a replica that cannot be had is no reason for the read to fail.
-        return await session.take(session.target(send, entry, True), database), True
+        return await session.take(session.target(send, entry, True), database, parked=True), True
 
 
 def _check_own_xa(session: Session, cluster: str) -> None:
@@ -512,7 +515,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         session.environment.measures.error(scanner.errno)
         session.row_count = -1
     elif scanner.columns:
-        session.found_rows = None if entry.offset else scanner.rows
+        session.found_rows = None if entry.offset or scanner.status & CURSOR_EXISTS else scanner.rows
         session.row_count = -1
     else:
         session.row_count = scanner.affected_rows
@@ -532,7 +535,11 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     kept = held and (status & IN_TRANS or (connection.pool and connection.pool.server.cluster in session.pinned))
     warnings = scanner.warnings
     commands = connection.commands
-    if wants_warnings:
+    exceeded = session.exceeded
+    if exceeded is not None:
+        await session.quiet((connection,))
+        session.remember_error(exceeded)
+    elif wants_warnings:
         made = session.made
         known = made.diagnostics if made is not None else None
         session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench import clients
+from bench.clients import ClientResults
 from bench.profile import hottest
 from bench.report import Results, budgets, markdown
 from bench.samples import Sample, Spread, ratios
@@ -122,3 +124,17 @@ def test_hottest_functions() -> None:
     total, rows = hottest(stacks)
     assert total == 11
     assert rows == [("work (b.py)", 8, 8), ("main (a.py)", 2, 10), ("C", 1, 1)]
+
+
+def test_many_clients() -> None:
+    many = ClientResults(clients.FULL, [5000.0, 6000.0, 7000.0], [(1.0, 2.0, 3.0)], [(1.5, 2.5, 3.5)], [40.0], [44.0])
+    many.login_us, many.refused_us, many.logins_per_s = [400.0], [160.0], 900.0
+    many.storm.update({"ok": 800, "1040": 7150, "hung": 0, "ConnectionResetError": 50})
+    text = markdown(results(many=many))
+    assert "| 200 busy clients among 10,000 idle ones | 1.50 | 2.50 | 3.50 | 44.0 |" in text
+    assert "| logins a second of one worker, by its CPU | 2,500 |" in text
+    assert "7,150 were told error 1040, 0 had no answer, others: {'ConnectionResetError': 50}." in text
+
+
+def test_percentiles() -> None:
+    assert clients.percentiles([n / 1000 for n in range(1, 101)]) == pytest.approx((51.0, 96.0, 100.0))
