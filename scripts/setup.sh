@@ -2,7 +2,7 @@
 # Makes this checkout ready to use: Debian's packages for the servers, and .venv from requirements.lock.
 #
 #   scripts/setup.sh             what the demo, the checks and the benchmarks need
-#   scripts/setup.sh --clients   also other languages and their MySQL drivers, for tests (which skip what is missing)
+#   scripts/setup.sh --clients   also other languages with their MySQL drivers, and Chromium, for tests (which skip what is missing)
 #
 # As root it installs the packages that are missing; otherwise it says which. Nothing is upgraded, and no service is
 # started, stopped or restarted: the servers that we use are started by us, on free ports, in temporary folders.
@@ -54,6 +54,7 @@ missing_client_packages() {
     ruby -rmysql2 -e 0 2>/dev/null || echo ruby-mysql2
     have mydumper || echo mydumper
     have pt-query-digest || echo percona-toolkit
+    have chromium || echo chromium
 }
 
 policy=/usr/sbin/policy-rc.d
@@ -96,7 +97,7 @@ if [ "$clients" = yes ]; then
     read -ra missing <<<"$(missing_client_packages | tr '\n' ' ')"
     if [ ${#missing[@]} -gt 0 ]; then
         if [ "$(id -u)" != 0 ] || ! have apt-get; then
-            say "tests with other languages' drivers will be skipped; for them, as root: apt-get install ${missing[*]}"
+            say "tests with other languages' drivers, or a browser, will be skipped; for them, as root: apt-get install ${missing[*]}"
         elif ! install_packages "${missing[@]}"; then
             for package in "${missing[@]}"; do  # what can be had
                 install_packages "$package" || say "tests that need $package will be skipped"

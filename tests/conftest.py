@@ -18,6 +18,8 @@ from tests.sizes import THOROUGH
 settings.register_profile("turnout", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("turnout")
 
+Turnout.quick = True  # the real start is tested by tests/cli, tests/test_demo.py and tests/test_deploy.py
+
 
 # Modules and folders that take long, longest first, as measured by `pytest --durations=0`.
 LONGEST = (

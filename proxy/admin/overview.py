@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from proxy.measure.recent import Recent
 from proxy.measure.states import ServerState, SessionState
 from proxy.measure.totals import Totals
 from proxy.rules.model import Rules
@@ -58,6 +60,8 @@ class Overview:
     began: bool = True  # all workers have been ready at once
     stopping: bool = False
     streams: tuple[StreamView, ...] = ()
+    recent: Recent = field(default_factory=Recent)
+    history: Path | None = None  # the file that is written
 
     @property
     def ready(self) -> bool:

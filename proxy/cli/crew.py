@@ -7,7 +7,6 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from proxy.admin.overview import WorkerView
 from proxy.cli import link as wire
 from proxy.cli.link import Link, LinkBroken
+from proxy.cli.nursery import ChildProcess, Nursery
 from proxy.errors import TurnoutError
 from proxy.measure.measures import Window
 from proxy.measure.states import SessionState
@@ -52,7 +52,7 @@ class Child:
         self.crew = crew
         self.slot = slot
         self.link = Link(self)
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: ChildProcess | None = None
         self.started = time.time()
         self.silent_s = 0
         self.state = "starting"
@@ -63,19 +63,13 @@ class Child:
     async def spawn(self, command: Sequence[str], slots: int) -> None:
         orders = self.crew.orders
         ours, theirs = socket.socketpair()
-        fds = [theirs.fileno()]
-        argv = [*command, "--link-fd", str(theirs.fileno())]
+        fds = {"--link-fd": theirs.fileno()}
         if orders.listen_fd is not None:
-            fds.append(orders.listen_fd)
-            argv += ["--listen-fd", str(orders.listen_fd)]
+            fds["--listen-fd"] = orders.listen_fd
         if orders.clocks_fd >= 0:
-            fds.append(orders.clocks_fd)
-            argv += ["--clocks-fd", str(orders.clocks_fd)]
+            fds["--clocks-fd"] = orders.clocks_fd
         try:
-            # A session of its own: Ctrl-C at the terminal is for the supervisor, which then drains the workers.
-            self.process = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, pass_fds=fds, start_new_session=True
-            )
+            self.process = await self.crew.nursery.spawn(command, fds)
             ours.setblocking(False)
             await asyncio.get_running_loop().create_unix_connection(lambda: self.link, sock=ours)
         except BaseException:
@@ -141,13 +135,15 @@ class Crew:
         orders: Orders,
         on_window: Callable[[Window], None],
         answer_show: Callable[[wire.Show], Awaitable[wire.Rows]],
-        command: Sequence[str] = (sys.executable, "-m", "proxy.cli.worker_main"),
+        command: Sequence[str],
+        nursery: Nursery,
     ) -> None:
         self.size = size
         self.orders = orders
         self.on_window = on_window
         self._answer_show = answer_show
         self._command = command
+        self.nursery = nursery
         self._children: list[Child | None] = [None] * size
         self._restarts = [0] * size
         self._keepers: list[asyncio.Task[None]] = []

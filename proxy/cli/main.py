@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RULES = "routing_rules.yaml"
 DEFAULT_WINDOW = "1d"  # of `turnout measure` with a history
+ADVICE_WINDOW = "7d"
+DEFAULT_CORES = 8.0
 OVERVIEW = ("STATUS", "CLUSTERS", "WORKERS", "SHAPES LIMIT 10")
 
 _rules = click.argument("rules", type=click.Path(path_type=Path, dir_okay=False))
@@ -70,17 +72,25 @@ def serve(ctx: click.Context, rules: Path, log_level: str, log_format: str) -> N
 
     A second one stops at once; SIGHUP reloads RULES.
     """
+    from proxy.cli.nursery import Nursery
+    from proxy.cli.process_name import name_process
     from proxy.cli.streams import STREAM_COMMAND
-    from proxy.cli.supervisor import WORKER_COMMAND, Supervisor
+    from proxy.cli.supervisor import IMPORTED, WORKER_COMMAND, Supervisor
 
     logs.configure(log_level, log_format)
     path = rules.absolute()
     logging = ("--log-level", log_level, "--log-format", log_format)
+    name_process("turnout")
+    nursery = Nursery.open(IMPORTED)
 
     async def run() -> int:
-        return await Supervisor(path, (*WORKER_COMMAND, *logging), (*STREAM_COMMAND, *logging)).run()
+        return await Supervisor(path, (*WORKER_COMMAND, *logging), (*STREAM_COMMAND, *logging), nursery).run()
 
-    ctx.exit(uvloop.run(run()))
+    try:
+        code = uvloop.run(run())
+    finally:
+        nursery.close()
+    ctx.exit(code)
 
 
 @main.command()
@@ -300,6 +310,29 @@ def measure(
             words["since"] = DEFAULT_WINDOW
         found = measured(_asked(rules, words))
     show(found, subject, order, limit or None, form or "text")
+
+
+@main.command()
+@_rules_or_default
+@_of_measurements
+@click.option("--cores", multiple=True, metavar="[CLUSTER=]N", help="Of the servers: `16`, or `main=16`. Default: 8.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the lines for RULES.")
+def advise(rules: Path, cores: tuple[str, ...], as_json: bool, **words: Any) -> None:
+    """Say what to scale next, how, and what to leave alone.
+
+    From the history that RULES names (the last week, unless told), or from a server's slow log.
+    """
+    from proxy.cli.advise import parsed_cores, run
+
+    if words["general_logs"]:
+        raise click.UsageError("A general log does not say how long statements took: advice needs a slow log.")
+    if not (words["slow_logs"] or words["since"] or words["until"]):
+        words["since"] = ADVICE_WINDOW
+    try:
+        by_cluster, every = parsed_cores(cores)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    run(_asked(rules, words), by_cluster, every or DEFAULT_CORES, as_json)
 
 
 @main.command()

@@ -20,6 +20,7 @@ import uvloop
 from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli.link import Link
+from proxy.cli.process_name import name_process
 from proxy.measure import log as logs
 from proxy.measure.memory import resident_bytes
 from proxy.rules.packed import unpack
@@ -115,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--log-format", choices=logs.FORMATS, default="auto")
     options = parser.parse_args(argv)
     logs.configure(options.log_level, options.log_format)
+    name_process("turnout-stream")
 
     async def live() -> int:
         return await _Life(Clocks.open(options.clocks_fd)).run(options.link_fd)

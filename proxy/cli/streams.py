@@ -21,6 +21,7 @@ from proxy.cache.clocks import MAX_SOURCES, Clocks, SourceClock
 from proxy.cli import link as wire
 from proxy.cli.crew import exit_fields
 from proxy.cli.link import Link
+from proxy.cli.nursery import ChildProcess, Nursery
 from proxy.rules.model import Rules
 from proxy.rules.packed import pack
 
@@ -35,9 +36,10 @@ _LONGEST_PAUSE_S = 10.0
 class Streams:
     """See the module. `sources` says which clock is whose."""
 
-    def __init__(self, clocks: Clocks, command: Sequence[str] = STREAM_COMMAND) -> None:
+    def __init__(self, clocks: Clocks, command: Sequence[str], nursery: Nursery) -> None:
         self._clocks = clocks
         self._command = command
+        self._nursery = nursery
         self._followed: dict[str, _Keeper] = {}
         self._next = 0
 
@@ -58,7 +60,7 @@ class Streams:
                     log.error("too many clusters were ever cached: restart Turnout", extra={"cluster": name})
                     continue
                 # Every change gets a clock of its own, so that nobody mistakes the old one for it.
-                self._followed[name] = _Keeper(self._clocks, self._next, name, meaning, self._command)
+                self._followed[name] = _Keeper(self._clocks, self._next, name, meaning, self._command, self._nursery)
                 self._next += 1
 
     def start_new(self, rules: Rules) -> None:
@@ -90,7 +92,15 @@ def signature(rules: Rules, cluster: str) -> object:
 class _Keeper:
     """Has a stream process for one cluster until it is stopped."""
 
-    def __init__(self, clocks: Clocks, source: int, cluster: str, meaning: object, command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        clocks: Clocks,
+        source: int,
+        cluster: str,
+        meaning: object,
+        command: Sequence[str],
+        nursery: Nursery,
+    ) -> None:
         self.source = source
         self.cluster = cluster
         self.signature = meaning
@@ -98,8 +108,9 @@ class _Keeper:
         self.clock: SourceClock = clocks.source(source)
         self._fd = clocks.fd
         self._command = command
+        self._nursery = nursery
         self._task: asyncio.Task[None] | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ChildProcess | None = None
         self._link: Link | None = None
         self._silent_s = 0
         self._stopping = asyncio.Event()
@@ -158,13 +169,9 @@ class _Keeper:
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         link = Link(self)
-        argv = [*self._command, "--link-fd", str(theirs.fileno()), "--clocks-fd", str(self._fd)]
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno(), self._fd],
-                start_new_session=True,
+            self._process = await self._nursery.spawn(
+                self._command, {"--link-fd": theirs.fileno(), "--clocks-fd": self._fd}
             )
             ours.setblocking(False)
             await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)

@@ -29,11 +29,13 @@ from proxy.cli.control import Control, place
 from proxy.cli.crew import SLOTS, CannotStart, Crew, Orders
 from proxy.cli.keeper import Keeper
 from proxy.cli.listening import reserve
+from proxy.cli.nursery import Nursery
 from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
 from proxy.cli.watch import Watch, signature
 from proxy.errors import TurnoutError
 from proxy.measure.measures import Window
+from proxy.measure.recent import Recent
 from proxy.measure.totals import Totals
 from proxy.rules.diff import Severity, diff
 from proxy.rules.loader import load
@@ -47,6 +49,7 @@ log = logging.getLogger("turnout.supervisor")
 STOPPED, FAILED, CUT = 0, 1, 3  # exit codes: gracefully; could not start or go on; stopped at once by a second signal
 POLL_S = 1.0  # between looks at the rules file
 WORKER_COMMAND = (sys.executable, "-m", "proxy.cli.worker_main")
+IMPORTED = ("proxy.cli.worker_main", "proxy.cli.stream_main", "proxy.front.worker")  # what their processes need
 
 
 class Supervisor:
@@ -57,10 +60,12 @@ class Supervisor:
         path: Path,
         worker_command: Sequence[str] = WORKER_COMMAND,
         stream_command: Sequence[str] = STREAM_COMMAND,
+        nursery: Nursery | None = None,
     ) -> None:
         self.path = path
         self._stream_command = stream_command
         self._worker_command = worker_command
+        self._nursery = nursery or Nursery()
         self._started = self._loaded = time.time()
         self._reloads_ok = self._reloads_failed = 0
         self._last_problem = ""
@@ -73,6 +78,7 @@ class Supervisor:
         self._certificates: dict[Path, Watch] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.mysql = self.http = Address()
+        self._recent = Recent()
         self._keeper: Keeper | None = None  # of the history, where the rules ask for one
 
     async def run(self) -> int:
@@ -103,7 +109,7 @@ class Supervisor:
             stack.callback(control.close)
             clocks = Clocks.create(rules.workers)
             stack.callback(os.close, clocks.fd)
-            self.streams = Streams(clocks, self._stream_command)
+            self.streams = Streams(clocks, self._stream_command, self._nursery)
             await self.streams.stop_changed(rules)
             stack.push_async_callback(self.streams.stop)
             self.crew = Crew(
@@ -112,6 +118,7 @@ class Supervisor:
                 self._on_window,
                 self._answer_show,
                 self._worker_command,
+                self._nursery,
             )
             await self._start_http(rules, stack)
             if rules.history is not None:
@@ -191,7 +198,7 @@ class Supervisor:
             return
         reserved = reserve(address)  # for its messages; an HTTP port is not shared
         self.http = bound(reserved)
-        runner = web.AppRunner(application(self.overview), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application(self.overview, self.http), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.SockSite(runner, reserved)
@@ -296,7 +303,9 @@ class Supervisor:
     # -- numbers and answers ---------------------------------------------------------------------------------------
 
     def _on_window(self, window: Window) -> None:
-        self.totals.add(window, time.time())
+        now = time.time()
+        self.totals.add(window, now)
+        self._recent.add(window, now)
         if self._keeper is not None:
             self._keeper.add(window)
 
@@ -318,6 +327,8 @@ class Supervisor:
             began=self.crew.all_ready.is_set(),
             stopping=self._stopping,
             streams=self.streams.views(),
+            recent=self._recent,
+            history=self._first_rules.history.file if self._keeper is not None and self._first_rules.history else None,
         )
 
     async def _answer_show(self, request: wire.Show) -> wire.Rows:

@@ -23,6 +23,7 @@ from proxy.cache.clocks import Clocks
 from proxy.cli import link as wire
 from proxy.cli.link import Link, LinkBroken
 from proxy.cli.listening import open_shared
+from proxy.cli.process_name import name_process
 from proxy.errors import StatementRefused, TurnoutError
 from proxy.measure import log as logs
 from proxy.measure.measures import Measures
@@ -279,6 +280,7 @@ def run(make_worker: MakeWorker, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--log-format", choices=logs.FORMATS, default="auto")
     options = parser.parse_args(argv)
     logs.configure(options.log_level, options.log_format)
+    name_process("turnout-worker")
 
     async def live() -> int:
         clocks = Clocks.open(options.clocks_fd) if options.clocks_fd is not None else None

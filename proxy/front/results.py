@@ -67,6 +67,7 @@ class Bound:
 class BoundedSession(Session):
     """A session whose answers are bounded. No session is made as one: see `bound`."""
 
+    is_bounded = True
     bound: Bound
     ending: list[asyncio.Task[None]]  # what sees to it that servers stop sending
 

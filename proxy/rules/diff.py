@@ -37,6 +37,9 @@ def _listen(old: Rules, new: Rules) -> Iterator[Change]:
         if before != after:
             message = f"changes from {before or 'none'} to {after or 'none'}: {restart}."
             yield Change(Severity.RESTART, f"listen.{name}", message)
+    if old.listen.http_login != new.listen.http_login:
+        message = f"changes from {old.listen.http_login.value} to {new.listen.http_login.value} for the dashboard."
+        yield Change(Severity.CAUTION, "listen.http_login", message)
     if old.listen.tls != new.listen.tls:
         verb = "is removed" if new.listen.tls is None else "is added" if old.listen.tls is None else "changes"
         yield Change(Severity.INFO, "listen.tls", f"{verb}: clients that connect from now on follow it.")

@@ -177,6 +177,10 @@ class ListenForm(Form):
 
     mysql: Address = Field(description="Where applications connect.")
     http: Address | None = Field(None, description="/metrics, /healthz, /readyz and the dashboard. Absent: none.")
+    http_login: Literal["remote", "always"] = Field(
+        "remote",
+        description="When the dashboard asks for an account with `admin: true`: unless it is on loopback, or always.",
+    )
     tls: ListenTlsForm | None = None
     max_connections: Count = Field(10_000, description="Clients, per worker; more are told `Too many connections`.")
     compression: Literal["off", "zlib"] = Field("zlib", description="The compression that clients may ask for.")

@@ -68,6 +68,13 @@ class Trusted:
         return ", ".join([*(str(network) for network in self.networks), *(["unix"] if self.unix else [])]) or "none"
 
 
+class HttpLogin(enum.Enum):
+    """When the dashboard asks for an administrator's name and password."""
+
+    REMOTE = "remote"  # unless it listens on loopback, and is asked for there
+    ALWAYS = "always"
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     mysql: Address
@@ -76,6 +83,7 @@ class Listen:
     max_connections: int = 10000  # clients, per worker
     compression: Compression = Compression.ZLIB  # what clients may ask for
     proxy_protocol: Trusted = Trusted()
+    http_login: HttpLogin = HttpLogin.REMOTE
 
 
 class AuthPlugin(enum.Enum):

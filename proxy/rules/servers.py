@@ -9,7 +9,17 @@ from pathlib import Path
 from proxy.rules import address
 from proxy.rules.accounts import Secrets, read_service
 from proxy.rules.form import ClusterTlsForm, FileForm, ListenTlsForm
-from proxy.rules.model import Address, Cluster, ClusterTls, Compression, Listen, ListenTls, ProxyHeader, Trusted
+from proxy.rules.model import (
+    Address,
+    Cluster,
+    ClusterTls,
+    Compression,
+    HttpLogin,
+    Listen,
+    ListenTls,
+    ProxyHeader,
+    Trusted,
+)
 from proxy.rules.report import Report
 from proxy.rules.tree import Path as Where
 from proxy.rules.tree import dotted
@@ -31,7 +41,8 @@ def read_listen(report: Report, form: FileForm, folder: Path) -> Listen | None:
         any(one.unix for one in listen.proxy_protocol),
     )
     compression = Compression(listen.compression)
-    return Listen(listen.mysql, listen.http, tls, listen.max_connections, compression, trusted)
+    login = HttpLogin(listen.http_login)
+    return Listen(listen.mysql, listen.http, tls, listen.max_connections, compression, trusted, login)
 
 
 def read_clusters(report: Report, form: FileForm, folder: Path, secrets: Secrets) -> dict[str, Cluster]:

@@ -58,6 +58,16 @@ def test_a_larger_one_ends_with_an_error_as_text_and_prepared(network: Network, 
         assert session.query("SELECT COUNT(*) FROM numbers").value == b"6000"
 
 
+def test_who_asks_for_a_cursor_gets_all_rows_at_once_and_not_too_many(network: Network) -> None:
+    with client(network, "plain") as session:
+        statement = session.prepare("SELECT seq FROM seq_1_to_101")
+        assert isinstance(statement, Statement), statement
+        assert told(session.execute(statement, cursor=1)) == ROWS
+        statement = session.prepare("SELECT seq FROM seq_1_to_100")
+        assert isinstance(statement, Statement), statement
+        assert len(session.execute(statement, cursor=1).rows) == 100
+
+
 @pytest.mark.parametrize("database", ["packed", "near"])
 def test_the_transaction_goes_on(network: Network, database: str) -> None:
     with client(network, database) as session:

@@ -148,10 +148,9 @@ def children(pid: int) -> list[int]:
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
-            command = (status.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if re.search(rf"^PPid:\t{pid}$", text, re.MULTILINE) and b"worker_main" in command:
+        if re.search(rf"^PPid:\t{pid}$", text, re.MULTILINE) and text.startswith("Name:\tturnout-worker\n"):
             found.append(int(status.parent.name))
     return found
 

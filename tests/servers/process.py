@@ -8,12 +8,26 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class NotReady(RuntimeError):
     """A program ended, or did not become ready in time; the message ends with the tail of its log."""
+
+
+class Started(Protocol):
+    """A process that was started; subprocess.Popen is one."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None, /) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
 
 
 class Process:
@@ -30,7 +44,7 @@ class Process:
         self.log = log
         self.environment = dict(environment)
         self.ready_s = ready_s
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._popen: Started | None = None
         self._paused = False
 
     def __repr__(self) -> str:
@@ -57,8 +71,12 @@ class Process:
         """Starts the program without waiting until it is ready."""
         if self.alive:
             raise RuntimeError(f"{self.name} runs already")
+        self._popen = self._start()
+        self._paused = False
+
+    def _start(self) -> Started:
         with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
+            return subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -66,7 +84,6 @@ class Process:
                 env=self.environment,
                 start_new_session=True,
             )
-        self._paused = False
 
     def start(self) -> None:
         """Starts the program and waits until it is ready. Raises NotReady."""

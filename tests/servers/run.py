@@ -73,7 +73,7 @@ class Run:
             process.kill()
         self._ports.close()
         if self.keep:
-            left = watchdog.end(self.marker)
+            left = watchdog.end(self.marker, str(self.folder))
             self._watchdog.kill()
         else:
             left = []

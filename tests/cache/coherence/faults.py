@@ -71,17 +71,17 @@ class Gate:
         writer.transport.abort()
 
 
-def children(turnout: Turnout, module: str) -> list[int]:
-    """Process ids of Turnout's workers or stream processes, by the name of their module."""
+def children(turnout: Turnout, name: str) -> list[int]:
+    """Process ids of Turnout's workers or stream processes, by their name (see proxy.cli.process_name)."""
     found = []
     for pid in turnout.pids():
         with contextlib.suppress(OSError):
-            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
                 found.append(pid)
     return found
 
 
-STREAM, WORKER = "proxy.cli.stream_main", "proxy.cli.worker_main"
+STREAM, WORKER = "turnout-stream", "turnout-worker"
 
 
 @dataclass(slots=True)

@@ -1,0 +1,64 @@
+"""Windows of the history for the dashboard: read beside the event loop, by one at a time, and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.admin.dashboard import Past
+from proxy.admin.overview import Overview
+from proxy.measure.history import KNOWS, HistoryFile, HistoryUnusable
+from proxy.measure.ranking import Measured
+from proxy.measure.spans import DAY, HOUR, MINUTE
+
+LIVE = "live"
+KEPT_S = 30.0  # the history is written once a minute
+SHARE = 0.1  # of the time, at most, may be spent on reading
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    seconds: int
+    step_s: int  # of the charts
+
+
+WINDOWS = {"day": Window(DAY, 10 * MINUTE), "month": Window(30 * DAY, 4 * HOUR)}
+
+
+class Reader:
+    """Reads windows; whoever asks for one while it is read, or shortly after, gets the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Past]] = {}  # until when, on the monotonic clock
+        self._reading = asyncio.Lock()
+
+    def windows(self, overview: Overview) -> list[str]:
+        return [LIVE, *(WINDOWS if overview.history is not None else ())]
+
+    async def read(self, overview: Overview, window: str) -> Past:
+        """`window`: one of WINDOWS. What cannot be read is empty, with the reason as its note."""
+        path = overview.history
+        assert path is not None
+        async with self._reading:
+            begun = time.monotonic()
+            until, kept = self._kept.get(window, (0.0, None))
+            if kept is not None and begun < until:
+                return kept
+            try:
+                past = await asyncio.to_thread(_read, path, WINDOWS[window], overview.now)
+            except HistoryUnusable as error:
+                return Past([], Measured("", KNOWS, None, None, [], []), error.message)
+            took = time.monotonic() - begun
+            self._kept[window] = (begun + took + max(KEPT_S, took / SHARE), past)
+            return past
+
+
+def _read(path: Path, window: Window, now: float) -> Past:
+    file = HistoryFile(path, read_only=True)
+    try:
+        since = now - window.seconds
+        return Past(file.slots(since, window.step_s, now), file.read(since))
+    finally:
+        file.close()
