@@ -36,6 +36,7 @@ QUIT = encode(b"\x01", 0)
 SOURCES = tuple(f"127.0.0.{number}" for number in range(2, 10))  # each has ports of its own
 PATIENCE_S = 30.0  # a client that is not answered for so long hangs
 SETTLE_S = 1.0
+AT_ONCE = 50  # idle clients that log in together
 TOO_MANY = 1040
 
 RULES = """\
@@ -102,28 +103,43 @@ def _packet(connection: socket.socket) -> bytes:
     return connection.recv(int.from_bytes(head[:3], "little"), socket.MSG_WAITALL)
 
 
-def logged_in(port: int, source: str) -> socket.socket:
-    """A client that has logged in. Raises RuntimeError where it was not let in."""
-    connection = socket.socket()
-    connection.settimeout(PATIENCE_S)
-    connection.bind((source, 0))
-    connection.connect(("127.0.0.1", port))
-    first = _packet(connection)
-    if first[:1] != b"\xff":
-        connection.sendall(response_to(first))
+def logged_in(port: int, *sources: str) -> list[socket.socket]:
+    """Clients that have logged in, one from each address. Raises RuntimeError where one was not let in."""
+    connections = []
+    for source in sources:
+        connection = socket.socket()
+        connection.settimeout(PATIENCE_S)
+        connection.bind((source, 0))
+        connection.connect(("127.0.0.1", port))
+        connections.append(connection)
+    for connection in connections:
         first = _packet(connection)
-    if first[:1] != b"\0":
+        if first[:1] == b"\xff":
+            raise _not_let_in(connections, first)
+        connection.sendall(response_to(first))
+    for connection in connections:
+        last = _packet(connection)
+        if last[:1] != b"\0":
+            raise _not_let_in(connections, last)
+    return connections
+
+
+def _not_let_in(connections: Sequence[socket.socket], said: bytes) -> RuntimeError:
+    for connection in connections:
         connection.close()
-        raise RuntimeError(f"not logged in: {first!r}")
-    return connection
+    return RuntimeError(f"not logged in: {said!r}")
 
 
 def asked(connection: socket.socket) -> bytes:
-    """The answer to the point select."""
+    """The answer to the point select, which ends with its second EOF packet."""
     connection.sendall(QUERY)
-    data = b""
-    while data.count(b"\xfe\0\0", 8) < 2 or not data.endswith(b"\0"):
+    data, ends = b"", 0
+    while ends < 2:
         data += connection.recv(65536)
+        ends, pos = 0, 0
+        while pos + 5 <= len(data):
+            ends += data[pos + 4] == 0xFE
+            pos += 4 + int.from_bytes(data[pos : pos + 3], "little")
     return data
 
 
@@ -131,10 +147,12 @@ def asked(connection: socket.socket) -> bytes:
 def idle_clients(port: int, count: int) -> Iterator[None]:
     """Clients that have logged in, have asked something, and say nothing more."""
     with contextlib.ExitStack() as stack:
-        for source in itertools.islice(itertools.cycle(SOURCES), count):
-            connection = stack.enter_context(logged_in(port, source))
-            asked(connection)
-            stack.callback(connection.sendall, QUIT)
+        sources = itertools.islice(itertools.cycle(SOURCES), count)
+        while some := list(itertools.islice(sources, AT_ONCE)):
+            for connection in logged_in(port, *some):
+                stack.enter_context(connection)
+                stack.callback(connection.sendall, QUIT)
+                asked(connection)
         yield
 
 
@@ -182,7 +200,7 @@ async def busy_clients(port: int, size: ClientSize) -> list[float]:
     clients: list[Busy] = []
     every_s = 1.0 / size.per_second
     for n, source in enumerate(itertools.islice(itertools.cycle(SOURCES), size.busy)):
-        connection = logged_in(port, source)
+        (connection,) = logged_in(port, source)
         length = len(asked(connection))
         connection.setblocking(False)
         _, client = await loop.create_connection(lambda: Busy(length, every_s, took_s), sock=connection)  # noqa: B023
@@ -259,7 +277,8 @@ def login_cost(turnout: Turnout, count: int) -> tuple[float, float]:
     """(CPU of Turnout per login in microseconds, logins a second), one after the other."""
     began, before = time.perf_counter(), sum(turnout.cpu_s())
     for source in itertools.islice(itertools.cycle(SOURCES), count):
-        with logged_in(turnout.port, source) as connection:
+        (connection,) = logged_in(turnout.port, source)
+        with connection:
             connection.sendall(QUIT)
     return 1e6 * (sum(turnout.cpu_s()) - before) / count, count / (time.perf_counter() - began)
 
@@ -269,7 +288,7 @@ def refusal_cost(turnout: Turnout, count: int) -> float:
     before = sum(turnout.cpu_s())
     for source in itertools.islice(itertools.cycle(SOURCES), count):
         with contextlib.suppress(RuntimeError):
-            logged_in(turnout.port, source).close()
+            logged_in(turnout.port, source)[0].close()
     return 1e6 * (sum(turnout.cpu_s()) - before) / count
 
 
@@ -316,7 +335,8 @@ def measure(run: Run, size: ClientSize, say: Callable[[str], None]) -> ClientRes
     results.storm_ms = percentiles([took_s for outcome, took_s in found if outcome == "ok"])
     say(f"storm: {len(found)} logins in {came_s:.1f} s: {dict(results.storm)}; {_three(results.storm_ms)} until let in")
     time.sleep(1.0)
-    with logged_in(stormed.port, SOURCES[0]) as after:  # it is over
+    (after,) = logged_in(stormed.port, SOURCES[0])  # it is over
+    with after:
         asked(after)
     return results
 
@@ -377,12 +397,14 @@ def allow_many_files() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="1,000 idle clients, seconds instead of minutes")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds")
     arguments = parser.parse_args()
+    size = QUICK if arguments.quick else FULL
+    if arguments.rounds:
+        size = replace(size, rounds=arguments.rounds)
     allow_many_files()
     with Run() as run:
-        results = measure(
-            run, QUICK if arguments.quick else FULL, lambda text: print(text, file=sys.stderr, flush=True)
-        )
+        results = measure(run, size, lambda text: print(text, file=sys.stderr, flush=True))
     print("\n".join([*table(["", ""], [list(pair) for pair in machine.describe()]), "", *section(results)]))
 
 

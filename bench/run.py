@@ -17,12 +17,12 @@ from pathlib import Path
 from bench import cached, cached_topology, machine, memory, miss, report, stream, throughput
 from bench import clients as many_clients
 from bench.report import Results
-from bench.samples import Spread
+from bench.samples import Sample, Spread
 from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT, Topology, build
 from tests.servers import Run
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("routing", "cache", "stream", "clients")
+PARTS = ("routing", "prepared", "cache", "stream", "clients")
 SLUGS = {"direct": DIRECT, "haproxy": HAPROXY, "turnout": TURNOUT, "sharded": SHARDED}
 
 
@@ -77,6 +77,10 @@ def main() -> None:
         with Run() as run:
             topology = build(run, [SLUGS[name] for name in arguments.targets])
             results = _measure(topology, size)
+    if "prepared" in arguments.parts:
+        with Run() as run:
+            prepared = _measure_prepared(build(run, [HAPROXY, TURNOUT]), size)
+        results = dataclasses.replace(results, prepared=prepared)
     if "cache" in arguments.parts:
         settings, samples = _measure_cache(size.cache)
         results = dataclasses.replace(results, cache_settings=settings, cache_samples=samples)
@@ -91,7 +95,7 @@ def main() -> None:
     output.write_text(report.markdown(results))
     raw = HERE / "out" / "samples.json"
     raw.parent.mkdir(exist_ok=True)
-    every = [*results.samples, *results.cache_samples]
+    every = [*results.samples, *results.prepared, *results.cache_samples]
     raw.write_text(json.dumps([dataclasses.asdict(sample) for sample in every], indent=1))
     for budget in report.budgets(results):
         _say(f"{budget.what}: {budget.found} (budget {budget.limit})")
@@ -143,6 +147,11 @@ def _measure(topology: Topology, size: Size) -> Results:
         slow_bytes=slow,
         miss_us=misses,
     )
+
+
+def _measure_prepared(topology: Topology, size: Size) -> list[Sample]:
+    loads = [throughput.Load(workload, report.BUDGET_CLIENTS) for workload in throughput.PREPARED]
+    return throughput.measure(topology, loads, size.rounds, size.seconds, _say)
 
 
 def _output(quick: bool, everything: bool) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench import clients
@@ -34,6 +36,11 @@ Latency (ms):
 
 def sample(number: int, target: str, per_s: float, cpu_us: float, clients: int = 8) -> Sample:
     return Sample(number, target, "oltp_point_select", clients, 1000, per_s, 0.5, 1, cpu_us / 4, cpu_us * 3 / 4, 40.0)
+
+
+def prepared(haproxy_us: float, turnout_us: float) -> list[Sample]:
+    measured = (sample(0, "HAProxy", 100, haproxy_us), sample(0, "Turnout", 100, turnout_us))
+    return [replace(each, workload="oltp_point_select (prepared)") for each in measured]
 
 
 def results(*samples: Sample, **more: object) -> Results:
@@ -79,22 +86,24 @@ def test_budgets_at_their_limits_are_met_and_above_are_not() -> None:
         result_bytes=10**9,
         slow_bytes={"Turnout": Spread.of([32 << 20]), "HAProxy": Spread.of([1 << 40])},
         miss_us={"point select": Spread.of([1000])},
+        prepared=prepared(10, 16),
     )
-    assert [budget.met for budget in budgets(at_limit)] == [True] * 5
+    assert [budget.met for budget in budgets(at_limit)] == [True] * 6
     over = results(
         sample(0, "HAProxy", 100, 10),
         sample(0, "Turnout", 84, 15.1),
         idle_bytes={"Turnout": Spread.of([24 * 1024 + 1])},
         slow_bytes={"Turnout": Spread.of([(32 << 20) + 1])},
         miss_us={"point select": Spread.of([1001])},
+        prepared=prepared(10, 16.1),
     )
-    assert [budget.met for budget in budgets(over)] == [False] * 5
-    assert markdown(over).count("**not met**") == 5
+    assert [budget.met for budget in budgets(over)] == [False] * 6
+    assert markdown(over).count("**not met**") == 6
 
 
 def test_what_was_not_measured_is_not_met_either() -> None:
     found = budgets(results(sample(0, "HAProxy", 100, 10)))
-    assert [budget.met for budget in found] == [None] * 5
+    assert [budget.met for budget in found] == [None] * 6
     assert {budget.found for budget in found} == {"not measured"}
 
 
@@ -138,3 +147,9 @@ def test_many_clients() -> None:
 
 def test_percentiles() -> None:
     assert clients.percentiles([n / 1000 for n in range(1, 101)]) == pytest.approx((51.0, 96.0, 100.0))
+
+
+def test_prepared_statements_have_a_budget_of_their_own() -> None:
+    (found,) = [each for each in budgets(results(prepared=prepared(20, 30))) if "prepared" in each.what]
+    assert (found.limit, found.found, found.met) == ("<= 1.6 x HAProxy", "1.50 x", True)
+    assert "## sysbench, prepared statements" in markdown(results(prepared=prepared(20, 30)))
