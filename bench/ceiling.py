@@ -4,12 +4,16 @@
 
 The server looks at one byte of what it is sent and writes bytes that it made beforehand, so its throughput is what a
 Python process on uvloop cannot exceed however a cache is written. Runs are interleaved as in `bench.throughput`.
+
+sysbench runs on the same processors and takes its share of them: `highest x` is how many times MariaDB's throughput
+would come out if all processors did nothing but what one read costs client and server together.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import statistics
 import sys
 from collections import defaultdict
@@ -86,23 +90,43 @@ def _measure(rounds: int, seconds: int, clients: list[int]) -> None:
         for number in range(rounds):
             for count in clients:
                 turn = number % len(targets)
-                per_second = {}
+                per_second: dict[str, float] = {}
+                both_us: dict[str, float] = {}
                 for name, at, process in [*targets[turn:], *targets[:turn]]:
-                    before = sum(process.cpu_s())
+                    before, clients_before = sum(process.cpu_s()), _children_s()
                     report = sysbench.run(at, ACCOUNT, sysbench.Workload(SCRIPT, options=options), count, seconds)
                     cpu_us = 1e6 * (sum(process.cpu_s()) - before) / report.queries
-                    per_second[name] = report.queries_per_s
+                    client_us = 1e6 * (_children_s() - clients_before) / report.queries
+                    per_second[name], both_us[name] = report.queries_per_s, cpu_us + client_us
                     found[count, name, "cpu"].append(cpu_us)
+                    found[count, name, "client"].append(client_us)
                     found[count, name, "per_second"].append(report.queries_per_s)
                 for name, _, _ in targets:
                     found[count, name, "x"].append(per_second[name] / per_second[DIRECT])
-        print(f"{'clients':>7}  {'asked':<16}  {'per second':>10}  {'x direct':>18}  {'CPU us':>7}")
+                    found[count, name, "highest"].append(both_us[DIRECT] / both_us[name])
+        print(
+            f"{'clients':>7}  {'asked':<16}  {'per second':>10}  {'x direct':>18}  {'highest x':>18}  "
+            f"{'CPU us':>7}  {'client us':>9}"
+        )
         for count in clients:
             for name, _, _ in targets:
-                ratio = found[count, name, "x"]
-                spread = f"{statistics.median(ratio):.2f} ({min(ratio):.2f}-{max(ratio):.2f})"
-                per_s, cpu = (statistics.median(found[count, name, what]) for what in ("per_second", "cpu"))
-                print(f"{count:>7}  {name:<16}  {per_s:>10,.0f}  {spread:>18}  {cpu:>7.1f}")
+                ratio, highest = (_spread(found[count, name, what]) for what in ("x", "highest"))
+                per_s, cpu, client = (
+                    statistics.median(found[count, name, what]) for what in ("per_second", "cpu", "client")
+                )
+                print(
+                    f"{count:>7}  {name:<16}  {per_s:>10,.0f}  {ratio:>18}  {highest:>18}  {cpu:>7.1f}  {client:>9.1f}"
+                )
+
+
+def _children_s() -> float:
+    """CPU of sysbench's runs so far, and of no process that is still running."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def main() -> None:

@@ -16,21 +16,24 @@ import itertools
 import os
 import pstats
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from bench import fast_path
 from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
 from proxy.back.connection import ServerConnection
-from proxy.cache.clocks import Clocks, SourceClock
+from proxy.cache.clocks import Clocks, SourceClock, Stamp
+from proxy.cache.memcached import Memcached, RemoteCounters, _Asked
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue
+from proxy.cache.value import CachedValue, memory_of
 from proxy.front import caching
 from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.values import TextValues
 from proxy.rules.loader import parse
+from proxy.rules.model import Address
 from proxy.wire.frames import encode
 from proxy.wire.resultset import encode_resultset, text_column
 
@@ -48,6 +51,8 @@ CATALOG = Catalog(
     1,
 )
 ANSWER = encode_resultset([text_column("c")], [[b"x" * 119]])
+_SHAPE = b"SELECT c FROM sbtest1 WHERE id=\0"
+_REPLIES = {_Asked.GET: b"END\r\n", _Asked.DELETE: b"DELETED\r\n", _Asked.SET: b"STORED\r\n", _Asked.ADD: b"STORED\r\n"}
 ROUNDS = 15
 CALLS = 10_000
 
@@ -99,11 +104,47 @@ def whole_statements() -> dict[str, Callable[[], object]]:
     cold, server, emptied = make()
     plain, plain_server = fast_path.make(fast_path.RULES, EMPTY)
     few = [packet(key) for key in range(5000, 5100)]
+    lonely, shared_by_many = _RemoteMiss(sparse=True), _RemoteMiss(sparse=False)
     return {
         "a hit": partial(next, _statements(warm, None, few)),
         "a miss whose answer is kept": partial(next, _new_statements(cold, server, emptied)),
+        "the same with memcached, where it has nothing": partial(next, lonely.statements()),
+        "the same with memcached, where it often has something": partial(next, shared_by_many.statements()),
         "the same without a cache": partial(next, _statements(plain, plain_server, few)),
     }
+
+
+def _never(work: Awaitable[None], what: str) -> None:
+    cast("Coroutine[object, object, None]", work).close()
+
+
+class _RemoteMiss:
+    """Misses of a worker with a memcached that never has anything. `sparse`: it knows that."""
+
+    def __init__(self, sparse: bool) -> None:
+        self.client, self.server, self.caching = make()
+        remote = Memcached([Address("127.0.0.1", 11211)], _never, RemoteCounters())
+        self.caching.store.remote = remote
+        self.sparse = sparse
+        link = remote._nodes[0]._usable()
+        assert link is not None
+        self.link = link
+        link.connection_made(fast_path.FakeTransport())
+
+    def statements(self) -> Iterator[None]:
+        session = self.client.session
+        assert session is not None
+        for _ in _new_statements(self.client, self.server, self.caching, self._reply):
+            entry = session.plans[_SHAPE]
+            entry.cache_worth.sparse, entry.cache_fill_ns = self.sparse, 1
+            yield
+
+    def _reply(self) -> None:
+        """To whatever was asked since the last time."""
+        link = self.link
+        while link._waiting:
+            link._flush()
+            link.data_received(_REPLIES[link._waiting[0][0]])
 
 
 def _statements(client: Client, server: ServerConnection | None, packets: Sequence[bytes]) -> Iterator[None]:
@@ -115,12 +156,16 @@ def _statements(client: Client, server: ServerConnection | None, packets: Sequen
         yield
 
 
-def _new_statements(client: Client, server: ServerConnection, shared: Caching) -> Iterator[None]:
-    """The same with no statement that is in the cache. It is emptied as it would be: the older half at once."""
+def _new_statements(
+    client: Client, server: ServerConnection, shared: Caching, between: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """The same with no statement that is in the cache. It is emptied as it would be: the older half at once. `between`:
+    what happens before the server answers."""
     packets = [packet(key) for key in range(100_000, 100_000 + 2 * CALLS)]
     for _ in itertools.count():
         for data in packets:
             client.data_received(data)
+            between()
             server.data_received(ANSWER)
             yield
         shared.store.local.clear()
@@ -136,7 +181,13 @@ def _keep(shared: Caching, client: Client, key: int) -> None:
     slots = entry.cached.slots(TextValues(literals, session.lexer))
     assert slots is not None
     local_key = (entry.cache_shape, session.cache_identity(), "main", tuple(literals))
-    shared.store.keep(local_key, CachedValue.of(shared.clocks["main"].stamp(), slots, ANSWER, 1, 0))
+    shared.store.keep(local_key, CachedValue(*_stamp(shared), slots, ANSWER, 1, 0, 1000))
+
+
+def _stamp(shared: Caching) -> Stamp:
+    stamp = shared.clocks["main"].stamp()
+    assert stamp is not None
+    return stamp
 
 
 def steps() -> dict[str, Callable[[], object]]:
@@ -155,9 +206,7 @@ def steps() -> dict[str, Callable[[], object]]:
     value = shared.store.peek(key)
     assert value is not None
     clock = shared.clocks["main"]
-    values = TextValues(literals, session.lexer)
     now = time.perf_counter_ns()
-    stamp = clock.stamp()
     session.running = entry
 
     def answer() -> None:
@@ -173,9 +222,10 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: stats.record": partial(entry.stats.record, 20_000, 0, 1, 200, False),
         "hit: answer_cached": answer,
         "hit: a known text": partial(client.data_received, packet(5000)),
-        "fill: slots": partial(cached.slots, values),
+        "fill: slots": partial(cached.text_slots, literals),
         "fill: stamp": clock.stamp,
-        "fill: CachedValue.of": partial(CachedValue.of, stamp, value.slots, ANSWER, 1, now),
+        "fill: memory_of": partial(memory_of, ANSWER, value.slots, key[3]),
+        "fill: CachedValue": partial(CachedValue, *_stamp(shared), value.slots, ANSWER, 1, now, 1000),
         "fill: store.keep": partial(shared.store.keep, key, value),
     }
 

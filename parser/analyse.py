@@ -82,6 +82,9 @@ def _with_shape(statement: Statement, shape: bytes) -> Statement:
         statement = replace(statement, change=replace(change, shape=shape))
     if insert is not None and insert.from_select:
         statement = replace(statement, insert=replace(insert, shape=shape))
+    if statement.aggregating:
+        found = (replace(each, text=shape[each.span[0] : each.span[1]]) for each in statement.aggregating)
+        statement = replace(statement, aggregating=tuple(found))
     return statement
 
 
@@ -95,10 +98,11 @@ def _statement(read: Tokens, source: Source) -> Statement:
         parts = split_statements(tokens)
     except NotUnderstood as error:
         return _unknown(tokens, str(error))
+    begins_empty = not parts[0]
     parts = [part for part in parts if part]
     if not parts and not read.doubt:
         return Statement(Kind.EMPTY)
-    if len(parts) > 1:
+    if len(parts) > 1 or (parts and begins_empty):  # to a server, `; COMMIT` has a statement before COMMIT, a wrong one
         return Statement(Kind.MULTI, effects=of_tokens(tokens), words=tk.words(tokens), digest=digest(tokens))
     if read.doubt or not parts:
         return _unknown(tokens, read.doubt)

@@ -64,7 +64,15 @@ class Either:
     branches: tuple[tuple[Constants | Limits, ...], ...]
 
 
-Fact = Constants | Same | Limits | InDatabase | Either
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`column IN (query)`, a SELECT; not true for NULL."""
+
+    column: ColumnName
+    query: exp.Expression
+
+
+Fact = Constants | Same | Limits | InDatabase | Either | Member
 
 
 def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
@@ -75,7 +83,9 @@ def facts(condition: exp.Expression, tree: Tree, trust_or: bool) -> list[Fact]:
             if trust_or:
                 found.extend(_united(term, tree) or _either(term, tree))
         else:
-            found.extend(_comparison(term, tree) or _in_database(term, tree) or _limits(term, tree))
+            found.extend(
+                _comparison(term, tree) or _in_database(term, tree) or _limits(term, tree) or _member(term, tree)
+            )
     return found
 
 
@@ -123,6 +133,15 @@ def _comparison(term: exp.Expression, tree: Tree) -> list[Constants | Same]:
     if type(term) is exp.In:
         return _membership(term, tree)
     return []
+
+
+def _member(term: exp.Expression, tree: Tree) -> list[Member]:
+    if type(term) is not exp.In or not _has_only(term, "this", "query"):
+        return []
+    column, query = _column(_bare(term.this), tree), term.args.get("query")
+    if type(query) is exp.Subquery and _has_only(query, "this"):
+        query = query.this
+    return [Member(column, query)] if column is not None and type(query) is exp.Select else []
 
 
 def _in_database(term: exp.Expression, tree: Tree) -> list[InDatabase]:

@@ -12,6 +12,7 @@ from parser.rows import closing
 from parser.select_items import read_items
 from parser.source import Recurse, Source, built, trust, word_at
 from parser.statement import Block, Effect, Kind, Span, Statement, TableRef
+from parser.subqueries import aggregating
 from parser.tokens import Of, Token, same_offset
 from parser.tree import NotUnderstood
 from parser.vocabulary import vocabulary
@@ -38,6 +39,7 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
         item_names=names,
         value=value,
         outline=outline,
+        aggregating=aggregating(tokens, source.offset) if meaning.subqueries and plain is tokens else (),
         names=_column_words(tokens) if tables else frozenset(),
         qualifiers=tuple(
             (source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in _qualifiers(tokens)

@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from parser.conditions import ColumnName, Constants, Either, Fact, InDatabase, Limits, Same, facts
+from parser.conditions import ColumnName, Constants, Either, Fact, InDatabase, Limits, Member, Same, facts
 from parser.functions import AGGREGATES
 from parser.scopes import Building, Item, Join, Scope, find
 from parser.statement import Access, Block, Bound, ColumnEquality, Opaque, Param, Pin, TableRef, Word
@@ -42,10 +42,11 @@ class Reader:
         self._trust = trust
         self._trust_or = trust_or
         self._blocks: list[Building] = []
+        self._index_of: dict[int, int] = {}  # a block's index by the id of its node
         self._met: set[int] = set()  # ids of table nodes
 
     def blocks(self) -> tuple[Block, ...]:
-        return tuple(block.done() for block in self._blocks)
+        return tuple(block.done(self._index_of) for block in self._blocks)
 
     def check_all_met(self) -> None:
         """Raises NotUnderstood when a table stands somewhere that was not looked at."""
@@ -118,7 +119,7 @@ class Reader:
             "expressions from_ joins where group having windows order limit offset distinct with_ locks hint "
             "operation_modifiers",
         )
-        index = self.block(parent, united is not None)
+        index = self._index_of[id(node)] = self.block(parent, united is not None)
         building = self._blocks[index]
         inner = Scope(index, parent=scope)
         ctes = self._with(node, index, scope, ctes)
@@ -288,7 +289,7 @@ class Reader:
 
     def _use(self, fact: Fact, scope: Scope, building: Building, restricted: set[int] | None) -> None:
         """Record what a condition says; `restricted` are the tables for which an outer join's ON may be used."""
-        if isinstance(fact, (Limits, InDatabase, Either)):
+        if isinstance(fact, (Limits, InDatabase, Either, Member)):
             self._limit(fact, scope, building, restricted)
             return
         if isinstance(fact, Constants):
@@ -334,13 +335,16 @@ class Reader:
         )
 
     def _limit(
-        self, fact: Limits | InDatabase | Either, scope: Scope, building: Building, restricted: set[int] | None
+        self, fact: Limits | InDatabase | Either | Member, scope: Scope, building: Building, restricted: set[int] | None
     ) -> None:
         """What `_use` does, for a condition that no NULL passes."""
         if isinstance(fact, Either):
             branches = tuple(self._bounds(branch, scope, restricted) for branch in fact.branches)
             if all(branches):
                 building.either.append(branches)
+        elif isinstance(fact, Member):
+            if self._is_limited(fact.column, scope, restricted):
+                building.members.append((self.find(fact.column, scope), fact.column.column, fact.query))
         elif isinstance(fact, InDatabase):
             if self._is_limited(fact.column, scope, restricted):
                 building.in_database.append((self.find(fact.column, scope), fact.column.column))

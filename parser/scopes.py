@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -55,13 +56,16 @@ class Building:
     bounds: list[Bound] = field(default_factory=list)
     in_database: list[tuple[int | None, str]] = field(default_factory=list)
     either: list[tuple[tuple[Bound, ...], ...]] = field(default_factory=list)
+    members: list[tuple[int | None, str, exp.Expression]] = field(default_factory=list)
     joins: list[Join] = field(default_factory=list)
     nullable: set[int] = field(default_factory=set)
     flags: dict[str, bool] = field(default_factory=dict)
     computed: frozenset[str] | None = None
     around: int | None = None
 
-    def done(self) -> Block:
+    def done(self, index_of: Mapping[int, int]) -> Block:
+        """`index_of`: a block's index by the id of its node."""
+        members = ((table, column, index_of.get(id(query))) for table, column, query in self.members)
         return Block(
             self.index,
             self.parent,
@@ -76,6 +80,7 @@ class Building:
             computed=self.computed,
             around=self.around,
             either=tuple(self.either),
+            members=tuple((table, column, block) for table, column, block in members if block is not None),
             **self.flags,
         )
 

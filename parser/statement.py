@@ -220,6 +220,9 @@ class Block:
     # (table, column) that equal DATABASE() in every row that can matter, as a pin would say; None: as in `unresolved`
     either: tuple[tuple[tuple[Bound, ...], ...], ...] = field(default=(), compare=False)
     # of each OR: what its branches say, in one of which every row combination that can matter passes all bounds
+    members: tuple[tuple[int | None, str, int], ...] = field(default=(), compare=False)
+    # (table, column, block): in every row that can matter the column has a value that the block (an uncorrelated
+    # subquery or not) has in its first column; None: as in `unresolved`
     around: int | None = field(default=None, compare=False)
     # the block to whose tables a column may belong that none here has; None also where this block's FROM has derived
     # tables, whose columns nobody knows
@@ -238,6 +241,19 @@ class Block:
     computed: frozenset[str] | None = None
     # lower-case names of columns that the block does more with than show them or sort by them; None where that was not
     # worked out (only for a SELECT from one table).
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregating:
+    """A subquery that groups or aggregates. `span`: where it stands in the shape's bytes, without the parentheses
+    around it; `table`: it is certain to be a derived table or that of a WITH clause; `quotient`: something in it
+    divides; `qualifiers`: what stands before a dot in it, lower case."""
+
+    span: tuple[int, int]
+    table: bool
+    quotient: bool
+    qualifiers: frozenset[str]
+    text: bytes = b""  # what stands there
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +394,7 @@ class Statement:
     # of a SHOW, the words of its WHERE
     qualifiers: tuple[tuple[int, int], ...] = field(default=(), repr=False, compare=False)
     # of a SELECT: where `information_schema.` stands in front of the table of a column
+    aggregating: tuple[Aggregating, ...] = field(default=(), repr=False, compare=False)  # of a SELECT
     outline: Outline | None = None  # of a plain SELECT that sorts, limits, groups or aggregates its rows
     change: Change | None = field(default=None, compare=False)  # of UPDATE and DELETE
     load: LoadData | None = field(default=None, compare=False)  # of LOAD DATA; None where it has another form

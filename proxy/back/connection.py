@@ -71,6 +71,11 @@ class ServerStatement:
 
     id: int
 
+    @property
+    def closing(self) -> bytes:
+        """The command, framed, that closes it; it has no answer."""
+        return encode(bytes((com.COM_STMT_CLOSE,)) + self.id.to_bytes(4, "little"), 0)
+
 
 def _nothing() -> None:
     """Nobody listens."""
@@ -146,6 +151,7 @@ class ServerConnection(asyncio.Protocol):
         "branch",
         "busy_since",
         "commands",
+        "cursors",
         "database",
         "dirty",
         "flags",
@@ -210,6 +216,7 @@ class ServerConnection(asyncio.Protocol):
         self.generation = 0
         self.branch: Branch | None = None  # the XA branch that is under way on it, begun by us
         self.commands = 0  # of our own, sent by `command`: they change what ROW_COUNT() and the like say
+        self.cursors = 0  # open on it, of one session: nobody else gets it before they are closed
         self.aborted: TurnoutError | None = None
         self.lost = False  # closed by the other side, or by us because of an error
         self.write_paused = False

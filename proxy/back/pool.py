@@ -133,9 +133,10 @@ class Pool:
     # -- giving back -----------------------------------------------------------------------------------------------
 
     def release(self, connection: ServerConnection) -> None:
-        """Give a connection back. A busy, lost, old or dirty one is closed instead."""
+        """Give a connection back. A busy, lost, old or dirty one is closed instead; one with open cursors stays
+        with its session until it is given back without them."""
         connection.holder = connection.taker = None
-        if connection.aborted is not None:
+        if connection.aborted is not None or (connection.cursors and _is_at_rest(connection)):
             return
         now = time.monotonic()
         rules = self.server.pool_rules
@@ -254,6 +255,10 @@ class Pool:
         for connection in self.idle:
             connection.close()
         self.idle.clear()
+
+
+def _is_at_rest(connection: ServerConnection) -> bool:
+    return connection.sink is None and connection.branch is None and not connection.scanner.status & IN_TRANS
 
 
 def _for_client(error: TurnoutError, where: str) -> TurnoutError:

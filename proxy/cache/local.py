@@ -30,18 +30,25 @@ class Local:
     def get(self, key: Hashable) -> CachedValue | None:
         value = self._young.get(key)
         if value is None:
-            value = self._old.pop(key, None)
-            if value is not None:
-                self._old_bytes -= value.size_bytes
-                self._put(key, value)
+            value = self._old.get(key)
+            if value is not None and 2 * value.size_bytes <= self.limit_bytes:
+                self.put(key, value)
         return value
 
     def put(self, key: Hashable, value: CachedValue) -> None:
-        """Keep it, unless it is longer than half of everything."""
-        if 2 * value.size_bytes <= self.limit_bytes:
-            self._put(key, value)
-        else:
+        """Keep it, unless it is longer than half of everything. What it replaces takes no room."""
+        size, limit = value.size_bytes, self.limit_bytes
+        if key in self._young or key in self._old:
             self.discard(key)
+        if 2 * size > limit:
+            return
+        if 2 * (self._young_bytes + size) > limit:
+            self._turn()
+        if self._young_bytes + self._old_bytes + size > limit:  # the old generation is from when that was higher
+            self._turn()
+        self._young[key] = value
+        self._young_bytes += size
+        value.generation = self.generation
 
     def discard(self, key: Hashable) -> None:
         value = self._young.pop(key, None)
@@ -71,18 +78,6 @@ class Local:
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
-
-    def _put(self, key: Hashable, value: CachedValue) -> None:
-        self.discard(key)  # what it replaces takes no room
-        size = value.size_bytes
-        limit = self.limit_bytes
-        if self._young_bytes + size > limit // 2:
-            self._turn()
-        if self._young_bytes + self._old_bytes + size > limit:  # the old generation is from when that was higher
-            self._turn()
-        self._young[key] = value
-        self._young_bytes += size
-        value.generation = self.generation
 
     def _turn(self) -> None:
         self.evictions += len(self._old)

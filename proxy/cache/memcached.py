@@ -20,6 +20,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import cast
 
 from proxy.cache.replies import (
@@ -74,20 +75,22 @@ class Memcached:
         self.counters = counters
         self._nodes = [_Node(address, self.counters, spawn) for address in servers]
 
-    async def fetch(self, key: RemoteKey) -> CachedValue | None:
-        """The value as it was sent, incarnation 0. None, and soon, whatever goes wrong."""
+    def ask(self, key: RemoteKey, done: Callable[[CachedValue | None], None]) -> bool:
+        """Ask for a value: `done` is given it as it was sent, incarnation 0, or None, and soon, whatever goes wrong. It
+        must not raise. False: nothing is asked, and `done` not called."""
         name = item_name(key)
-        counters = self.counters
-        counters.gets += 1
-        data = await self._node(name).get(name)
-        if data is None:
-            return None
-        value = decode_item(key, data, time.perf_counter_ns())
-        if value is None:
-            counters.malformed += 1
-            return None
-        counters.hits += 1
-        return value
+        self.counters.gets += 1
+        return self._node(name).get(name, partial(self._got, key, done))
+
+    def _got(self, key: RemoteKey, done: Callable[[CachedValue | None], None], reply: Reply | None) -> None:
+        value = None
+        if isinstance(reply, bytes):
+            value = decode_item(key, reply, time.perf_counter_ns())
+            if value is not None:
+                self.counters.hits += 1
+            else:
+                self.counters.malformed += 1
+        done(value)
 
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         """Keep it there, some time, or not."""
@@ -98,10 +101,11 @@ class Memcached:
         name = item_name(key)
         self._node(name).set(name, data)
 
-    async def lease(self, key: RemoteKey) -> bool | None:
-        """Whether this worker is the one to ask the server for the answer; None: memcached does not say."""
+    def lease(self, key: RemoteKey, done: Callable[[bool | None], None]) -> bool:
+        """Is this worker the one to ask the server for the answer? `done` is told, None: memcached does not say. It
+        must not raise. False: nothing is asked, and `done` not called."""
         name = item_name(key)
-        return await self._node(name).add(name + _LEASE)
+        return self._node(name).add(name + _LEASE, lambda reply: done(_ADDED.get(reply)))
 
     def end_lease(self, key: RemoteKey) -> None:
         """The answer was sent (before this), or will not come."""
@@ -128,8 +132,10 @@ class _Asked(enum.Enum):
     DELETE = frozenset({Outcome.GONE, Outcome.FAILED})
 
 
-# What was asked, who waits for the reply (of a get or an add), until when.
-_Waiting = tuple[_Asked, asyncio.Future[Reply | None] | None, float]
+_Done = Callable[["Reply | None"], None]  # is given the reply, or None: there will be none
+# What was asked, what is to be done with the reply (of a get or an add), until when.
+_Waiting = tuple[_Asked, "_Done | None", float]
+_ADDED: dict[Reply | None, bool] = {Outcome.STORED: True, Outcome.NOT_STORED: False}
 
 
 class _Link(asyncio.Protocol):
@@ -155,13 +161,13 @@ class _Link(asyncio.Protocol):
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    def get(self, name: bytes) -> asyncio.Future[Reply | None] | None:
-        """None: there are too many already."""
-        return self._ask(_Asked.GET, get_request(name))
+    def get(self, name: bytes, done: _Done) -> bool:
+        """False: there are too many already."""
+        return self._ask(_Asked.GET, get_request(name), done)
 
-    def add(self, name: bytes) -> asyncio.Future[Reply | None] | None:
-        """None: there are too many already."""
-        return self._ask(_Asked.ADD, add_request(name, b"1", LEASE_S))
+    def add(self, name: bytes, done: _Done) -> bool:
+        """False: there are too many already."""
+        return self._ask(_Asked.ADD, add_request(name, b"1", LEASE_S), done)
 
     def delete(self, name: bytes) -> None:
         self._request(delete_request(name), (_Asked.DELETE, None, self._loop.time() + SET_TIMEOUT_S))
@@ -177,15 +183,14 @@ class _Link(asyncio.Protocol):
         self._request(request, (_Asked.SET, None, self._loop.time() + SET_TIMEOUT_S), urgent=False)
         return True
 
-    def _ask(self, what: _Asked, request: bytes) -> asyncio.Future[Reply | None] | None:
+    def _ask(self, what: _Asked, request: bytes, done: _Done) -> bool:
         """A request whose reply somebody waits for."""
         if len(self._reads) >= MAX_GETS:
-            return None
-        future: asyncio.Future[Reply | None] = self._loop.create_future()
-        waiting = (what, future, self._loop.time() + GET_TIMEOUT_S)
+            return False
+        waiting = (what, done, self._loop.time() + GET_TIMEOUT_S)
         self._reads.append(waiting)
         self._request(request, waiting)
-        return future
+        return True
 
     def _request(self, data: bytes, waiting: _Waiting, urgent: bool = True) -> None:
         self._waiting.append(waiting)
@@ -279,11 +284,10 @@ class _Link(asyncio.Protocol):
 
     def _answer(self, reply: Reply | None) -> None:
         """To the oldest request."""
-        _, future, _ = self._waiting.popleft()
-        if future is not None:
+        _, done, _ = self._waiting.popleft()
+        if done is not None:
             self._reads.popleft()
-            if not future.done():
-                future.set_result(reply)
+            done(reply)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -296,12 +300,12 @@ class _Link(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._counters.errors += len(self._waiting) - counted
-        while self._waiting:
-            self._answer(None)
         self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
-        self._failed(why)
+        self._failed(why)  # before the others hear of it, who may have more to ask
+        while self._waiting:
+            self._answer(None)
 
 
 class _Node:
@@ -319,22 +323,21 @@ class _Node:
         self._down_until = 0.0
         self._closing = False
 
-    async def get(self, name: bytes) -> bytes | None:
+    def get(self, name: bytes, done: _Done) -> bool:
+        """False: it is not asked, and `done` not called."""
         link = self._usable()
-        reply = await self._reply(link.get(name) if link is not None else None)
-        return reply if isinstance(reply, bytes) else None
+        if link is not None and link.get(name, done):
+            return True
+        self._counters.skipped += 1
+        return False
 
-    async def add(self, name: bytes) -> bool | None:
-        """Was it added? None: the server does not say."""
+    def add(self, name: bytes, done: _Done) -> bool:
+        """False: it is not asked, and `done` not called."""
         link = self._usable()
-        reply = await self._reply(link.add(name) if link is not None else None)
-        return {Outcome.STORED: True, Outcome.NOT_STORED: False}.get(reply) if isinstance(reply, Outcome) else None
-
-    async def _reply(self, asked: asyncio.Future[Reply | None] | None) -> Reply | None:
-        if asked is None:
-            self._counters.skipped += 1
-            return None
-        return await asked
+        if link is not None and link.add(name, done):
+            return True
+        self._counters.skipped += 1
+        return False
 
     def delete(self, name: bytes) -> None:
         link = self._usable()

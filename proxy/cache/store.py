@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 
 from proxy.cache.local import Local
 from proxy.cache.memcached import Memcached
@@ -22,28 +23,35 @@ class Store:
         self.peek: Callable[[Hashable], CachedValue | None] = self.local.get
         self.keep: Callable[[Hashable, CachedValue], None] = self.local.put
 
-    async def fetch(self, key: RemoteKey, slots: tuple[int, ...], adopt: Adopt | None) -> CachedValue | None:
+    def ask(
+        self, key: RemoteKey, slots: tuple[int, ...], adopt: Adopt, done: Callable[[CachedValue | None], None]
+    ) -> bool:
         """What memcached has, if its stamp can be compared with the clocks here. It must depend on the same `slots`:
-        whoever put it there may have had other rules, whose tags nobody touches here."""
-        if self.remote is None or adopt is None:
-            return None
-        value = await self.remote.fetch(key)
-        if value is None or value.slots != slots:
-            return None
-        incarnation = adopt(value.log_id, value.position)
-        if incarnation is None:
-            return None
-        value.incarnation = incarnation
-        return value
+        whoever put it there may have had other rules, whose tags nobody touches here. `done` is told, and must not
+        raise. False: nothing is asked, and `done` not called."""
+        return self.remote is not None and self.remote.ask(key, partial(_comparable, slots, adopt, done))
 
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         if self.remote is not None:
             self.remote.send(key, value)
 
-    async def lease(self, key: RemoteKey) -> bool | None:
-        """Whether this worker is the one of all workers to ask the server; None: there is nobody to say so."""
-        return await self.remote.lease(key) if self.remote is not None else None
+    def lease(self, key: RemoteKey, done: Callable[[bool | None], None]) -> bool:
+        """Is this worker the one of all workers to ask the server? `done` is told, None: there is nobody to say so.
+        False: nothing is asked, and `done` not called."""
+        return self.remote is not None and self.remote.lease(key, done)
 
     def end_lease(self, key: RemoteKey) -> None:
         if self.remote is not None:
             self.remote.end_lease(key)
+
+
+def _comparable(
+    slots: tuple[int, ...], adopt: Adopt, done: Callable[[CachedValue | None], None], value: CachedValue | None
+) -> None:
+    if value is not None:
+        incarnation = adopt(value.log_id, value.position) if value.slots == slots else None
+        if incarnation is None:
+            value = None
+        else:
+            value.incarnation = incarnation
+    done(value)

@@ -13,7 +13,6 @@ import zlib
 import msgspec
 
 from proxy.back.tags import SLOTS
-from proxy.cache.clocks import Stamp
 
 FORMAT = 1
 PREFIX = b"turnout:%d:" % FORMAT
@@ -36,20 +35,15 @@ class CachedValue(msgspec.Struct, gc=False):
     response: bytes
     rows: int
     created_ns: int  # monotonic, of this host: for classes with `ttl`
-    size_bytes: int = 0  # memory that it takes, roughly
+    size_bytes: int = 0  # of memory that it takes (`memory_of`)
     generation: int = 0  # of `Local`, where it is; 0: nowhere
+    unsent: int | None = None  # it is to be sent to memcached once it is served: by which definitions it was made
 
-    def __post_init__(self) -> None:
-        self.size_bytes = len(self.response) + 36 * len(self.slots) + _OVERHEAD_BYTES
 
-    @classmethod
-    def of(
-        cls, stamp: Stamp | None, slots: tuple[int, ...], response: bytes, rows: int, created_ns: int
-    ) -> CachedValue:
-        """The value of an answer whose SELECT was sent after `stamp` was taken; None: a class with `ttl`."""
-        if stamp is None:
-            return cls(0, 0, 0, slots, response, rows, created_ns)
-        return cls(stamp.incarnation, stamp.log_id, stamp.position, slots, response, rows, created_ns)
+def memory_of(response: bytes, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
+    """Bytes of a worker's memory that a value takes with a key of these literals, roughly."""
+    own = sum(map(len, literals)) + 48 * len(literals) if len(literals) != 1 else len(literals[0]) + 48
+    return len(response) + 36 * len(slots) + own + _OVERHEAD_BYTES
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

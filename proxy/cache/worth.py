@@ -1,10 +1,12 @@
-"""Whether it is worth asking memcached for answers of a cache class. Pure.
+"""Whether it is worth sharing answers by memcached: asking it for them, and sending them there. Pure.
 
 A question to memcached costs about as much as one to the server that answers a read by key. Where memcached hardly ever
 has what the worker's memory does not have (there is one worker only, or rows are read once, one after another), it is
-asked about a *sample* of the keys, which is how a change is noticed: a sixteenth of all keys that is the same in all
-workers and hosts, and another sixteenth that is a new one every second. Answers are sent to memcached all the same, so
-that others find them there.
+asked about a *sample* of the keys, which is how a change is noticed: a sixty-fourth of all keys that is the same in all
+workers and hosts, and another one that is a new one every quarter of a second. What is in the sample is also sent there
+at once; other answers when they are served for the first time: what nobody asks for again is of no use there.
+
+Each statement (each shape) has its own: of one table, one may be asked for the same rows again and again, others never.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from __future__ import annotations
 LEAST = 0.05  # where memcached has fewer than this share of what it is asked for, it is not worth it
 SLOW_NS = 20_000_000  # an answer that took the server so long is worth the question
 _WEIGHT = 1 / 512  # of one question, in the share of those before
-_SPARSE_WEIGHT = 1 / 16  # of one about a key of the sample, when no others are asked
-_PARTS = 15  # one less than the number of parts that keys are divided in
-_TURN_BITS = 30  # of nanoseconds: about a second
+_SPARSE_WEIGHT = 1 / 64  # of one about a key of the sample, when no others are asked
+_SUPPOSED, _SUPPOSED_SHARE = 64, 0.25  # of a new statement: as if it had asked so often, and found that share
+_PARTS = 63  # one less than the number of parts that keys are divided in
+_TURN_BITS = 28  # of nanoseconds: about a quarter of a second
 
 
 def in_sample(slot: int, now_ns: int) -> bool:
@@ -24,20 +27,23 @@ def in_sample(slot: int, now_ns: int) -> bool:
 
 
 class Worth:
-    """Of one class in one worker. `sparse`: ask about the sample only."""
+    """Of one statement in one worker. `sparse`: share the sample only."""
 
-    __slots__ = ("_share", "sparse")
+    __slots__ = ("_share", "_weight", "sparse")
 
     def __init__(self) -> None:
         self.sparse = False
-        self._share = 0.25  # nothing is known yet
+        self._share = _SUPPOSED_SHARE
+        self._weight = 1 / _SUPPOSED  # as in a mean of all questions, until there are many
 
     def asked(self, found: bool) -> None:
         """Memcached was asked, and had an answer that could be served, or not."""
-        weight = _SPARSE_WEIGHT if self.sparse else _WEIGHT
-        share = self._share = self._share + (found - self._share) * weight
-        if not self.sparse:
-            self.sparse = share < LEAST
-        elif share >= LEAST:
-            self.sparse = False
-            self._share = 2 * LEAST
+        if self.sparse:
+            self._share += (found - self._share) * _SPARSE_WEIGHT
+            if self._share >= LEAST:
+                self.sparse = False
+                self._share = 2 * LEAST
+            return
+        weight = self._weight = max(_WEIGHT, self._weight / (1 + self._weight))
+        self._share += (found - self._share) * weight
+        self.sparse = self._share < LEAST

@@ -59,11 +59,14 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     except StatementRefused as error:
         return [*lines, ("refused", error.message)], True
     if route.work is not None:
+        for part in route.work.parts:
+            for send in part.route.sends:
+                text = send.text if send.text is not None else part.text
+                lines.append((f"asks {send.cluster}", text.decode(errors="replace")))
         for pulled in route.work.pulls:
             condition = f" where {pulled.condition.decode(errors='replace')}" if pulled.condition else ""
             lines.append(("pulls", f"{pulled.pull.label} from {', '.join(pulled.clusters)}{condition}"))
-        final = route.work.final(each.pull for each in route.work.pulls)
-        lines.append((f"then on {route.work.cluster}", final.decode(errors="replace")))
+        lines.append((f"then on {route.work.cluster}", route.work.shown().decode(errors="replace")))
     if route.gather is not None:
         for ask in route.gather.asks:
             for cluster, wanted in ask.there:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RULES = "routing_rules.yaml"
 DEFAULT_WINDOW = "1d"  # of `turnout measure` with a history
+ADVICE_WINDOW = "7d"
+DEFAULT_CORES = 8.0
 OVERVIEW = ("STATUS", "CLUSTERS", "WORKERS", "SHAPES LIMIT 10")
 
 _rules = click.argument("rules", type=click.Path(path_type=Path, dir_okay=False))
@@ -308,6 +310,29 @@ def measure(
             words["since"] = DEFAULT_WINDOW
         found = measured(_asked(rules, words))
     show(found, subject, order, limit or None, form or "text")
+
+
+@main.command()
+@_rules_or_default
+@_of_measurements
+@click.option("--cores", multiple=True, metavar="[CLUSTER=]N", help="Of the servers: `16`, or `main=16`. Default: 8.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the lines for RULES.")
+def advise(rules: Path, cores: tuple[str, ...], as_json: bool, **words: Any) -> None:
+    """Say what to scale next, how, and what to leave alone.
+
+    From the history that RULES names (the last week, unless told), or from a server's slow log.
+    """
+    from proxy.cli.advise import parsed_cores, run
+
+    if words["general_logs"]:
+        raise click.UsageError("A general log does not say how long statements took: advice needs a slow log.")
+    if not (words["slow_logs"] or words["since"] or words["until"]):
+        words["since"] = ADVICE_WINDOW
+    try:
+        by_cluster, every = parsed_cores(cores)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    run(_asked(rules, words), by_cluster, every or DEFAULT_CORES, as_json)
 
 
 @main.command()

@@ -18,6 +18,7 @@ from parser.shape import Lexer, lexer
 from proxy.errors import TurnoutError
 from proxy.measure.general_log import GeneralLog
 from proxy.measure.history import HistoryFile
+from proxy.measure.log_keys import LogKeys
 from proxy.measure.log_shapes import LogShapes
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.slow_log import SlowLog
@@ -85,9 +86,9 @@ def measured(asked: Asked) -> Measured:
         history.close()
 
 
-def from_logs(asked: Asked) -> Measured:
-    """The sums over some logs of a server."""
-    sums = LogShapes(asked.lexer, asked.since, asked.until)
+def from_logs(asked: Asked, keys: LogKeys | None = None) -> Measured:
+    """The sums over some logs of a server. `keys` is told of their statements."""
+    sums = LogShapes(asked.lexer, asked.since, asked.until, keys=keys)
     unread = 0
     has_bytes = has_errors = False
     kinds: list[tuple[Path, Callable[[], SlowLog | GeneralLog], str]] = [

@@ -62,7 +62,7 @@ def session_row(
             row.append(connection_id)
         elif found_rows is None:
             raise StatementRefused(
-                "FOUND_ROWS() after a LIMIT with OFFSET is only known with SQL_CALC_FOUND_ROWS, or in a transaction",
+                "FOUND_ROWS() after a LIMIT with OFFSET, or of a cursor, is only known with SQL_CALC_FOUND_ROWS",
                 reason="found-rows-unknown",
             )
         else:

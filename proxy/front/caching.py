@@ -12,7 +12,7 @@ import enum
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,7 +24,7 @@ from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue
+from proxy.cache.value import CachedValue, memory_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
@@ -37,14 +37,13 @@ if TYPE_CHECKING:
     from proxy.front.session import Session
 
 _now = time.perf_counter_ns
+_PRIMARY = Role.PRIMARY
+_NO_STAMP = (0, 0, 0)
 _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
+_MAX_WORTHS = 20_000
 _MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
-_FLIGHT_WAIT_S = 1.0  # how long a read waits for another session's answer to the same statement
-_LEASE_WAIT_S = 0.06  # at most, for another worker's
-_LEASE_POLLS = (0.15, 0.15, 0.2, 0.2, 0.3)  # when memcached is asked for it meanwhile, in parts of the time
-_WORTH_A_LEASE_NS = 2_000_000  # a server that is quicker than that is asked sooner than memcached
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
 LocalKey = tuple[int, int, str, tuple[bytes, ...]]
@@ -84,7 +83,7 @@ class Caching:
         self.identities = Identities()
         self.flights: dict[LocalKey, Fill] = {}  # the answers on their way, for others who want the same
         self._at_hand: list[Known] = []  # those that have a value
-        self._worth: dict[tuple[str, str], Worth] = {}
+        self._worth: dict[int, Worth] = {}
 
     def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
         self.rules = rules
@@ -93,9 +92,14 @@ class Caching:
         self.max_staleness_ns = int(rules.max_staleness_s * 1e9)
         self.max_value_bytes = rules.max_value_bytes
 
-    def worth(self, table: str, by: str) -> Worth:
-        """That of a class."""
-        return self._worth.setdefault((table, by), Worth())
+    def worth(self, statement: int) -> Worth:
+        """That of a statement, by the number of its shape: new definitions and rules do not change it."""
+        found = self._worth.get(statement)
+        if found is None:
+            if len(self._worth) >= _MAX_WORTHS:
+                self._worth.clear()
+            found = self._worth[statement] = Worth()
+        return found
 
     def at_hand(self, known: Known) -> None:
         """It is about to get a value, which it forgets when the store makes room."""
@@ -132,7 +136,8 @@ class Fill(msgspec.Struct, eq=False):
     asked_ns: int
     parts: list[bytes] | None = []  # None: too long to be kept
     size: int = 0
-    remote_key: tuple[bytes, ...] | None = None
+    remote_key: tuple[bytes, ...] | None = None  # memcached is asked for it, and is to get the answer at once
+    sends_late: bool = False  # memcached is to get the answer when it is asked for again
     replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
     leads: bool = False  # it is in `flights`
     flight: asyncio.Future[None] | None = None  # others wait for it
@@ -167,41 +172,56 @@ class Fill(msgspec.Struct, eq=False):
 
     def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
-        parts = self.parts
+        parts, entry, caching = self.parts, self.entry, self.caching
         if parts is None:  # it is too long already
-            self.entry.cache_fill_ns = 0
+            entry.cache_fill_ns = 0
             return
-        response = pieces[0] if len(pieces) == 1 and not parts else b"".join(parts + pieces)
+        response = pieces[0] if not parts and len(pieces) == 1 else b"".join(parts + pieces)
         scanner = connection.scanner
-        by_primary = connection.role is Role.PRIMARY
-        caching, stats = self.caching, self.entry.cache_stats
-        reason = ""
+        stamp, by_primary = self.stamp, connection.role is _PRIMARY
+        if stamp is not None and not by_primary:
+            # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
+            stamp = self.replica_stamp
+        if (
+            scanner.errno
+            or scanner.warnings
+            or not scanner.columns
+            or connection.aborted is not None
+            or len(response) > caching.max_value_bytes
+            or (stamp is None and self.stamp is not None)
+        ):
+            self._not_kept(connection, len(response))
+            return
+        incarnation, log_id, position = stamp or _NO_STAMP
+        key, slots, now_ns = self.key, self.slots, _now()
+        size = memory_of(response, slots, key[3])
+        value = CachedValue(incarnation, log_id, position, slots, response, scanner.rows, now_ns, size)
+        if self.sends_late:
+            value.unsent = self.fingerprint
+        caching.local.put(key, value)
+        if self.remote_key is not None:
+            caching.store.send(self.remote_key, value)
+        took_ns = entry.cache_fill_ns = now_ns - self.asked_ns
+        stats = entry.cache_stats
+        stats.fills += 1
+        stats.fill_ns += took_ns
+        if self.leads:
+            self.landed()
+
+    def _not_kept(self, connection: ServerConnection, length: int) -> None:
+        scanner = connection.scanner
         if scanner.errno:
             reason = "error"
         elif scanner.warnings:
             reason = "warnings"
         elif not scanner.columns or connection.aborted is not None:
             reason = "incomplete"
-        elif not by_primary and self.stamp is not None and self.replica_stamp is None:
-            reason = "replica"
-        elif len(response) > caching.max_value_bytes:
+        elif length > self.caching.max_value_bytes:
             reason = "too-long"
-        if reason:
-            stats.not_kept(reason)
-            self.entry.cache_fill_ns = 0
-            self.landed()
-            return
-        # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
-        stamp = self.stamp if by_primary or self.stamp is None else self.replica_stamp
-        now_ns = _now()
-        value = CachedValue.of(stamp, self.slots, response, scanner.rows, now_ns)
-        value.size_bytes += _key_bytes(self.key)
-        caching.local.put(self.key, value)
-        if self.remote_key is not None:
-            caching.store.send(self.remote_key, value)
-        took_ns = self.entry.cache_fill_ns = now_ns - self.asked_ns
-        stats.fills += 1
-        stats.fill_ns += took_ns
+        else:
+            reason = "replica"
+        self.entry.cache_stats.not_kept(reason)
+        self.entry.cache_fill_ns = 0
         self.landed()
 
     def landed(self) -> None:
@@ -221,14 +241,6 @@ class Fill(msgspec.Struct, eq=False):
         if self.flight is None:
             self.flight = asyncio.get_running_loop().create_future()
         return self.flight
-
-
-def _key_bytes(key: LocalKey) -> int:
-    """Memory that a key takes besides what every entry takes: its literals."""
-    literals = key[3]
-    if len(literals) == 1:
-        return 48 + len(literals[0])
-    return sum(map(len, literals)) + 48 * len(literals)
 
 
 def keepable(settings: Settings, sql_mode: str) -> bool:
@@ -270,7 +282,7 @@ class Served(enum.Enum):
 
     ANSWERED = "answered"
     ASK = "ask"  # the server has to be asked; `session.fill` is what its answer may become, or None
-    WAIT = "wait"  # `wait` goes on, as a task: somebody else may have the answer soon
+    WAIT = "wait"  # `elsewhere.look` goes on: somebody else may have the answer
 
 
 def serve(
@@ -295,6 +307,8 @@ def serve(
     if value is not None and judge(caching, entry, cluster, value, session.began):
         stats.hits_local += 1
         session.answer_cached(value)
+        if value.unsent is not None:
+            _send_late(session, entry, cluster, literals, value)
         _perhaps_sample(session, entry, cluster, value, literals)
         return Served.ANSWERED
     slots = cached.text_slots(literals) if values is None else None
@@ -324,13 +338,22 @@ def serve(
         return Served.WAIT
     fill.leads = True
     if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
-        fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
         slow = (entry.cache_fill_ns or 0) >= SLOW_NS
         if slow or not entry.cache_worth.sparse or in_sample(slots[-1], session.began):
+            fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
             return Served.WAIT
+        fill.sends_late = True
         stats.unasked += 1
     stats.misses += 1
     return Served.ASK
+
+
+def _send_late(session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], value: CachedValue) -> None:
+    """To memcached, what was not worth sending before somebody asked for it a second time."""
+    environment = session.environment
+    fingerprint, value.unsent = value.unsent, None
+    if environment.caching is not None and fingerprint == environment.fingerprints.get(cluster, 0):
+        environment.caching.store.send(remote_key(session, entry, cluster, literals, fingerprint), value)
 
 
 def _perhaps_sample(
@@ -365,7 +388,7 @@ def serve_known(session: Session, known: Known) -> bool:
     value = known.value
     if value is None or value.generation != caching.local.generation or known.identity != identity:
         value = known.find(caching, identity)
-        if value is None:
+        if value is None or value.unsent is not None:  # `serve` sends it
             return False
     clock = caching.clocks.get(known.cluster)
     now_ns = session.began = _now()
@@ -380,92 +403,6 @@ def serve_known(session: Session, known: Known) -> bool:
     if caching.rules.verify:
         _perhaps_sample(session, entry, known.cluster, value, known.literals)
     return True
-
-
-async def wait(session: Session, ask: Callable[[], Awaitable[bool | None]]) -> bool | None:
-    """Answer a read from what another session or memcached has, else by `ask`. Gives and raises what that does."""
-    fill = session.fill
-    assert fill is not None
-    session.waiting = True  # KILL QUERY ends it
-    try:
-        value = await (_landed(fill) if fill.follows is not None else _remembered(fill))
-    finally:
-        session.waiting = False
-    if value is not None and (session.guard is None or session.guard.holds()):
-        session.not_filled()
-        session.answer_cached(value)
-        return False
-    fill.entry.cache_stats.misses += 1
-    clock = fill.clock
-    if fill.stamp is not None:
-        fill.stamp = clock.stamp() if clock is not None else None  # the newest that is still older than the SELECT
-        if clock is None or fill.stamp is None or not clock.follows(fill.fingerprint):
-            session.not_filled()
-    fill.asked_ns = _now()
-    return await ask()
-
-
-async def _landed(fill: Fill) -> CachedValue | None:
-    """The answer that another session of this worker is being given, if it may be served."""
-    caching, stats = fill.caching, fill.entry.cache_stats
-    assert fill.follows is not None
-    stats.waits += 1
-    await asyncio.wait([fill.follows], timeout=_FLIGHT_WAIT_S)
-    fill.follows = None
-    value = caching.store.peek(fill.key)
-    if value is None or not judge(caching, fill.entry, fill.cluster, value, _now()):
-        return None
-    stats.hits_local += 1
-    return value
-
-
-async def _remembered(fill: Fill) -> CachedValue | None:
-    """What memcached has, or soon has from another worker, if it may be served. This worker keeps it."""
-    if fill.remote_key is None:
-        return None
-    value = await _fetched(fill, fill.remote_key)
-    if value is None:
-        value = await _leased(fill, fill.remote_key)
-    fill.entry.cache_worth.asked(value is not None)
-    if value is not None:
-        fill.entry.cache_stats.hits_memcached += 1
-        value.size_bytes += _key_bytes(fill.key)
-        fill.caching.store.keep(fill.key, value)
-    return value
-
-
-async def _fetched(fill: Fill, key: tuple[bytes, ...]) -> CachedValue | None:
-    """What memcached has, if it may be served."""
-    caching = fill.caching
-    clock = caching.clocks.get(fill.cluster)
-    value = await caching.store.fetch(key, fill.slots, clock.adopt if clock is not None else None)
-    if value is not None and judge(caching, fill.entry, fill.cluster, value, _now()):
-        return value
-    return None
-
-
-async def _leased(fill: Fill, key: tuple[bytes, ...]) -> CachedValue | None:
-    """Of all workers that miss an answer one asks the server. It has the lease when this returns None, or it did not
-    pay to wait for another's answer, or that did not come in time: then there are several, and no harm."""
-    known_ns = fill.entry.cache_fill_ns
-    if (known_ns is not None and known_ns < _WORTH_A_LEASE_NS) or not waiting_pays(fill):
-        return None
-    got = await fill.caching.store.lease(key)
-    if got is not False:
-        fill.leased = bool(got)
-        return None
-    stats = fill.entry.cache_stats
-    stats.lease_waits += 1
-    wait_s = _LEASE_WAIT_S if known_ns is None else min(_LEASE_WAIT_S, 2e-9 * known_ns)
-    for part in _LEASE_POLLS:
-        await asyncio.sleep(part * wait_s)
-        value = await _fetched(fill, key)
-        if value is not None:
-            stats.lease_hits += 1
-            return value
-        if not waiting_pays(fill):
-            break
-    return None
 
 
 def waiting_pays(fill: Fill) -> bool:

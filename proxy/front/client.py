@@ -59,7 +59,9 @@ class Client(asyncio.Protocol):
         "edited",
         "host",
         "listener",
+        "looked_at_in",
         "origin",
+        "quiet",
         "quiet_since",
         "scramble",
         "secure",
@@ -83,6 +85,8 @@ class Client(asyncio.Protocol):
         self.connected = time.time()
         self.quiet_since = 0.0  # when (monotonic) it was last seen busy, or with another count of statements than this:
         self.statements_seen = -1
+        self.quiet = True  # nothing has come for a while, or ever: see proxy.front.quiet
+        self.looked_at_in = 0  # the second in which it is looked at, if it is quiet then
         self.host = ""  # as errors and accounts have it
         self.origin = ""  # its address; "": a Unix socket
         self.secure = False  # a Unix socket, or TLS: passwords may be sent in full
@@ -142,6 +146,8 @@ class Client(asyncio.Protocol):
                 try:
                     if caching.serve_known(session, known):
                         session.statements += 1
+                        if self.quiet:
+                            self.wake()
                         return
                 except Exception as error:
                     session.fail(self.listener.unexpected(error))
@@ -172,6 +178,8 @@ class Client(asyncio.Protocol):
                 if session.environment is not self.listener.environment or session.outdated:
                     session.adopt(self.listener.environment)
                 session.statements += 1
+                if self.quiet:
+                    self.wake()
                 self.sequence = 0
                 try:
                     session.query(data[4:], data)
@@ -215,6 +223,11 @@ class Client(asyncio.Protocol):
 
     def _ahead_too_far(self) -> bool:
         return sum(len(payload) for payload, _ in self._commands) > _MAX_QUEUED_BYTES
+
+    def wake(self) -> None:
+        """The first command comes after a while."""
+        self.quiet = False
+        self.listener.quiet.awake.append(self)
 
     @property
     def free(self) -> bool:
@@ -340,6 +353,8 @@ class Client(asyncio.Protocol):
         self._login = None
         change_user, self.change_user = self.change_user, None
         self.session = session
+        if self.quiet:
+            self.wake()
         self.sequence = sequence - 1
         session.ok()
         leftover += self._early
@@ -394,6 +409,8 @@ class Client(asyncio.Protocol):
             if session.environment is not self.listener.environment or session.outdated:
                 session.adopt(self.listener.environment)
             session.statements += 1
+            if self.quiet:
+                self.wake()
             if session.doom is not None:
                 self.lose(session.doom)
                 return

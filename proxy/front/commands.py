@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from parser.statement import Access, Kind, Statement, TableRef
 from proxy.errors import ProtocolError, StatementRefused, TurnoutError
-from proxy.front import local, prepared
+from proxy.front import fetching, local, prepared
 from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.statements import forward
@@ -119,9 +119,7 @@ def _stmt_reset(session: Session, payload: bytes) -> None:
 
 
 def _stmt_fetch(session: Session, payload: bytes) -> None:
-    """No execution leaves a cursor open: whoever asks for one is answered with all rows."""
-    statement = prepared.find(session, payload, "mysqld_stmt_fetch")
-    raise StatementRefused(f"The statement ({statement.id}) has no open cursor", 1421, "HY000", reason="no-cursor")
+    fetching.fetch(session, prepared.find(session, payload, "mysqld_stmt_fetch"), payload)
 
 
 _HANDLERS: dict[int, Callable[[Session, bytes], None]] = {

@@ -23,6 +23,7 @@ from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
 from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
+from proxy.measure.key_sampling import KeySampler, Tap
 from proxy.measure.measures import Measures
 from proxy.measure.shapes import MAX_SAMPLE, Sample, ShapeStats
 from proxy.plan.around_workbench import ExplainPulls, InSettings
@@ -31,6 +32,7 @@ from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
 from proxy.plan.load_data import LoadSpread
+from proxy.plan.places import table_clusters
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -150,6 +152,8 @@ class Entry:
         "replica_ok",
         "simple",
         "stats",
+        "taps",
+        "undivided",
         "unmerged",
         "writes",
     )
@@ -165,6 +169,7 @@ class Entry:
         self.replica_ok = plan.replica_ok
         self.fixed: Route | None = plan.fixed if isinstance(plan, Forward) else None
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
+        self.undivided = False  # a part of it turned out not to be answered by itself (`proxy.front.in_place`)
         self.by_key = isinstance(plan, ByKey | InsertRows)
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
@@ -178,6 +183,7 @@ class Entry:
         )
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
+        self.taps: list[Tap] | None = None  # who is told which keys it asks for; set by Environment.miss
         self.directories: tuple[Directory, ...] = ()  # of the shardings of its tables; set by Environment.miss
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
@@ -254,6 +260,10 @@ class Environment:
         tables = (table for database in self.rules.databases.values() for table in database.tables.values())
         self._sharded = frozenset(table.name.lower() for table in tables if table.sharding is not None)
         self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
+        if self.rules.history is None:
+            self.measures.keys = None
+        elif self.measures.keys is None:
+            self.measures.keys = KeySampler()
 
     @property
     def mariadb(self) -> bool:
@@ -290,6 +300,8 @@ class Environment:
             sample=_sample(shape, cache, prepared),
         )
         entry = Entry(plan, stats, shape, self.mariadb)
+        if self.measures.keys is not None and len(shape) <= MAX_CACHED_SHAPE and not is_opaque(shape):
+            entry.taps = self.measures.keys.taps(statement, shape, cache.database, self._columns)
         if self.catalog.directories:
             entry.directories = self._directories(statement, cache.database)
         if self.caching is not None:
@@ -339,12 +351,12 @@ class Environment:
             by = read.cache_class
             table, columns = f"{read.database}.{read.table}", ",".join(by.by)
             entry.cache_stats = self.measures.cache(table, columns, by.ttl_s is None)
-            entry.cache_worth = self.caching.worth(table, columns)
             database = (cache.database or "").encode("utf-8", "surrogateescape")
             read_by = cache.lexer
             reading = f"{read_by.charset} {read_by.ansi_quotes:d} {read_by.no_backslash_escapes:d}".encode()
             entry.cache_words = (b"prepared" if prepared else b"text", reading, database, shape)
             entry.cache_shape = self.caching.identities.of(*entry.cache_words, cache.lexer)
+            entry.cache_worth = self.caching.worth(entry.cache_shape)
 
     def not_served(self, plan: Plan) -> str:
         """Why reads of a cacheable plan do not come from memory now, as far as the clocks say; "" where they may."""
@@ -394,6 +406,13 @@ class Environment:
                     found[entry.sharding.name] = self.catalog.directories[entry.sharding.name]
             inner = inner.inner
         return tuple(found.values())
+
+    def _columns(self, database: str | None, name: str) -> tuple[str, ...] | None:
+        """Those that an INSERT without a list of columns gives values to."""
+        entry = self.rules.table(database, name)
+        clusters = table_clusters(self.rules, entry) if entry is not None else (self.rules.home(database),)
+        schema = self.catalog.find(clusters[0], database, name) if clusters else None
+        return tuple(column.name for column in schema.columns if not column.invisible) if schema is not None else None
 
     @staticmethod
     def _tables(statement: Statement, database: str | None) -> list[str]:

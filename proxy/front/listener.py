@@ -24,6 +24,7 @@ from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
 from proxy.front.guard import directory_lines
 from proxy.front.overdue import IdleLimits, end_statement, idle_error, is_overdue
+from proxy.front.quiet import QuietClients
 from proxy.front.rates import Rates
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
@@ -116,6 +117,7 @@ class Listener:
         self._rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._databases: dict[tuple[str, str], float] = {}
         self._rates = Rates()
+        self.quiet = QuietClients(time.monotonic())
         self.tls = tls_context(rules.listen.tls)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
@@ -188,6 +190,7 @@ class Listener:
 
     def gone(self, client: Client) -> None:
         self.clients.pop(client.connection_id, None)
+        self.quiet.gone(client)
         self.measures.clients = len(self.clients)
         if self.draining and not self.clients and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
@@ -305,17 +308,10 @@ class Listener:
         now = time.monotonic()
         self._databases = {key: at for key, at in self._databases.items() if at > now - _DATABASE_KNOWN_S}
         limits = IdleLimits.of(self.environment)
-        for client in list(self.clients.values()):
-            session = client.session
-            if session is None:
-                continue
-            if session.busy or session.statements != client.statements_seen:
-                client.statements_seen = session.statements
-                client.quiet_since = now
-            elif now - client.quiet_since > limits.seconds(client, session):
-                self.measures.dismissed("idle")
-                client.sequence = -1  # nobody has asked
-                client.lose(idle_error(session))
+        for client, session in self.quiet.tick(now, limits):
+            self.measures.dismissed("idle")
+            client.sequence = -1  # nobody has asked
+            client.lose(idle_error(session))
 
     def end_overdue(self) -> None:
         """Kill statements that have taken longer than `limits.statement`."""
@@ -323,7 +319,7 @@ class Listener:
         if limit is None:
             return
         latest = time.perf_counter_ns() - int(limit * 1e9)
-        for client in list(self.clients.values()):
+        for client in self.quiet.awake:
             session = client.session
             if session is None or not is_overdue(session, latest):
                 continue

@@ -4,6 +4,9 @@ All clusters are given the statement at once, and ask for their files, before th
 wrong with the statement is so found out before anything is sent. Then lines are passed on as they come, and the client
 is not read while any server does not take its part. All of it is one transaction: a line that cannot be placed, or a
 server that fails, undoes the rest, after the client has got rid of its file.
+
+The keys of a directory are looked up, and new ones entered, by batches of lines. What is confirmed when the statement
+is sent holds until it ends: whoever moves a key waits for all statements that had begun (docs/RULES.md, step 3).
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from parser.rewrite import quoted
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
 from proxy.front.file_parts import FilePart, IncomingFile
+from proxy.front.guard import confirm, learn
 from proxy.front.key_list import Writer
 from proxy.front.line_numbers import LineNumbers
 from proxy.front.sequences import IdSequence, Run
@@ -26,7 +30,7 @@ from proxy.front.statements import pin
 from proxy.front.whole import Whole
 from proxy.plan import refusals
 from proxy.plan.file_lines import Cell, Line, LineReader, Unreadable, charset_problem
-from proxy.plan.load_data import Loading
+from proxy.plan.load_data import KeyField, Loading
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import LOAD
@@ -34,7 +38,7 @@ from proxy.wire.resultset import Row
 
 _MOST_WARNINGS = 64
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,19}")
-_KEPT_KEYS = 100_000
+_KEPT_KEYS = 100_000  # at the beginning of a batch
 _PIN = "file variable"
 
 
@@ -46,7 +50,7 @@ async def load_spread(session: Session, entry: Entry, loading: Loading) -> None:
         _check_variables(session, loading)
         parts = {c: FilePart(n, await writer.connection(c)) for n, c in enumerate(sorted(loading.clusters))}
         lines = await _Lines.of(session, loading, parts)
-        name = await _begin(loading, parts)
+        name = await _begin(session, loading, parts)
         incoming = IncomingFile(session.client)
         session.client.send(b"\xfb" + name)
         upload = session.client.receive_file(incoming.take, incoming.end)
@@ -75,9 +79,10 @@ async def load_spread(session: Session, entry: Entry, loading: Loading) -> None:
     writer.answer()
 
 
-async def _begin(loading: Loading, parts: dict[str, FilePart]) -> bytes:
+async def _begin(session: Session, loading: Loading, parts: dict[str, FilePart]) -> bytes:
     """Every cluster is sent the statement. Returns the name of the file that they ask for. Raises TurnoutError."""
     command = encode(bytes((com.COM_QUERY,)) + loading.text, 0)
+    await confirm(session, *(part.connection for part in parts.values()))
     for part in parts.values():
         part.connection.send(command, part, LOAD)
     names = await asyncio.gather(*(part.asked for part in parts.values()))
@@ -256,6 +261,11 @@ class _Lines:
     async def _place(self, lines: list[Line]) -> None:
         first = self.rows - len(lines) + 1
         made = await self._ids(first, lines)
+        if len(self._clusters) >= _KEPT_KEYS:
+            self._clusters.clear()
+        key = self._loading.key
+        if key is not None and key.placement.directory is not None:
+            await learn(self._session, key.placement, self._new_keys(key, lines, made), new=True)
         shares: dict[FilePart, list[bytes]] = defaultdict(list)
         went = bytearray()
         assert self._loading.form is not None
@@ -287,6 +297,17 @@ class _Lines:
         for part, texts in shares.items():
             part.write(b"".join(texts))
 
+    def _new_keys(self, key: KeyField, lines: Sequence[Line], made: Sequence[int | None]) -> Iterator[bytes | None]:
+        """The keys of lines whose shards are not known yet; `_part` says what is wrong with others."""
+        for line, own in zip(lines, made):
+            if self._key_at is None or (own is not None and self._key_at == self._id_at):
+                yield key.text(b"%d" % own, self._charset) if own is not None else None
+                continue
+            cell = line.cells[self._key_at]
+            if cell is not None and (cell.cut or cell.text not in self._clusters):
+                value = self._value(cell)
+                yield key.text(value, self._charset) if value is not None else None
+
     def _part(self, number: int, line: Line, made: int | None) -> FilePart:
         key = self._loading.key
         assert key is not None
@@ -313,8 +334,6 @@ class _Lines:
             )
         part = self._parts[cluster]
         if cell is not None and not cell.cut:
-            if len(self._clusters) >= _KEPT_KEYS:
-                self._clusters.clear()
             self._clusters[cell.text] = part
         return part
 

@@ -15,11 +15,12 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import answers, caching, local, session_memory
+from proxy.front import answers, caching, cursors, elsewhere, fetching, local, session_memory
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.inlined import execute_as_text
+from proxy.front.key_use import tell_keys
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, close_on, reading, remember
 from proxy.front.sequences import IdsVoided
@@ -50,7 +51,7 @@ from proxy.plan.key_list import ByKeyList
 from proxy.plan.plan import Do, Local, Plan, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
-from proxy.wire.binary import decode_params, parse_execute, rebuild_execute
+from proxy.wire.binary import READ_ONLY_CURSOR, Execute, decode_params, parse_execute, rebuild_execute
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof
 from proxy.wire.response import PREPARE, QUERY
@@ -246,7 +247,9 @@ def _number(session: Session, payload: bytes) -> int:
 
 def close(session: Session, payload: bytes) -> None:
     """COM_STMT_CLOSE: no answer. The servers keep theirs for others with the same text."""
-    session.prepared.pop(_number(session, payload), None)
+    number = _number(session, payload)
+    session.prepared.pop(number, None)
+    cursors.close(session, number)
 
 
 def long_data(session: Session, payload: bytes) -> None:
@@ -278,8 +281,9 @@ def long_data(session: Session, payload: bytes) -> None:
 
 
 def reset(session: Session, payload: bytes) -> None:
-    """COM_STMT_RESET: forget long data."""
+    """COM_STMT_RESET: forget long data, close the cursor."""
     prepared = find(session, payload, "mysqld_stmt_reset")
+    cursors.close(session, prepared.id)
     prepared.long_data.clear()
     prepared.long_error = None
     session.ok()
@@ -287,6 +291,9 @@ def reset(session: Session, payload: bytes) -> None:
 
 def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     """COM_STMT_EXECUTE: at once when the connection at hand has the statement, else as a task."""
+    if session.cursors and prepared.id in session.cursors:
+        parse_execute(payload, prepared.params, prepared.types)  # what cannot be read leaves it open
+        cursors.close(session, prepared.id)
     if prepared.environment is not session.environment:
         cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
         prepared.entry = _entry(session.environment, cache, prepared.shape, prepared.literals)
@@ -307,6 +314,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     prepared.types = bound.types
     session.generated = entry.plan.generated_id
     cached = entry.cached is not None
+    if entry.taps:
+        tell_keys(session, entry.taps, prepared.literals, bound)
     if entry.by_key or entry.asks_id or cached or entry.marks is not None:
         params, charset = decode_params(bound, _NONE), session.lexer.charset
         values = BoundValues(params, bound.types, prepared.literals, prepared.lexer, charset)
@@ -344,7 +353,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 return
             if served is Served.WAIT:
                 session.guard = Guard.of(entry.directories) if entry.directories else None
-                session.run(caching.wait(session, lambda: execute(session, prepared, payload)))
+                elsewhere.look(session, lambda: _ask(session, prepared, bound, payload, cluster))
                 return
         elif entry.marks is not None:
             caching.note_write(session, entry, values, (cluster,))
@@ -353,6 +362,20 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         if prepared.database != session.database:
             session.run(execute(session, prepared, payload))
             return
+    _execute_now(session, prepared, bound, payload, cluster)
+
+
+def _ask(session: Session, prepared: Prepared, bound: Execute, payload: bytes, cluster: str) -> None:
+    """A read that waited for an answer from elsewhere goes to its server."""
+    if prepared.entry.directories:
+        session.run(execute(session, prepared, payload))  # its key may be on another cluster now
+    else:
+        _execute_now(session, prepared, bound, payload, cluster)
+
+
+def _execute_now(session: Session, prepared: Prepared, bound: Execute, payload: bytes, cluster: str) -> None:
+    """Execute on `cluster`: at once when the connection at hand has the statement, else as a task."""
+    entry = prepared.entry
     connection = session.acquire_now(entry, cluster)
     if connection is None:
         session.run(execute(session, prepared, payload))
@@ -362,6 +385,11 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         session.send_prelude(connection)
         session.guard = Guard.of(entry.directories) if entry.directories else None
         session.run(_prepare_and_execute(session, Execution(prepared, bound, {}), payload, connection, cluster))
+        return
+    if bound.flags and fetching.asked_for(bound, entry):
+        opening = fetching.Opening(session, prepared)
+        packet = encode(rebuild_execute(bound, made.id, READ_ONLY_CURSOR), 0)
+        session.execute_now(connection, packet, prepared, payload, opening)
         return
     packet = encode(rebuild_execute(bound, made.id), 0)
     session.execute_now(connection, packet, prepared, payload)
@@ -392,6 +420,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
+    if entry.taps and not entry.simple and not prepared.long_data:
+        tell_keys(session, entry.taps, prepared.literals, execution.bound)
     prepared.long_data.clear()
     if plan.effects & Effect.LOCAL_INFILE:
         await execute_as_text(session, execution)
@@ -499,6 +529,8 @@ async def _execute_on(
 
     prepared = execution.prepared
     entry = prepared.entry
+    if not execution.once and fetching.asked_for(execution.bound, entry):
+        execution = replace(execution, cursor=True)
     relay: Relay | None = None
     try:
         frames = await execution.frames(session, connection)
@@ -510,6 +542,8 @@ async def _execute_on(
         session.sending(connection)
         connection.send(frames, relay, QUERY)
         await relay.done
+        if execution.cursor:
+            fetching.opened(session, prepared, connection)
         if session.made is not None:
             await tell_ids(session, entry, connection, relay)
     except BaseException as error:

@@ -24,7 +24,15 @@ from proxy.front.statements import with_connection_id
 from proxy.front.values import BoundValues
 from proxy.plan.plan import Send
 from proxy.wire import command as com
-from proxy.wire.binary import Execute, Integer, decode_params, parse_execute, rearranged, rebuild_execute
+from proxy.wire.binary import (
+    READ_ONLY_CURSOR,
+    Execute,
+    Integer,
+    decode_params,
+    parse_execute,
+    rearranged,
+    rebuild_execute,
+)
 from proxy.wire.frames import encode
 from proxy.wire.packets import parse_err
 from proxy.wire.response import PREPARE
@@ -80,12 +88,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One EXECUTE. `long_data`: of parameters that were sent ahead; `once`: the text is not one to be kept prepared."""
+    """One EXECUTE. `long_data`: of parameters that were sent ahead; `once`: the text is not one to be kept prepared;
+    `cursor`: the server is asked for one."""
 
     prepared: Prepared
     bound: Execute
     long_data: Mapping[int, bytes]
     once: bool = False
+    cursor: bool = False
 
     @classmethod
     def of(cls, prepared: Prepared, payload: bytes) -> Execution:
@@ -123,14 +133,15 @@ class Execution:
             return self.framed(await server_statement(session, connection, self.prepared))
         made = await prepare_on(session, connection, self.prepared, session.settings)
         await session.dress(connection, self.prepared.database)
-        return self.framed(made) + _closing(made)
+        return self.framed(made) + made.closing
 
     def framed(self, statement: ServerStatement) -> bytes:
         """What is sent to execute it, given the statement there."""
         number = statement.id
         head = bytes((com.COM_STMT_SEND_LONG_DATA,)) + number.to_bytes(4, "little")
         long_data = [encode(head + at.to_bytes(2, "little") + data, 0) for at, data in self.long_data.items()]
-        return b"".join((*long_data, encode(rebuild_execute(self.bound, number), 0)))
+        flags = READ_ONLY_CURSOR if self.cursor else 0
+        return b"".join((*long_data, encode(rebuild_execute(self.bound, number, flags), 0)))
 
     async def commands(self, session: Session, pairs: Sequence[tuple[Send, ServerConnection]]) -> list[bytes]:
         """The same for several targets, each with its share. Raises TurnoutError."""
@@ -183,8 +194,4 @@ def remember(session: Session, connection: ServerConnection, prepared: Prepared,
 
 
 def close_on(connection: ServerConnection, statement: ServerStatement) -> None:
-    connection.write(_closing(statement))
-
-
-def _closing(statement: ServerStatement) -> bytes:
-    return encode(bytes((com.COM_STMT_CLOSE,)) + statement.id.to_bytes(4, "little"), 0)  # has no answer
+    connection.write(statement.closing)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from parser.shape import Lexer, lexer
@@ -24,7 +25,7 @@ from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
-from proxy.front import caching
+from proxy.front import caching, cursors, elsewhere
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
@@ -39,14 +40,17 @@ from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
 from proxy.wire.response import QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
-from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, IN_TRANS, NO_BACKSLASH_ESCAPES
+from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, CURSOR_EXISTS, IN_TRANS, NO_BACKSLASH_ESCAPES
 
 if TYPE_CHECKING:
     from proxy.cache.value import CachedValue
     from proxy.front.client import Client
+    from proxy.front.cursors import Cursor
+    from proxy.front.fetching import Opening
     from proxy.front.made_ids import MadeIds
     from proxy.front.prepared_statement import Prepared
     from proxy.front.reading import Receiver
+    from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
 _BEGIN = Discarded("BEGIN")
@@ -55,15 +59,29 @@ BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
 COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
 ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
 _LAST_GTID = b"\x09last_gtid"
+_MAX_TOUCHED = 1000  # statements of a transaction that is followed
 _NOT_OF_READS = cap.LOCAL_FILES | cap.MULTI_RESULTS | cap.PS_MULTI_RESULTS  # flags that change no SELECT's answer
 
 
 class Transaction:
     """What the session knows of its transaction besides what servers know."""
 
-    __slots__ = ("begin", "changed", "explicit", "first", "id", "once", "savepoints", "status", "writers")
+    __slots__ = (
+        "_keys",
+        "begin",
+        "changed",
+        "explicit",
+        "first",
+        "id",
+        "once",
+        "savepoints",
+        "status",
+        "touched",
+        "writers",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, keys: KeySampler | None = None) -> None:
+        self._keys = keys
         self.explicit = False  # BEGIN was answered; servers hear of it with their first statement
         self.begin = b"BEGIN"  # how it began (START TRANSACTION READ ONLY, ...)
         self.status = 0  # flags that the server added to its answer to that
@@ -72,6 +90,8 @@ class Transaction:
         self.writers: set[str] = set()  # clusters that were written to
         self.changed: set[str] = set()  # the same and those that may have been: by a function that is not known
         self.id, self.first = "", ""  # once a cluster has joined with an XA branch: its name, and where it began
+        # The tables of each statement so far, where it is one of those that are followed.
+        self.touched: list[tuple[str, ...]] | None = [] if keys is not None and keys.follows_next() else None
 
     def clear(self) -> None:
         self.explicit = False
@@ -79,6 +99,11 @@ class Transaction:
         self.status = 0
         self.once = []
         self.savepoints.clear()
+        keys = self._keys
+        if keys is not None:
+            if self.touched:
+                keys.ended(self.touched)
+            self.touched = [] if keys.follows_next() else None
         self.forget_clusters()
 
     def forget_clusters(self) -> None:
@@ -113,7 +138,7 @@ class Session:
         self.database = database
         self.connection_id = connection_id
         self.admin = admin
-        self.transaction = Transaction()
+        self.transaction = Transaction(environment.measures.keys)
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
         self.file_variables: frozenset[str] = frozenset()  # that LOAD DATA has set where the session is pinned
@@ -121,6 +146,7 @@ class Session:
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
         self.one_shot: list[bytes] = []  # the same, given to a connection whose statement is a transaction by itself
         self.prepared: dict[int, Prepared] = {}
+        self.cursors: dict[int, Cursor] = {}  # that are open, by the client's statement
         self.sql_prepared: dict[str, str] = {}  # SQL-level PREPARE: name -> cluster it lives on
         self.named: dict[str, Prepared] = {}  # the same, of those that no server keeps
         self.next_statement_id = 1
@@ -141,7 +167,7 @@ class Session:
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
         self.closed = False
         self.killed = False  # KILL CONNECTION: the client goes when the answer to its statement is out
-        self.waiting = False  # the task waits for a connection
+        self.waiting = False  # for a connection (the task does), or for an answer from elsewhere (there is no task)
         self.interrupted = False  # KILL QUERY before the statement reached a server
         self.last_on: ServerConnection | None = None  # where the last statement ran, if nothing of ours came after it
         self.fill: caching.Fill | None = None  # what the answer under way may become in the cache
@@ -256,6 +282,11 @@ class Session:
             self.environment.measures.plan_hits += 1
         self.running = entry
         self.busy = True
+        if entry.taps:
+            for tap in entry.taps:
+                tap(self, literals)
+        if self.transaction.touched is not None:
+            self._touch(entry)
         if not entry.simple or packet is None:
             if entry.inserts_one and self._insert_now(entry, sql, literals):
                 return
@@ -296,7 +327,7 @@ class Session:
                 return
             if served is Served.WAIT:
                 self.guard = Guard.of(entry.directories) if entry.directories else None
-                self.run(caching.wait(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals)))
+                elsewhere.look(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals))
                 return
         elif entry.marks is not None:
             caching.note_write(self, entry, TextValues(literals, self.lexer), (cluster,))
@@ -308,27 +339,28 @@ class Session:
             self._retry = packet
         self.send_now(connection, packet)
 
+    def _touch(self, entry: Entry) -> None:
+        """This session's transaction is one of those that are followed: which tables does it touch together?"""
+        touched = self.transaction.touched
+        if touched is not None and len(touched) < _MAX_TOUCHED and (self.transaction.explicit or not self.autocommit):
+            touched.append(entry.stats.shape.tables)
+
     def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
         from proxy.front.made_ids import insert_now
 
         return insert_now(self, entry, sql, literals)
 
-    async def _ask(
-        self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]
-    ) -> bool:
+    def _ask(self, entry: Entry, cluster: str, packet: bytes, sql: bytes, shape: bytes, literals: list[bytes]) -> None:
         """A read that waited for an answer from elsewhere goes to its server: the fast way, if it still can."""
         connection = self.acquire_now(entry, cluster) if not entry.directories else None
         if connection is not None:
             if self._on_replica:
                 self._retry = packet
             self.send_now(connection, packet)
-            return True
-        from proxy.front.statements import run_text
-
+            return
         if self.guard is not None and not self.guard.holds():
             self.not_filled()  # it may come from another cluster now
-        await run_text(self, entry, sql, shape, literals)
-        return False
+        self._spawn_statement(entry, sql, shape, literals)
 
     def acquire_now(self, entry: Entry, cluster: str) -> ServerConnection | None:
         """The connection for a simple statement, in this session's transaction, if nothing has to be waited for: the
@@ -358,7 +390,9 @@ class Session:
             pool = self._pools.get(server)
             if pool is None:
                 pool = self._pools[server] = server.pool(self.key, self.secret)
-            connection = pool.take_now(self.settings, self.database)
+            connection = cursors.parked(self, pool) if self.cursors else None
+            if connection is None:
+                connection = pool.take_now(self.settings, self.database)
             if connection is None:
                 return None
             connection.taker = self
@@ -393,27 +427,40 @@ class Session:
         self.guard = None
         self.running = entry
         self.busy = True
+        if self.transaction.touched is not None:
+            self._touch(entry)
 
     def sending(self, connection: ServerConnection) -> None:
         """The statement goes out on `connection` now (slow path)."""
         self.running_on = connection
         self._sent = _now()
 
-    def send_now(self, connection: ServerConnection, packet: bytes) -> None:
-        """Send a command whose answer goes straight to the client (fast path)."""
+    def send_now(self, connection: ServerConnection, packet: bytes, opening: Opening | None = None) -> None:
+        """Send a command whose answer goes straight to the client (fast path), through `opening` if it may open a
+        cursor."""
         self.running_on = connection
-        connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
+        if opening is None:
+            connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
+        else:
+            connection.expect(opening, QUERY)
         if self._prelude:
             packet = self._prelude + packet
             self._prelude = b""
         self._sent = _now()
         connection.write(packet)
 
-    def execute_now(self, connection: ServerConnection, packet: bytes, prepared: Prepared, payload: bytes) -> None:
+    def execute_now(
+        self,
+        connection: ServerConnection,
+        packet: bytes,
+        prepared: Prepared,
+        payload: bytes,
+        opening: Opening | None = None,
+    ) -> None:
         """The same for a prepared statement."""
         if self._on_replica:
             self._retry = (prepared, payload)
-        self.send_now(connection, packet)
+        self.send_now(connection, packet, opening)
 
     def send_prelude(self, connection: ServerConnection) -> None:
         """What `acquire_now` left to be written, when the statement itself has to wait after all."""
@@ -554,8 +601,10 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
-        if self.fill is not None:
-            self.filled(connection, pieces)
+        fill = self.fill
+        if fill is not None:
+            self.fill = None
+            fill.complete(connection, pieces)
         now = _now()
         entry = self.running
         assert entry is not None
@@ -575,7 +624,7 @@ class Session:
         if scanner.columns:
             if scanner.learned:
                 entry.head = scanner.learned
-            self.found_rows = None if entry.offset else scanner.rows
+            self.found_rows = None if entry.offset or scanner.status & CURSOR_EXISTS else scanner.rows
             self.row_count = -1
         else:
             self.row_count = scanner.affected_rows
@@ -727,15 +776,15 @@ class Session:
 
         self.run(settle(self, connection, entry))
 
-    def run(self, work: object) -> None:
+    def run(self, work: Awaitable[bool | None]) -> None:
         """Carry out one command as a task; errors become the client's, and the next command waits. `work` gives true if
         the command goes on without it: a server's answer will end it."""
         self.busy = True
         self.task = self.client.spawn(self._run(work), "statement")
 
-    async def _run(self, work: object) -> None:
+    async def _run(self, work: Awaitable[bool | None]) -> None:
         try:
-            goes_on = await work  # type: ignore[misc]
+            goes_on = await work
         except TurnoutError as error:
             self.task = None
             if not self.closed:
@@ -746,7 +795,7 @@ class Session:
                 raise
             self.interrupted = False
             self.task = None
-            self.fail(StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed"))
+            self.fail(_interrupted())
             return
         except Exception as error:
             self.task = None
@@ -812,17 +861,24 @@ class Session:
     # -- taking connections (slow path) ------------------------------------------------------------------------------
 
     async def take(
-        self, server: Server, database: str | None = None, settings: Settings | None = None
+        self,
+        server: Server,
+        database: str | None = None,
+        settings: Settings | None = None,
+        *,
+        parked: bool = False,
     ) -> ServerConnection:
-        """A connection of this session's account to `server`, with its settings and database, or others. Raises
-        TurnoutError."""
+        """A connection of this session's account to `server`, with its settings and database, or others. `parked`: one
+        that it keeps because of open cursors will do. Raises TurnoutError."""
         pool = self._pools.get(server)
         if pool is None:
             pool = self._pools[server] = server.pool(self.key, self.secret)
         self.waiting = True
         try:
             wanted = settings if settings is not None else self.settings
-            connection = await pool.take(wanted, database if database is not None else self.database)
+            name = database if database is not None else self.database
+            found = cursors.parked(self, pool, name) if parked and self.cursors else None
+            connection = found if found is not None else await pool.take(wanted, name)
         finally:
             self.waiting = False
         connection.taker = self
@@ -914,9 +970,14 @@ class Session:
 
     def interrupt(self) -> None:
         """KILL of a statement that is not on a server yet (it waits for a connection): give it up."""
-        if self.task is not None and self.waiting:
+        if not self.waiting:
+            return
+        if self.task is not None:
             self.interrupted = True
             self.task.cancel()
+        else:
+            self.waiting = False
+            self.fail(_interrupted())
 
     def set_capability(self, flag: int, on: bool) -> None:
         """Change a capability flag: from now on connections with the other value are used."""
@@ -927,6 +988,7 @@ class Session:
 
     async def release_all(self) -> None:
         """Let go of every held connection: roll back, and close those with state that nobody else may see."""
+        cursors.close_all(self)
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
         self.own_xa = ""
@@ -949,6 +1011,7 @@ class Session:
         running = self.running_on
         if running is not None and running.sink is self:
             running.abort(ServerFailed("The client went away while its statement was running"))
+        cursors.close_all(self)
         for cluster, connection in list(self.held.items()):
             connection.holder = connection.taker = None
             if connection.sink is not None:
@@ -978,6 +1041,10 @@ class Session:
         self.warning_count = 0
         self.diagnostics = None
         self.refresh()
+
+
+def _interrupted() -> StatementRefused:
+    return StatementRefused("Query execution was interrupted", 1317, "70100", reason="killed")
 
 
 async def checked(connection: ServerConnection, payload: bytes) -> None:

@@ -32,7 +32,7 @@ from proxy.wire import capability as cap
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.response import QUERY
-from proxy.wire.status import IN_TRANS
+from proxy.wire.status import CURSOR_EXISTS, IN_TRANS
 
 if TYPE_CHECKING:
     from proxy.front.prepared_statement import Execution
@@ -409,12 +409,12 @@ async def obtain(
         return held, False
     server = session.target(send, entry, primary)
     try:
-        return await session.take(server, database), True
+        return await session.take(server, database, parked=True), True
     except (ServerFailed, PoolExhausted):
         if server.role is not Role.REPLICA:
             raise
         # Nothing was sent yet: a replica that cannot be had is no reason for the read to fail.
-        return await session.take(session.target(send, entry, True), database), True
+        return await session.take(session.target(send, entry, True), database, parked=True), True
 
 
 def _check_own_xa(session: Session, cluster: str) -> None:
@@ -512,7 +512,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         session.environment.measures.error(scanner.errno)
         session.row_count = -1
     elif scanner.columns:
-        session.found_rows = None if entry.offset else scanner.rows
+        session.found_rows = None if entry.offset or scanner.status & CURSOR_EXISTS else scanner.rows
         session.row_count = -1
     else:
         session.row_count = scanner.affected_rows

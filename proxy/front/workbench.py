@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from parser.rewrite import quoted
 from parser.statement import Effect
@@ -25,6 +26,7 @@ from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutE
 from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
 from proxy.front.guard import confirm
+from proxy.front.in_place import NotInPlace, PartTable, bring
 from proxy.front.merge import comparable, kill
 from proxy.front.prepared_statement import Execution, Prepared, close_on, prepare_on, read_as
 from proxy.front.reading import Pairs, Reading
@@ -33,6 +35,7 @@ from proxy.front.session import Session, checked
 from proxy.front.statements import join_transaction
 from proxy.front.workbench_rows import RowText
 from proxy.plan import refusals
+from proxy.plan.in_place import PART, PART_PREFIX
 from proxy.plan.plan import Send, Unknown
 from proxy.plan.temporary_table import TableText, Unreadable, read_definition
 from proxy.plan.workbench import COPY_PREFIX, KeysOf, Pull, Pulled, Work
@@ -45,6 +48,7 @@ from proxy.wire.status import IN_TRANS
 
 _MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
+_NO_DEFAULT = 4096  # a flag of columns
 _EOF_SIZE = 9  # bytes of the packet that ends rows
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
@@ -126,6 +130,10 @@ class _Table:
     complete: asyncio.Event = field(default_factory=asyncio.Event)
     keys: dict[str, set[bytes]] = field(default_factory=dict)  # values of columns that others wait for
 
+    @property
+    def label(self) -> str:
+        return self.pulled.pull.label
+
 
 class _Workbench:
     def __init__(self, session: Session, entry: Entry, work: Work, execution: Execution | None) -> None:
@@ -134,13 +142,15 @@ class _Workbench:
         self._work = work
         self._execution = execution
         self._charset = session.lexer.charset  # of what sources are asked
+        self._pulling: Settings | None = None
         self._statement: ServerStatement | None = None  # of the execution
         self._sources: dict[str, ServerConnection] = {}
         self._snapshots: set[str] = set()
         self._streams: dict[ServerConnection, RowStream] = {}
         self._bench: ServerConnection | None = None
+        self._parts: list[PartTable] = []
         self._tables: list[_Table] = []
-        self._inserts: asyncio.Queue[tuple[bytes, _Table] | None] = asyncio.Queue(1)  # None: a source has no more
+        self._inserts: asyncio.Queue[tuple[bytes, str] | None] = asyncio.Queue(1)  # None: a source has no more
         self._rows = 0
         self._finished = False
 
@@ -149,23 +159,29 @@ class _Workbench:
     async def load(self, described: Prepared | None = None) -> None:
         """Make and fill the temporary tables; `described`: they stay empty, since only the columns of this statement
         matter. Raises TurnoutError."""
-        pulls = [each for each in self._work.pulls if not self._stays(each.pull)]
-        await self._connect(pulls, described)
+        plain = self._work.without_parts
+        if described is not None or self._work.writes is not None or self._entry.undivided:
+            self._work = plain
+        pulls = [each for each in plain.pulls if not self._stays(each.pull)]
+        beside = [each for each in self._work.pulls if not self._stays(each.pull)]
+        await self._connect([*pulls, *beside], described)
         bench = self._bench
         assert bench is not None
+        self._session.spread = [*self._sources.values(), bench]
+        bench.dirty = "workbench"
+        if self._work.parts:
+            pulls = beside if await self._answer_in_place() else pulls
         for each in pulls:
             self._tables.append(await self._table(each))
         for table in self._tables:
             after = table.pulled.pull.after
-            if after is not None:
+            if after is not None and after.part is None:
                 self._teller(after).keys[after.source] = set()
-        self._session.spread = [*self._sources.values(), bench]
-        bench.dirty = "workbench"
         for table in self._tables:
             many = len(table.pulled.clusters) > 1
             unique_by = table.pulled.pull.shard_key if many else None
             for name in (table.name, *table.copies):
-                await self._on_bench(table.text.create(name, unique_by), table)
+                await self._on_bench(table.text.create(name, unique_by), table.label)
         if described is not None:
             await self._let_go()
             return
@@ -180,9 +196,32 @@ class _Workbench:
             for copy in table.copies:
                 stored = b",".join(column.name for column in table.text.stored)
                 await self._on_bench(
-                    b"INSERT INTO %s (%s) SELECT %s FROM %s" % (copy, stored, stored, table.name), table
+                    b"INSERT INTO %s (%s) SELECT %s FROM %s" % (copy, stored, stored, table.name), table.label
                 )
         await self._let_go()
+
+    async def _answer_in_place(self) -> bool:
+        """Have the parts answered; False: it has to go on without them."""
+        session = self._session
+        try:
+            for asked in self._work.parts:
+                part = PartTable(asked, partial(self._for_part, asked.part.labels), self._count)
+                self._parts.append(part)
+                await bring(session, self._entry, asked, self._sources, part)
+        except NotInPlace:
+            self._entry.undivided = True
+            await self._drop_tables([part.name for part in self._parts if part.created])
+            self._parts = []
+            self._work = self._work.without_parts
+            self._rows = 0
+        settings = self._pulling
+        assert settings is not None
+        for connection in self._sources.values():
+            await session.dress(connection, None, settings)
+        return bool(self._parts)
+
+    async def _for_part(self, labels: Sequence[str], text: bytes) -> None:
+        await self._on_bench(text, ", ".join(labels))
 
     def _stays(self, pull: Pull) -> bool:
         """Are the rows read where they are? Not by another connection than the one that has the session's state."""
@@ -196,10 +235,13 @@ class _Workbench:
         """One connection for each cluster, one after the other in the order of their names, then the workbench's."""
         session = self._session
         prepared = self._execution.prepared if self._execution is not None else described
-        settings = pulling(session, prepared)
+        settings = self._pulling = pulling(session, prepared)
+        if self._work.parts:
+            settings = asking(session, prepared)
         if prepared is not None:
             self._charset = prepared.lexer.charset
-        for cluster in sorted({cluster for each in pulls for cluster in each.clusters}):
+        asked = {send.cluster for each in self._work.parts for send in each.route.sends}
+        for cluster in sorted(asked.union(*(each.clusters for each in pulls))):
             connection, fresh = await self._source(cluster, settings)
             self._sources[cluster] = connection
             if described is not None:
@@ -236,8 +278,8 @@ class _Workbench:
         copies = tuple(_name(each.pull.database or "", copy.name) for copy in each.pull.copies)
         return _Table(each, text, name, copies, left=len(each.clusters))
 
-    async def _on_bench(self, text: bytes, table: _Table) -> None:
-        """A statement of ours about a temporary table. Raises ServerFailed, which says what it was for."""
+    async def _on_bench(self, text: bytes, label: str) -> None:
+        """A statement of ours about a copy. Raises ServerFailed, which says what it was for."""
         bench = self._bench
         assert bench is not None
         try:
@@ -246,8 +288,7 @@ class _Workbench:
             if bench.aborted is not None:
                 raise
             raise ServerFailed(
-                f"{table.pulled.pull.label} could not be copied to the workbench, cluster {self._work.cluster}: "
-                f"{error.message}",
+                f"{label} could not be copied to the workbench, cluster {self._work.cluster}: {error.message}",
                 error.errno,
                 error.sqlstate,
             ) from None
@@ -279,10 +320,13 @@ class _Workbench:
         condition, after = table.pulled.condition, table.pulled.pull.after
         if after is None:
             return condition
-        teller = self._teller(after)
-        await teller.complete.wait()
-        values = teller.keys[after.source]
-        if len(values) > _MOST_KEYS:
+        if after.part is not None:
+            values = self._parts[after.part].keys
+        else:
+            teller = self._teller(after)
+            await teller.complete.wait()
+            values = teller.keys[after.source]
+        if values is None or len(values) > _MOST_KEYS:
             return condition
         if not after.is_on(cluster, values):
             return None
@@ -331,7 +375,7 @@ class _Workbench:
 
     async def _insert(self, head: bytes, rows: RowText, table: _Table) -> None:
         for text in rows.taken(_BATCH):
-            await self._inserts.put((head + text, table))
+            await self._inserts.put((head + text, table.label))
 
     async def _let_go(self) -> None:
         """All is there: the sources may go."""
@@ -392,7 +436,7 @@ class _Workbench:
         session, bench = self._session, self._bench
         assert bench is not None
         settings = session.settings.with_changes({"autocommit": b"'ON'"})
-        final = self._work.final(table.pulled.pull for table in self._tables)
+        final = self._work.final(self._pulls(), self._stand_ins())
         command, database = encode(bytes((com.COM_QUERY,)) + final, 0), None
         if self._execution is not None:
             prepared = replace(self._execution.prepared, sql=final)
@@ -409,16 +453,23 @@ class _Workbench:
         await reading.head()
         return reading
 
+    def _pulls(self) -> list[Pull]:
+        return [table.pulled.pull for table in self._tables]
+
+    def _stand_ins(self) -> list[bytes]:
+        return [part.stand_in for part in self._parts]
+
     def _names(self) -> _Names:
-        pulls = [table.pulled.pull for table in self._tables]
+        pulls = self._pulls()
         tables = {copy.name.encode(): pull.name.encode() for pull in pulls for copy in pull.copies}
-        return _Names(tables, self._work.written(pulls))
+        parts = {PART.format(number=n).encode(): part.columns for n, part in enumerate(self._parts)}
+        return _Names(tables, self._work.written(pulls, self._stand_ins()), parts)
 
     async def describe(self, prepared: Prepared) -> tuple[bytes, int, int]:
         """Prepare the statement over the temporary tables. Raises ServerFailed."""
         session, bench = self._session, self._bench
         assert bench is not None
-        final = self._work.final(table.pulled.pull for table in self._tables)
+        final = self._work.final(self._pulls())
         await session.dress(bench, prepared.database, session.settings.with_changes({"autocommit": b"'ON'"}))
         response = await bench.command(bytes((com.COM_STMT_PREPARE,)) + final, PREPARE)
         if bench.scanner.errno:
@@ -436,14 +487,18 @@ class _Workbench:
         if self._statement is not None:
             close_on(bench, self._statement)
         names = [name for table in self._tables for name in (table.name, *table.copies)]
+        names += [part.name for part in self._parts]
         try:
-            if names:
-                names = [spelled(self._session.lexer.charset, name, "") for name in names]
-                await checked(bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
+            await self._drop_tables([spelled(self._session.lexer.charset, name, "") for name in names])
         except ServerFailed as error:
             bench.abort(error)
             return
         bench.dirty = ""
+
+    async def _drop_tables(self, names: Sequence[bytes]) -> None:
+        assert self._bench is not None
+        if names:
+            await checked(self._bench, b"\x03DROP TEMPORARY TABLE " + b", ".join(names))
 
     async def close(self) -> None:
         """Give back what is in order, close the rest."""
@@ -544,21 +599,27 @@ class _Finished(Reading):
 @dataclass(frozen=True, slots=True)
 class _Names:
     """What the client calls that of which there are copies: tables, and what is written for them in a column's name,
-    which is its expression where it has no alias."""
+    which is its expression where it has no alias. `parts`: by the table that stands for a subquery, its columns."""
 
     tables: dict[bytes, bytes]
     written: dict[bytes, bytes]
+    parts: dict[bytes, dict[bytes, ColumnDefinition]]
 
     def definition(self, payload: bytes) -> bytes:
         """A column's definition with the client's names."""
-        if not self.tables:
+        if not self.written:
             return payload
         column = parse_column(payload)
         name = column.name
-        if COPY_PREFIX in name:
+        if COPY_PREFIX in name or PART_PREFIX in name:
             for text, written in self.written.items():
                 name = name.replace(text, written)
-        return encode_column(replace(column, name=name, org_table=self.tables.get(column.org_table, column.org_table)))
+        org_table, flags = self.tables.get(column.org_table, column.org_table), column.flags
+        if column.org_table in self.parts:
+            found = self.parts[column.org_table].get(column.org_name)
+            org_table = found.org_table if found is not None else b""
+            flags = flags & ~_NO_DEFAULT | (found.flags & _NO_DEFAULT if found is not None else 0)
+        return encode_column(replace(column, name=name, org_table=org_table, flags=flags))
 
 
 def _renamed(response: bytes, params: int, names: _Names) -> bytes:
@@ -591,6 +652,12 @@ def pulling(session: Session, prepared: Prepared | None = None) -> Settings:
             "sql_quote_show_create": None,
         }
     )
+
+
+def asking(session: Session, prepared: Prepared | None = None) -> Settings:
+    """The settings under which parts of the statement are answered: the session's, but for the form of the answer."""
+    settings = session.settings if prepared is None else read_as(session.settings, prepared.settings)
+    return settings.with_changes({"character_set_results": b"NULL", "sql_select_limit": None})
 
 
 def _name(database: str, table: str) -> bytes:

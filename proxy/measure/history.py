@@ -22,14 +22,17 @@ from pathlib import Path
 import msgspec
 
 from proxy.errors import TurnoutError
+from proxy.measure.key_book import Candidate
+from proxy.measure.key_history import KEY_SCHEMA, KeysRead, KeyTimes
+from proxy.measure.key_sketch import KeySketch
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.server_load import Load, add_load, server_row
 from proxy.measure.shapes import Sample, ShapeId
 from proxy.measure.slots import UNSERVED, Slot
-from proxy.measure.spans import SPANS, Span, bounded, parts_of
+from proxy.measure.spans import DAY, HOUR, SPANS, Span, bounded, parts_of
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tally
 
-VERSION = 1
+VERSION = 2
 _APPLICATION = 0x54524E54  # "TRNT", in the file's header
 
 MAX_SHAPES = 10_000  # of which the file has the text
@@ -57,6 +60,8 @@ class Minute:
     samples: dict[ShapeId, Sample] = field(default_factory=dict)
     others: dict[TableKey, Tally] = field(default_factory=dict)  # of the tables of shapes that are among the others
     servers: dict[ServerKey, Load] = field(default_factory=dict)
+    keys: dict[Candidate, KeySketch] = field(default_factory=dict)
+    together: dict[tuple[str, ...], int] = field(default_factory=dict)  # transactions by the tables they touched
 
     def by_table(self) -> dict[TableKey, Tally]:
         """Sums by table and kind of plan; a statement over several tables counts for each of them."""
@@ -67,6 +72,15 @@ class Minute:
             for table in dict.fromkeys(shape.tables):
                 sums.setdefault((table, shape.kind), Tally()).add(tally)
         return sums
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What clusters had to do in one span of time: seconds of statements on their servers."""
+
+    seconds: int  # the span's length
+    start: int  # Unix time
+    busy_s: Mapping[str, float]
 
 
 _SCHEMA = """
@@ -136,7 +150,8 @@ class HistoryFile:
         if tables == 0 and not read_only:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(
-                f"BEGIN; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION}; {_SCHEMA} COMMIT;"
+                f"BEGIN; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION}; "
+                f"{_SCHEMA} {KEY_SCHEMA} COMMIT;"
             )
             db.execute(
                 "INSERT INTO shapes VALUES (?, ?, '', ?, ?, ?, NULL, 0)",
@@ -145,11 +160,14 @@ class HistoryFile:
             db.execute("INSERT INTO tables VALUES (?, ?, ?, 0)", (OTHER_KEY, *OTHER_TABLE))
         elif application != _APPLICATION:
             raise HistoryUnusable(f"{self.path} is not a history of Turnout's: give another file")
-        elif version != VERSION:
+        elif version == 1 and not read_only:  # knew nothing of keys
+            db.executescript(f"BEGIN; PRAGMA user_version = {VERSION}; {KEY_SCHEMA} COMMIT;")
+        elif version not in (1, VERSION):
             raise HistoryUnusable(
                 f"{self.path} was written by another version of Turnout (format {version}, this one has {VERSION}): "
                 "give another file"
             )
+        self._knows_keys = not read_only or version == VERSION
         db.execute("PRAGMA query_only = ON" if read_only else "PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
@@ -204,6 +222,7 @@ class HistoryFile:
             if not summed_up:
                 self._set_span(covered, span.seconds, min(since, start), until)
                 break
+        KeyTimes(self._db).write(minute.start, minute.keys, minute.together)
         self._sum_up_what_is_over(covered, minute.start)
         self._bound_dictionaries()
 
@@ -429,6 +448,55 @@ class HistoryFile:
                 found[start].add(shape, count, server_ns, errors, unserved)
         steps = range(min(found), max(found) + step_s, step_s) if found else ()
         return [found.get(start) or Slot(start, step_s) for start in steps]
+
+    def read_keys(self, since: float | None = None, until: float | None = None) -> KeysRead:
+        """What is known of keys in a window of time, to whole hours; to whole days where it began weeks ago."""
+        with self._explained():
+            if not self._knows_keys:
+                return KeysRead()
+            return KeyTimes(self._db).read(since, until)
+
+    def read_days(self, since: float | None = None, until: float | None = None) -> list[Part]:
+        """What each cluster's servers had to do: by minute, hour and day, whichever there still are for a time."""
+        with self._explained():
+            self._db.execute("BEGIN")
+            try:
+                return self._read_days(since, until)
+            finally:
+                self._db.execute("ROLLBACK")
+
+    def read_peaks(self, since: float, until: float) -> dict[str, float]:
+        """By cluster: how many times a day's mean its busiest hour has had to do, of days with all their hours."""
+        with self._explained():
+            clusters = {
+                key: _names.decode(names) for key, names in self._db.execute("SELECT key, clusters FROM shapes")
+            }
+            hours: dict[tuple[str, int], dict[int, float]] = {}
+            for start, key, server_ns in self._db.execute(
+                "SELECT start, key, server_ns FROM shape_times WHERE span = ? AND start >= ? AND start < ?",
+                (HOUR, int(since), int(until)),
+            ):
+                for cluster in clusters[key]:
+                    day = hours.setdefault((cluster, start // DAY), {})
+                    day[start] = day.get(start, 0.0) + server_ns / len(clusters[key])
+        ratios: dict[str, list[float]] = {}
+        for (cluster, _), loads in hours.items():
+            if len(loads) == DAY // HOUR and any(loads.values()):
+                ratios.setdefault(cluster, []).append(max(loads.values()) * len(loads) / sum(loads.values()))
+        return {cluster: sum(each) / len(each) for cluster, each in ratios.items()}
+
+    def _read_days(self, since: float | None, until: float | None) -> list[Part]:
+        covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
+        clusters = {key: _names.decode(names) for key, names in self._db.execute("SELECT key, clusters FROM shapes")}
+        busy: dict[tuple[int, int], dict[str, float]] = {}
+        for part in parts_of(self._spans, covered, since, until):
+            for span, start, key, server_ns in self._db.execute(
+                "SELECT span, start, key, server_ns FROM shape_times WHERE span = ? AND start >= ? AND start < ?", part
+            ):
+                loads = busy.setdefault((start, span), {})
+                for cluster in clusters[key]:
+                    loads[cluster] = loads.get(cluster, 0.0) + server_ns / 1e9 / len(clusters[key])
+        return [Part(span, start, loads) for (start, span), loads in sorted(busy.items())]
 
     def _read(self, since: float | None, until: float | None) -> Measured:
         covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from parser.analyse import parse, shape_digest
 from parser.shape import HOLE, Lexer, is_opaque
+from proxy.measure.log_keys import LogKeys
 from proxy.measure.shapes import DIGEST_CHARS, MAX_SAMPLE, Sample, ShapeId, digest_id
 from proxy.measure.slow_log import LoggedStatement
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tallies, Tally
@@ -60,6 +61,7 @@ class LogShapes:
     since: float | None = None  # Unix time: statements before it are left out ..
     until: float | None = None  # .. and from it on
     max_shapes: int = MAX_SHAPES
+    keys: LogKeys | None = None  # is told of the statements, too
     shapes: Tallies[ShapeId] = field(init=False)
     digests: dict[ShapeId, str] = field(default_factory=dict)
     samples: dict[ShapeId, Sample] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class LogShapes:
         windowed = self.since is not None or self.until is not None
         first = self.first if self.first is not None else float("inf")
         last = self.last if self.last is not None else float("-inf")
+        see = self.keys.see if self.keys is not None else None
         of_database: bytes | None = None
         shapes: dict[bytes, Tally] = {}
         texts: dict[bytes, _Alike] = {}
@@ -104,6 +107,8 @@ class LogShapes:
                     first = unix_s
             elif unix_s < first:
                 first = unix_s
+            if see is not None and not command:
+                see(text, database, unix_s)
             if database != of_database:
                 of_database = database
                 shapes = known.setdefault(database, {})

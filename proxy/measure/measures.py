@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from proxy.measure.caches import CacheStats, CacheWindow
+from proxy.measure.key_sampling import KeySampler, KeyWindow
 from proxy.measure.shapes import Sample, ShapeStats, ShapeWindow
 
 OTHER = "other"  # the label of everything past a family's limit
@@ -108,6 +109,8 @@ class Window(msgspec.Struct, array_like=True):
     labelled: dict[str, dict[str, int]]
     gauges: dict[str, int]
     caches: list[CacheWindow] = []
+    keys: list[KeyWindow] = []
+    together: list[tuple[tuple[str, ...], int]] = []  # tables that transactions touched, and how many of these did
 
 
 class Measures:
@@ -117,6 +120,7 @@ class Measures:
         self._shapes: list[ShapeStats] = []
         self._servers: list[ServerStats] = []
         self._caches: dict[tuple[str, str, bool], CacheStats] = {}
+        self.keys: KeySampler | None = None  # None: nobody wants to know of keys
         # gauges
         self.clients = 0  # connected, logged in or not
         self.plans = 0  # entries of the plan cache
@@ -236,6 +240,7 @@ class Measures:
             if sys.getrefcount(server) > _OURS:
                 used.append(server)
         self._servers = used
+        keys, together = self.keys.take() if self.keys is not None else ([], [])
         counters = {}
         for name in _COUNTERS:
             total = getattr(self, name)
@@ -265,6 +270,8 @@ class Measures:
                 "prepared_branches": self.prepared_branches,
             },
             [stats.take() for stats in self._caches.values()],
+            keys,
+            together,
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from proxy.measure.history import MAX_SERVERS, OTHER_TABLE, Minute, ServerKey, TableKey
+from proxy.measure.key_book import KeyBook
 from proxy.measure.measures import SERVER_COUNTERS, Window
 from proxy.measure.server_load import Load, add_load
 from proxy.measure.shapes import Sample, ShapeId
@@ -19,6 +20,7 @@ from proxy.measure.tally import OTHERS, Tallies, Tally
 
 MAX_WAITING = 60  # minutes that wait to be written
 MAX_MINUTE_TABLES = 2_000
+MAX_TOGETHER = 1_000  # sets of tables that transactions of a minute touched together
 STATUS_GAUGES = ("threads_running", "threads_connected")
 STATUS_COUNTERS = (
     "innodb_buffer_pool_reads",
@@ -50,6 +52,7 @@ class Recorder:
         self.max_shapes = max_shapes
         self.lost = 0  # minutes that could not be written and had to make room
         self._waiting: list[Minute] = []
+        self._keys = KeyBook()
         self._start = 0
         self._status: dict[ServerKey, tuple[float, dict[str, int]]] = {}  # the last look: when, and what it said
         self._begin(0)
@@ -61,6 +64,7 @@ class Recorder:
         self._digests: dict[ShapeId, str] = {}
         self._samples: dict[ShapeId, Sample] = {}
         self._servers: dict[ServerKey, Load] = {}
+        self._together: dict[tuple[str, ...], int] = {}
 
     def add(self, window: Window, now: float) -> None:
         """Count a worker's window in."""
@@ -79,6 +83,10 @@ class Recorder:
         for server in window.servers:
             counted = {name: float(n) for name, n in server.counters.items() if name in SERVER_COUNTERS}
             add_load(self._load((server.cluster, server.address, server.role)), counted)
+        self._keys.add(window.keys)
+        for tables, n in window.together:
+            if tables in self._together or len(self._together) < MAX_TOGETHER:
+                self._together[tables] = self._together.get(tables, 0) + n
 
     def _made_room(self, shape: ShapeId, tally: Tally) -> None:
         for table in dict.fromkeys(shape.tables):
@@ -153,6 +161,8 @@ class Recorder:
                     self._samples,
                     dict(self._tables),
                     self._servers,
+                    self._keys.take(),
+                    self._together,
                 )
             )
         self._begin(self._start)

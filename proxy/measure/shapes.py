@@ -123,6 +123,13 @@ class ShapeStats:
         if failed:
             self.errors += 1
 
+    def record_more(self, total_ns: int, server_ns: int, rows: int, sent_bytes: int) -> None:
+        """More of the answer to a statement that has been counted: rows that were fetched from its cursor."""
+        self.rows += rows
+        self.sent_bytes += sent_bytes
+        self.total_ns += total_ns
+        self.server_ns += server_ns
+
     def record_own(self, total_ns: int, rows: int, sent_bytes: int) -> None:
         """The same of a statement that was answered without a server."""
         self.count += 1

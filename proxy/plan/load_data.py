@@ -28,7 +28,7 @@ from proxy.plan.scatter import one_server_reason
 from proxy.plan.shard_routes import sharding_text
 from proxy.plan.sharding import Placement
 from proxy.plan.write_all import generated_columns, one_copy_reason
-from proxy.rules.model import Method, Transactions
+from proxy.rules.model import Transactions
 from proxy.wire.charsets import charset_named, codec
 
 _VARIABLES = Effect.READS_USER_VARIABLE | Effect.SETS_USER_VARIABLE
@@ -220,8 +220,6 @@ def _ids(asked: Case, load: LoadData, target: Place, schema: TableSchema, column
 
 def _key(asked: Case, load: LoadData, target: Place, columns: tuple[str, ...], ids: IdField | None) -> KeyField:
     placement = key_placement(asked, target)
-    if placement.sharding.method is Method.DIRECTORY:
-        raise refusals.LOAD_DIRECTORY.error(table=target.label, sharding=placement.sharding.name)
     made = ids is not None and ids.column == target.key and ids.at is None
     if target.key in load.assigned or not (made or columns.count(target.key) == 1):
         raise refusals.LOAD_WITHOUT_KEY.error(table=target.label, column=target.key)

@@ -79,6 +79,16 @@ def bounds(statement: Statement, schema_of: SchemaOf) -> dict[int, list[Bound]]:
     return found
 
 
+def memberships(statement: Statement, schema_of: SchemaOf) -> Iterable[tuple[int, str, int]]:
+    """`Block.members`, with their tables."""
+    resolver = _Resolver(statement, schema_of)
+    for block in statement.blocks:
+        for table, column, query in block.members:
+            owner = table if table is not None else resolver.owner(block.index, column)
+            if owner is not None:
+                yield owner, column, query
+
+
 def alternatives(statement: Statement, schema_of: SchemaOf) -> dict[int, list[list[list[Bound]]]]:
     """By table, for each OR that all of the table's rows have to do with: what its branches say of them."""
     resolver = _Resolver(statement, schema_of)

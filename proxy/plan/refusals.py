@@ -409,11 +409,6 @@ LOAD_WITHOUT_KEY = Refusal(
     "{table} is sharded by {column}, which has to be one of the columns that the file itself has.",
     "Name {column} among the columns, and do not assign it in SET.",
 )
-LOAD_DIRECTORY = Refusal(
-    "load-data-directory",
-    "{table} is on the clusters of the directory {sharding}, whose keys may move while the file is being loaded.",
-    "INSERT the rows with VALUES, a few hundred in one statement.",
-)
 LOAD_LINE = Refusal(
     "load-data-line",
     "Line {line} of the rows for {table} {why}. Nothing of the file was loaded.",

@@ -17,13 +17,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from parser.rewrite import edit, literal, quoted
+from parser.rewrite import Piece, edit, literal, quoted
 from parser.shape import Lexer
 from parser.statement import Bound, BoundValue, DateSum, Effect, Hole, Kind, NumberSum, Param, TableRef, Value, Word
 from proxy.back.catalog import TableSchema
 from proxy.errors import StatementRefused
 from proxy.plan import refusals
 from proxy.plan.case import Case
+from proxy.plan.in_place import Asked, Part, asked_of, parts_of, tellers
 from proxy.plan.keys import Family, Unmodelled, key_form
 from proxy.plan.pins import Conditions, Node, alternatives, bounds, conditions
 from proxy.plan.places import Place, table_clusters
@@ -229,14 +230,16 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class KeysOf:
-    """Rows that can matter have in `column` a value that some row of the pull number `pull` has in `source`; both are
-    of whole numbers. `placement`: where the rows with a value are, if `column` is the shard key."""
+    """Rows that can matter have in `column` a value that some row of the pull number `pull` has in `source`, or (where
+    `part` is not None) that the first column of this part has; both are of whole numbers. `placement`: where the rows
+    with a value are, if `column` is the shard key."""
 
     column: str
     pull: int
     source: str
     label: str  # of the source, for people
     placement: Placement | None = None
+    part: int | None = None
 
     def condition(self, values: Iterable[bytes]) -> bytes:
         texts = b", ".join(sorted(values))
@@ -314,7 +317,8 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done for one statement (`proxy.front.workbench` does it)."""
+    """What is to be done for one statement (`proxy.front.workbench` does it). `plain`: the same without parts, for
+    where they turn out to be impossible."""
 
     cluster: str
     max_rows: int
@@ -323,6 +327,12 @@ class Work:
     shape: bytes
     literals: tuple[bytes, ...]
     writes: frozenset[tuple[str | None, str]] | None = None  # tables whose rows a statement of ours finds to write them
+    parts: tuple[Asked, ...] = ()
+    plain: Work | None = None
+
+    @property
+    def without_parts(self) -> Work:
+        return self if self.plain is None else replace(self.plain, writes=self.writes)
 
     def lock(self, pull: Pull) -> bytes:
         """What is asked for behind a pull's condition: what is written, and what that depends on, must stay."""
@@ -330,17 +340,23 @@ class Work:
             return b""
         return b" FOR UPDATE" if (pull.database, pull.name) in self.writes else b" LOCK IN SHARE MODE"
 
-    def final(self, pulled: Iterable[Pull]) -> bytes:
-        """The statement over the temporary tables of these pulls."""
-        edits = []
-        for copy in sorted((copy for pull in pulled for copy in pull.copies), key=lambda copy: copy.span):
+    def final(self, pulled: Iterable[Pull], stand_ins: Sequence[bytes] = ()) -> bytes:
+        """The statement over the temporary tables of these pulls. `stand_ins`: what is written for each part."""
+        edits: list[tuple[Span, tuple[Piece, ...]]] = []
+        for copy in (copy for pull in pulled for copy in pull.copies):
             name = copy.quoted
             edits.append((copy.span, (name,) if copy.aliased else (name, b" AS ", copy.span)))
-        return edit(self.shape, self.literals, edits)
+        edits += [(asked.part.span, (text,)) for asked, text in zip(self.parts, stand_ins, strict=True)]
+        return edit(self.shape, self.literals, sorted(edits, key=lambda edit: edit[0]))
 
-    def written(self, pulled: Iterable[Pull]) -> dict[bytes, bytes]:
-        """By what stands for a further mention of a table in `final`: what the client wrote."""
-        made = {}
+    def shown(self) -> bytes:
+        """The statement that finishes the work, for people: what columns a part has, its answer says."""
+        stand_ins = [b"SELECT * FROM " + asked.part.name for asked in self.parts]
+        return self.final((each.pull for each in self.pulls), stand_ins)
+
+    def written(self, pulled: Iterable[Pull], stand_ins: Sequence[bytes] = ()) -> dict[bytes, bytes]:
+        """By what stands for a further mention of a table, or for a part, in `final`: what the client wrote."""
+        made = {text: asked.text for asked, text in zip(self.parts, stand_ins, strict=True)}
         for copy in (copy for pull in pulled for copy in pull.copies):
             name = self.shape[slice(*copy.span)]
             made[copy.quoted if copy.aliased else copy.quoted + b" AS " + name] = name
@@ -354,6 +370,8 @@ class Workbench(Plan):
     pulls: tuple[Pull, ...]
     limits: WorkbenchRules
     instead: str = ""  # the reason for which nothing cheaper is right
+    parts: tuple[Part, ...] = ()
+    beside: tuple[Pull, ...] = ()  # what is pulled where the parts are answered in place
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -366,14 +384,24 @@ class Workbench(Plan):
         constants = Constants(value_of, literals, lexer)
         pulls = tuple(pulled(pull, constants) for pull in self.pulls)
         limits = self.limits
-        return Route((), work=Work(self.cluster, limits.max_rows, limits.max_time_s, pulls, shape, tuple(literals)))
+        work = Work(self.cluster, limits.max_rows, limits.max_time_s, pulls, shape, tuple(literals))
+        if self.parts:
+            try:
+                parts = tuple(asked_of(part, value_of, shape, work.literals) for part in self.parts)
+            except StatementRefused:
+                return Route((), work=work)
+            beside = tuple(pulled(pull, constants) for pull in self.beside)
+            work = replace(work, parts=parts, pulls=beside, plain=work)
+        return Route((), work=work)
 
     def describe(self) -> list[tuple[str, str]]:
         lines = [("plan", self.kind), ("workbench", self.cluster)]
         if self.instead:
             lines.append(("because", self.instead))
-        lines += [("pull", pull.describe()) for pull in self.pulls]
-        copies = sum(len(pull.copies) for pull in self.pulls)
+        lines += [("in place", part.describe()) for part in self.parts]
+        pulls = self.beside if self.parts else self.pulls
+        lines += [("pull", pull.describe()) for pull in pulls]
+        copies = sum(len(pull.copies) for pull in pulls)
         renamed = f", {copies} of its tables renamed" if copies else ""
         lines.append(("then", f"the statement itself over temporary tables{renamed}"))
         lines.append(("limits", f"{self.limits.max_rows} rows pulled, {self.limits.max_time_s:g} s"))
@@ -396,13 +424,7 @@ def lift(asked: Case, refusal: StatementRefused) -> Workbench:
             refusal.sqlstate,
             refusal.reason,
         )
-    return Workbench(
-        statement=asked.statement,
-        cluster=rules.cluster,
-        pulls=_pulls(asked, rules.cluster),
-        limits=rules,
-        instead=refusal.reason,
-    )
+    return _workbench(asked, rules, refusal.reason)
 
 
 def with_workbench(asked: Case, made: Plan) -> Plan:
@@ -419,14 +441,25 @@ def with_workbench(asked: Case, made: Plan) -> Plan:
         if isinstance(made.fallback, Scatter):
             return replace(made, fallback=with_workbench(asked, made.fallback))
     if isinstance(made, Scatter) and asked.rules.workbench is not None and not _problem(asked):
-        rules = asked.rules.workbench
         try:
-            pulls = _pulls(asked, rules.cluster)
+            return replace(made, otherwise=_workbench(asked, asked.rules.workbench))
         except StatementRefused:
             return made  # what only the rows tell is then an error
-        otherwise = Workbench(statement=asked.statement, cluster=rules.cluster, pulls=pulls, limits=rules)
-        return replace(made, otherwise=otherwise)
     return made
+
+
+def _workbench(asked: Case, rules: WorkbenchRules, instead: str = "") -> Workbench:
+    """Raises StatementRefused."""
+    parts = parts_of(asked, rules.cluster)
+    return Workbench(
+        statement=asked.statement,
+        cluster=rules.cluster,
+        pulls=_pulls(asked, rules.cluster),
+        limits=rules,
+        instead=instead,
+        parts=parts,
+        beside=_pulls(asked, rules.cluster, parts) if parts else (),
+    )
 
 
 def _problem(asked: Case) -> str:
@@ -443,13 +476,16 @@ def _problem(asked: Case) -> str:
     return ""
 
 
-def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
-    """What the statement needs of each table. Raises StatementRefused."""
+def _pulls(asked: Case, cluster: str, parts: tuple[Part, ...] = ()) -> tuple[Pull, ...]:
+    """What the statement needs of each table, but for what parts of it need that are answered in place. Raises
+    StatementRefused."""
     statement = asked.statement
     found, limits = conditions(statement, asked.schema), bounds(statement, asked.schema)
     either = alternatives(statement, asked.schema)
     mentions: dict[tuple[str | None, str], list[Place]] = {}
     for place in asked.places:
+        if any(place.ref.index in part.tables for part in parts):
+            continue
         mentions.setdefault((place.database, place.ref.name), []).append(place)
     pulls = []
     copies = 0
@@ -459,24 +495,28 @@ def _pulls(asked: Case, cluster: str) -> tuple[Pull, ...]:
             raise refusals.WORKBENCH_TABLE.error(table=places[0].label, why="needs a name that the statement has")
         copies += len(more)
         pulls.append(_pull(asked, cluster, places, found, limits, either, tuple(more)))
-    return _in_turn(asked, pulls, [[place.ref.index for place in places] for places in mentions.values()], found)
+    tables = [[place.ref.index for place in places] for places in mentions.values()]
+    return _in_turn(asked, pulls, tables, found, parts)
 
 
-def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Conditions) -> tuple[Pull, ...]:
+def _in_turn(
+    asked: Case, pulls: list[Pull], tables: list[list[int]], found: Conditions, parts: tuple[Part, ...]
+) -> tuple[Pull, ...]:
     """The pulls in an order in which those that need few rows tell others which of their rows matter.
 
     `tables`: the mentions of each. What tells others is pulled also where it could stay in place: the rows that it has
     must be those that were asked for.
     """
     owner = {table: number for number, mentions in enumerate(tables) for table in mentions}
-    order = [number for number, pull in enumerate(pulls) if _is_selective(pull, Pin)]
+    by_part = _told_by_parts(asked, pulls, tables, parts)
+    order = [*by_part, *(n for n, pull in enumerate(pulls) if n not in by_part and _is_selective(pull, Pin))]
     rest = [number for number, pull in enumerate(pulls) if not pull.local and _is_selective(pull, Limit, AnyOf)]
     told: dict[int, tuple[int, str, str]] = {}
     for number in _growing(order, rest):
         for source, targets in _told_by(found, tables[number]).items():
             if not all(_is_whole(asked, table, source) for table in tables[number]):
                 continue
-            for other in sorted({owner[target] for target, _ in targets}):
+            for other in sorted({owner[target] for target, _ in targets if target in owner}):
                 pull, mentions = pulls[other], tables[other]
                 if other in order or (pull.local and not asked.places[mentions[0]].everywhere):
                     continue
@@ -503,8 +543,27 @@ def _in_turn(asked: Case, pulls: list[Pull], tables: list[list[int]], found: Con
             label = f"{pulls[teller].label}.{source}"
             placed = key_placement(asked, asked.places[tables[number][0]]) if column == pull.shard_key else None
             pull = replace(pull, after=KeysOf(column, place[teller], source, label, placed))
+        elif number in by_part:
+            part, column = by_part[number]
+            placed = key_placement(asked, asked.places[tables[number][0]]) if column == pull.shard_key else None
+            pull = replace(pull, after=KeysOf(column, 0, "", "what was answered in place", placed, part))
         made.append(pull)
     return tuple(made)
+
+
+def _told_by_parts(
+    asked: Case, pulls: list[Pull], tables: list[list[int]], parts: tuple[Part, ...]
+) -> dict[int, tuple[int, str]]:
+    """By pull: a part that says which of its rows matter (in every mention), and of which column that has the value."""
+    found = tellers(parts, asked.statement, asked.schema)
+    made = {}
+    for number, (pull, mentions) in enumerate(zip(pulls, tables)):
+        for (table, column), part in found.items():
+            if table == mentions[0] and not pull.local and not pull.system:
+                if all(found.get((each, column)) == part and _is_whole(asked, each, column) for each in mentions):
+                    made[number] = part, column
+                    break
+    return made
 
 
 def _told_by(found: Conditions, mentions: list[int]) -> dict[str, set[Node]]:

@@ -22,6 +22,7 @@ from proxy.wire.resultset import frame_resultset
 _HEADER: Final = 10  # command, statement id, cursor flags, iterations
 _WRONG_ARGUMENTS: Final = (1210, "HY000")
 _UNSIGNED: Final = 0x80
+READ_ONLY_CURSOR: Final = 1  # the only type of cursor that servers know
 
 
 class LongData(enum.Enum):
@@ -125,9 +126,9 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
     return values
 
 
-def rebuild_execute(execute: Execute, statement_id: int) -> bytes:
-    """The same execute for a server's statement: its id, no cursor, and always the types."""
-    head = _HEAD.pack(COM_STMT_EXECUTE, statement_id, 0, execute.iterations)
+def rebuild_execute(execute: Execute, statement_id: int, flags: int = 0) -> bytes:
+    """The same execute for a server's statement: its id, these flags, and always the types."""
+    head = _HEAD.pack(COM_STMT_EXECUTE, statement_id, flags, execute.iterations)
     if not execute.types or execute.new_params_bound:
         return head + execute.payload[_HEADER:] if execute.types else head
     return b"".join((head, execute.null_bitmap, b"\x01", execute.types, execute.payload[execute.values_offset :]))

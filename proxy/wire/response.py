@@ -13,6 +13,9 @@ Grammar (MySQL Internals, "COM_QUERY Response", without DEPRECATE_EOF):
     prepare   ERR | OK-with-numbers (12 bytes), params definitions + EOF if any, column definitions + EOF if any
     fields    column definitions until EOF | ERR            (COM_FIELD_LIST)
     single    one packet                                    (COM_STATISTICS; OK | ERR commands use `query`)
+    fetch     rows, EOF | ERR                               (COM_STMT_FETCH)
+
+Where the EOF behind column definitions says that there is a cursor, no rows follow: they are fetched.
 
 A payload of 0xFFFFFF bytes goes on in the next packet, whose first byte then means nothing.
 """
@@ -21,13 +24,14 @@ from __future__ import annotations
 
 from proxy.errors import ProtocolError
 from proxy.wire.packets import Ok, encode_ok, parse_err, parse_ok
-from proxy.wire.status import MORE_RESULTS, SESSION_STATE_CHANGED
+from proxy.wire.status import CURSOR_EXISTS, MORE_RESULTS, SESSION_STATE_CHANGED
 
 QUERY = 0
 PREPARE = 1
 FIELDS = 2
 SINGLE = 3
 LOAD = 4  # the client's own LOAD DATA LOCAL: the only one to which a server may answer by asking for a file
+FETCH = 5
 
 _FIRST = 0  # waiting for a response's first packet
 _COLUMNS = 1  # column definitions are coming; `_left` of them, then EOF
@@ -36,6 +40,8 @@ _PARAMS = 3  # parameter definitions of a prepare
 _PREPARED_COLUMNS = 4
 _FIELD_LIST = 5
 _ONE = 6
+
+_BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS)  # by mode
 
 MAX_HEAD = 4096  # what `learned` may hold
 MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
@@ -82,7 +88,7 @@ class ResponseScanner:
         """
         self._head = head
         self.learned = b""
-        self._state = _FIRST if mode <= PREPARE or mode == LOAD else _FIELD_LIST if mode == FIELDS else _ONE
+        self._state = _BEGINNINGS[mode]
         self._asks = mode == LOAD
         self._left = -1 if mode == PREPARE else 0
         self._skip = 0
@@ -249,7 +255,7 @@ class ResponseScanner:
             elif state == _COLUMNS:
                 if counted_at >= 0 and pos - counted_at <= MAX_HEAD and data[counted_at + 3] == 1:
                     self.learned = data[counted_at : pos - 4]
-                if self.status & 0x40:  # CURSOR_EXISTS: the rows are to be fetched
+                if self.status & CURSOR_EXISTS:
                     self.rows = rows
                     return self._end(data, start, end, out)
                 state = self._state = _ROWS

@@ -18,8 +18,8 @@ from proxy.back.server import Role
 from proxy.back.settings import NONE, Settings, intern
 from proxy.cache.clocks import Clocks, SourceClock, new_incarnation, position_of
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue, RemoteKey, item_name
-from proxy.front import caching
+from proxy.cache.value import RemoteKey, item_name
+from proxy.front import caching, elsewhere
 from proxy.front.caching import Caching, Served
 from proxy.front.environment import Entry, Environment
 from proxy.front.session import Session
@@ -75,7 +75,15 @@ class World:
         self, user: str = "app", settings: Settings = NONE, database: str = "shop", capabilities: int = 0
     ) -> Session:
         written: list[bytes] = []
-        client: Any = SimpleNamespace(write_paused=False, write=written.append, written=written, origin="")
+        client: Any = SimpleNamespace(
+            write_paused=False,
+            write=written.append,
+            send=written.append,
+            written=written,
+            origin="",
+            next_command=lambda: None,
+            end_edit=lambda: None,
+        )
         return Session(
             client, self.environment, user, Secret.of_password(b""), capabilities, settings, database, 1, False
         )
@@ -181,21 +189,24 @@ def test_an_answer_that_is_just_short_enough(world: World) -> None:
     in_loop(work)
 
 
+def nobody() -> None:
+    raise AssertionError("the server was asked")
+
+
 def test_an_answer_that_never_comes_leaves_nobody_waiting(world: World) -> None:
     async def work() -> None:
         session, other = world.session(), world.session()
         assert world.serve(session)[0] is Served.ASK
         assert world.serve(other)[0] is Served.WAIT
         asked: list[bool] = []
-
-        async def ask() -> None:
-            asked.append(True)
-
-        waiting = asyncio.ensure_future(caching.wait(other, ask))
+        elsewhere.look(other, lambda: asked.append(True))
         await asyncio.sleep(0)
+        assert other.waiting
+        assert not asked
         session.not_filled()
-        await waiting
+        await asyncio.sleep(0)
         assert asked
+        assert not other.waiting
         assert not world.caching.flights
 
     in_loop(work)
@@ -205,20 +216,33 @@ def test_who_waits_for_another_s_answer_gets_it(world: World) -> None:
     async def work() -> None:
         session, others = world.session(), [world.session() for _ in range(5)]
         world.serve(session)
-
-        async def ask() -> None:
-            raise AssertionError("asked the server")
-
-        waiting = []
         for other in others:
             assert world.serve(other)[0] is Served.WAIT
-            waiting.append(asyncio.ensure_future(caching.wait(other, ask)))
+            elsewhere.look(other, nobody)
         await asyncio.sleep(0)
         assert session.fill is not None
         session.fill.add(b"the answer")
         session.filled(answered(), [])
-        await asyncio.gather(*waiting)
+        await asyncio.sleep(0)
         assert all(other.client.written == [b"the answer"] for other in others)  # type: ignore[attr-defined]
+        assert not any(other.busy or other.waiting for other in others)
+
+    in_loop(work)
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsewhere, "_FLIGHT_WAIT_S", 0.01)
+
+    async def work() -> None:
+        session, other = world.session(), world.session()
+        world.serve(session)
+        assert world.serve(other)[0] is Served.WAIT
+        asked = asyncio.Event()
+        elsewhere.look(other, asked.set)
+        await asyncio.wait_for(asked.wait(), 10)
+        session.filled(answered(), [b"the answer"])  # it comes all the same, and is not given to it as well
+        await asyncio.sleep(0)
+        assert other.client.written == []  # type: ignore[attr-defined]
 
     in_loop(work)
 
@@ -228,23 +252,16 @@ def test_a_kill_ends_the_waiting_for_an_answer(world: World) -> None:
         leads, waits = world.session(), world.session()
         world.serve(leads)
         assert world.serve(waits)[0] is Served.WAIT
-
-        async def ask() -> None:
-            raise AssertionError("asked the server")
-
-        client: Any = waits.client
-        client.spawn = lambda work, name: asyncio.get_running_loop().create_task(work, name=name)
-        client.send = client.write
-        client.next_command = client.end_edit = lambda: None
-        waits.run(caching.wait(waits, ask))
-        task = waits.task
-        assert task is not None
+        elsewhere.look(waits, nobody)
         await asyncio.sleep(0)
         waits.interrupt()
-        await task
+        killed = [encode_err(1317, "70100", "Query execution was interrupted")]
+        assert waits.client.written == killed  # type: ignore[attr-defined]
         assert not waits.busy
-        assert client.written == [encode_err(1317, "70100", "Query execution was interrupted")]
+        assert not waits.waiting
         leads.filled(answered(), [b"the answer"])
+        await asyncio.sleep(0)
+        assert waits.client.written == killed  # type: ignore[attr-defined]
         assert world.serve(world.session())[0] is Served.ANSWERED
 
     in_loop(work)
@@ -409,23 +426,6 @@ def test_a_changed_capability_is_another_key(world: World) -> None:
     before = session.cache_identity()
     session.set_capability(1 << 16, True)
     assert session.cache_identity() != before
-
-
-def test_what_memcached_has_under_other_tags_is_not_served(world: World) -> None:
-    """Another host may have other classes, whose tags nobody touches here."""
-
-    class Other:
-        counters = None
-
-        async def fetch(self, key: RemoteKey) -> CachedValue | None:
-            return CachedValue(0, 77, position_of(3, 100), (9999,), b"r", 1, 0)
-
-    async def work() -> None:
-        store = Store(1 << 20, Other())  # type: ignore[arg-type]
-        assert await store.fetch((b"k",), (1, 2), world.clock.adopt) is None
-        assert await store.fetch((b"k",), (9999,), world.clock.adopt) is not None
-
-    in_loop(work)
 
 
 def test_the_lexer_reads_as_the_key_says(world: World) -> None:

@@ -7,16 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proxy.cache.local import Local
-from proxy.cache.value import CachedValue
+from proxy.cache.value import CachedValue, memory_of
 
-OVERHEAD = CachedValue(1, 1, 1, (), b"", 0, 0).size_bytes
+OVERHEAD = memory_of(b"", (), (b"",))
 
 
 def value(size_bytes: int, number: int = 0) -> CachedValue:
     """A value that counts as this many bytes."""
-    made = CachedValue(1, 1, number, (), b"x" * (size_bytes - OVERHEAD), 0, 0)
-    assert made.size_bytes == size_bytes
-    return made
+    return CachedValue(1, 1, number, (), b"x" * (size_bytes - OVERHEAD), 0, 0, size_bytes)
 
 
 def test_what_was_put_is_found() -> None:

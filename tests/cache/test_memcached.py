@@ -21,6 +21,7 @@ from proxy.cache.memcached import GET_TIMEOUT_S, MAX_ITEM_BYTES, Memcached, Remo
 from proxy.cache.store import Store
 from proxy.cache.value import PREFIX, CachedValue, RemoteKey, encode_item, item_name
 from proxy.rules.model import Address
+from tests.cache.asking import fetch, fetch_from, lease
 from tests.cache.stalling import Stalling
 from tests.servers import Memcached as Server
 from tests.servers import Run
@@ -66,7 +67,7 @@ class Remote(Memcached):
     async def found(self, n: int) -> bool:
         """Whether value n is there; another value would be a failure, and so would a long wait."""
         began = time.monotonic()
-        got = await self.fetch(key(n))
+        got = await fetch(self, key(n))
         assert time.monotonic() - began < SOON_S
         assert got is None or (got.response.startswith(b"%d;" % n) and got.position == n)
         return got is not None
@@ -137,7 +138,7 @@ def test_what_was_sent_is_fetched_by_another_client(server: Server) -> None:
             assert not await other.found(1)
             await one.keep(1)
             assert await other.found(1)
-            got = await other.fetch(key(1))
+            got = await fetch(other, key(1))
             assert got is not None
             assert (got.log_id, got.slots, got.rows, got.incarnation) == (77, (1, 2), 1, 0)
             assert (one.counters.sets, other.counters.gets, other.counters.hits) == (1, 3, 2)
@@ -209,7 +210,7 @@ def test_other_data_is_left_alone(server: Server) -> None:
     async def work() -> None:
         async with remote_of(server.port) as remote:
             for n in range(50):
-                assert await remote.lease(key(n))
+                assert await lease(remote, key(n))
                 await remote.keep(n)
                 remote.end_lease(key(n))
             await remote.sent()
@@ -225,7 +226,7 @@ def test_every_item_has_our_prefix(server: Server, monkeypatch: pytest.MonkeyPat
     async def work() -> None:
         async with remote_of(server.port) as remote:
             await remote.keep(1)
-            await remote.lease(key(1))
+            await lease(remote, key(1))
 
     run_async(work)
     name = item_name(key(1))
@@ -259,7 +260,7 @@ def test_a_request_whose_session_goes_away_gives_its_reply_to_nobody_else(server
             for n in range(8):
                 await remote.keep(n)
             for turn in range(200):
-                tasks = [asyncio.ensure_future(remote.fetch(key(n))) for n in range(6)]
+                tasks = [asyncio.ensure_future(fetch(remote, key(n))) for n in range(6)]
                 for _ in range(turn % 5):
                     await asyncio.sleep(0)
                 for task in tasks:
@@ -328,7 +329,7 @@ def test_a_server_that_is_not_there(run: Run) -> None:
             for n in range(20):
                 assert not await remote.found(n)
                 await remote.keep(n)
-            assert await remote.lease(key(1)) is None
+            assert await lease(remote, key(1)) is None
             assert remote.counters.errors > 0
             assert remote.counters.skipped > 10  # it is left alone for a while
             assert remote.counters.sets == 0
@@ -446,7 +447,7 @@ def test_garbage_instead_of_replies(answer: bytes) -> None:
             for n in range(6):
                 assert not await remote.found(1)
                 await remote.keep(n)
-                await remote.lease(key(n))
+                await lease(remote, key(n))
                 remote._nodes[0]._down_until = 0.0  # do not leave it alone
 
     run_async(work)
@@ -459,7 +460,7 @@ def test_a_reply_meant_for_another_key_is_no_value(server: Server) -> None:
     async def work() -> None:
         async with Stalling(0) as proxy, remote_of(proxy.port) as remote:
             proxy.answers = b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (item_name(key(1)), len(data), data)
-            assert await remote.fetch(key(1)) is None
+            assert await fetch(remote, key(1)) is None
             assert remote.counters.malformed == 1
 
     run_async(work)
@@ -488,7 +489,7 @@ def test_no_connections_are_left(servers: list[Server]) -> None:
         for _ in range(10):
             async with remote_of(server.port) as remote:
                 await remote.serves(1)
-                await asyncio.gather(*(remote.fetch(key(n)) for n in range(100)))
+                await asyncio.gather(*(fetch(remote, key(n)) for n in range(100)))
 
     run_async(work)
     wait_until(lambda: curr_connections(server) <= before, SOON_S)
@@ -500,14 +501,14 @@ def test_no_connections_are_left(servers: list[Server]) -> None:
 def test_only_one_gets_the_lease_until_it_ends(server: Server) -> None:
     async def work() -> None:
         async with remote_of(server.port) as one, remote_of(server.port) as other:
-            assert await one.lease(key(1)) is True
-            assert await other.lease(key(1)) is False
-            assert await other.lease(key(2)) is True
+            assert await lease(one, key(1)) is True
+            assert await lease(other, key(1)) is False
+            assert await lease(other, key(2)) is True
             one.send(key(1), value(1))
             one.end_lease(key(1))
             await one.sent()
             assert await other.found(1)
-            assert await other.lease(key(1)) is True
+            assert await lease(other, key(1)) is True
 
     run_async(work)
 
@@ -515,9 +516,9 @@ def test_only_one_gets_the_lease_until_it_ends(server: Server) -> None:
 def test_a_lease_whose_owner_is_gone_ends_by_itself(server: Server) -> None:
     async def work() -> None:
         async with remote_of(server.port) as one, remote_of(server.port) as other:
-            assert await one.lease(key(1))
+            assert await lease(one, key(1))
             for _ in range(int(SOON_S / 0.05)):
-                if await other.lease(key(1)):
+                if await lease(other, key(1)):
                     return
                 await asyncio.sleep(0.05)
             pytest.fail("it is still there")
@@ -533,12 +534,11 @@ def test_the_store_takes_only_what_is_comparable_and_depends_on_the_same(server:
         async with remote_of(server.port) as remote:
             store = Store(1 << 20, remote)
             await remote.keep(1)
-            found = await store.fetch(key(1), (1, 2), lambda log_id, position: 42 if log_id == 77 else None)
+            found = await fetch_from(store, key(1), (1, 2), lambda log_id, position: 42 if log_id == 77 else None)
             assert found is not None
             assert found.incarnation == 42
-            assert await store.fetch(key(1), (1, 2), lambda log_id, position: None) is None
-            assert await store.fetch(key(1), (1, 3), lambda log_id, position: 42) is None
-            assert await store.fetch(key(1), (1, 2), None) is None
-            assert await Store(1 << 20).fetch(key(1), (1, 2), lambda log_id, position: 42) is None
+            assert await fetch_from(store, key(1), (1, 2), lambda log_id, position: None) is None
+            assert await fetch_from(store, key(1), (1, 3), lambda log_id, position: 42) is None
+            assert await fetch_from(Store(1 << 20), key(1), (1, 2), lambda log_id, position: 42) is None
 
     run_async(work)

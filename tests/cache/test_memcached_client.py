@@ -14,6 +14,7 @@ from proxy.cache import memcached
 from proxy.cache.memcached import Memcached, RemoteCounters
 from proxy.cache.value import CachedValue, RemoteKey, decode_item, item_name
 from proxy.rules.model import Address
+from tests.cache.asking import fetch
 from tests.servers import Memcached as Server
 from tests.servers import Run
 
@@ -97,7 +98,7 @@ def test_values_come_back_and_hundreds_at_once(run: Run, patient: None) -> None:
         for number, response in responses.items():
             client.memcached.send(key(number), value(response))
         await wait_for(lambda: client.counters.sets == 501)
-        found = await asyncio.gather(*(client.memcached.fetch(key(number)) for number in range(510)))
+        found = await asyncio.gather(*(fetch(client.memcached, key(number)) for number in range(510)))
         assert [each.response if each else None for each in found] == [responses.get(number) for number in range(510)]
         first = found[0]
         assert first is not None
@@ -123,7 +124,7 @@ def test_a_value_over_the_item_size_is_not_sent(run: Run, patient: None) -> None
     async def dialogue(port: int) -> None:
         client = Client(port)
         client.memcached.send(key(1), value(b"x" * (1 << 20)))
-        assert await client.memcached.fetch(key(1)) is None
+        assert await fetch(client.memcached, key(1)) is None
         assert (client.counters.too_long, client.counters.sets, client.counters.errors) == (1, 0, 0)
         await client.close()
 
@@ -137,7 +138,7 @@ def test_a_reader_that_goes_away_does_not_shift_the_replies(run: Run, patient: N
         for number in range(20):
             client.memcached.send(key(number), value(b"%d" % number))
         await wait_for(lambda: client.counters.sets == 20)
-        reads = [asyncio.ensure_future(client.memcached.fetch(key(number))) for number in range(20)]
+        reads = [asyncio.ensure_future(fetch(client.memcached, key(number))) for number in range(20)]
         await asyncio.sleep(0)
         for read in reads[::2]:
             read.cancel()
@@ -148,7 +149,7 @@ def test_a_reader_that_goes_away_does_not_shift_the_replies(run: Run, patient: N
                 assert each.response == b"%d" % number
             else:
                 assert isinstance(each, asyncio.CancelledError)
-        again = await client.memcached.fetch(key(4))
+        again = await fetch(client.memcached, key(4))
         assert again is not None
         assert again.response == b"4"
         await client.close()
@@ -169,17 +170,17 @@ def test_a_server_that_is_late_is_left_alone_and_asked_again(run: Run, monkeypat
             began = time.monotonic()
             client.memcached.send(key(2), value(b"two"))  # it has more time than those behind it
             async with asyncio.timeout(10):
-                found = await asyncio.gather(*(client.memcached.fetch(key(1)) for _ in range(3)))
+                found = await asyncio.gather(*(fetch(client.memcached, key(1)) for _ in range(3)))
             assert found == [None, None, None]
             assert time.monotonic() - began >= memcached.GET_TIMEOUT_S
             assert (client.counters.timeouts, client.counters.errors) == (1, 3)
-            assert await client.memcached.fetch(key(1)) is None
+            assert await fetch(client.memcached, key(1)) is None
             assert client.counters.skipped == 1
         finally:
             server.resume()
 
         async def back() -> bool:
-            return await client.memcached.fetch(key(1)) is not None
+            return await fetch(client.memcached, key(1)) is not None
 
         async with asyncio.timeout(10):
             while not await back():  # noqa: ASYNC110
@@ -196,7 +197,7 @@ def test_a_server_that_is_restarted_while_idle_is_no_failure(run: Run, patient: 
         client.memcached.send(key(1), value(b"one"))
         await wait_for(lambda: client.counters.sets == 1)
         await asyncio.to_thread(server.restart)
-        assert await client.memcached.fetch(key(1)) is None
+        assert await fetch(client.memcached, key(1)) is None
         client.memcached.send(key(1), value(b"two"))
         await wait_for(lambda: client.counters.sets == 2)
         counters = client.counters
@@ -210,10 +211,10 @@ def test_a_server_that_is_restarted_while_idle_is_no_failure(run: Run, patient: 
 def test_nobody_there(run: Run) -> None:
     async def dialogue() -> None:
         client = Client(run.port())
-        assert await client.memcached.fetch(key(1)) is None
+        assert await fetch(client.memcached, key(1)) is None
         assert client.counters.errors == 1
         client.memcached.send(key(1), value(b"one"))
-        assert await client.memcached.fetch(key(1)) is None
+        assert await fetch(client.memcached, key(1)) is None
         assert client.counters.skipped == 2
         await client.close()
 
@@ -239,11 +240,11 @@ def test_a_server_that_answers_wrong_or_closes(reply: bytes) -> None:
         async with serving(serve) as port:
             client = Client(port)
             async with asyncio.timeout(5):
-                found = await asyncio.gather(*(client.memcached.fetch(key(number)) for number in range(3)))
+                found = await asyncio.gather(*(fetch(client.memcached, key(number)) for number in range(3)))
                 assert found == [None, None, None]
                 assert client.counters.errors >= 1
                 await asyncio.sleep(0.15)
-                assert await client.memcached.fetch(key(1)) is None
+                assert await fetch(client.memcached, key(1)) is None
             assert len(connections) == 2
             await client.close()
 
@@ -264,9 +265,9 @@ def test_a_reply_that_was_not_asked_for_ends_the_connection(patient: None) -> No
     async def dialogue() -> None:
         async with serving(serve) as port:
             client = Client(port)
-            assert await client.memcached.fetch(key(1)) is None
+            assert await fetch(client.memcached, key(1)) is None
             await asyncio.wait_for(ended.wait(), 5)
-            assert await client.memcached.fetch(key(1)) is None
+            assert await fetch(client.memcached, key(1)) is None
             assert client.counters.skipped == 1
             await client.close()
 
@@ -287,7 +288,7 @@ def test_what_a_server_does_not_take_is_bounded(patient: None) -> None:
                 client.memcached.send(key(number), value(b"x" * 500_000))
                 await asyncio.sleep(0)
             assert client.counters.dropped >= 20
-            reads = [asyncio.ensure_future(client.memcached.fetch(key(n))) for n in range(memcached.MAX_GETS + 5)]
+            reads = [asyncio.ensure_future(fetch(client.memcached, key(n))) for n in range(memcached.MAX_GETS + 5)]
             await wait_for(lambda: client.counters.skipped == 5)
             await client.close()
             assert await asyncio.gather(*reads) == [None] * (memcached.MAX_GETS + 5)
@@ -302,13 +303,13 @@ def test_keys_are_spread_over_servers(run: Run, patient: None) -> None:
         for number in range(200):
             client.memcached.send(key(number), value(b"x"))
         await wait_for(lambda: client.counters.sets == 200)
-        found = await asyncio.gather(*(client.memcached.fetch(key(number)) for number in range(200)))
+        found = await asyncio.gather(*(fetch(client.memcached, key(number)) for number in range(200)))
         assert all(each is not None for each in found)
         await client.close()
         alone = [Client(server.port) for server in servers]
         counts = []
         for one in alone:
-            each = await asyncio.gather(*(one.memcached.fetch(key(number)) for number in range(200)))
+            each = await asyncio.gather(*(fetch(one.memcached, key(number)) for number in range(200)))
             counts.append(sum(value is not None for value in each))
             await one.close()
         assert sum(counts) == 200

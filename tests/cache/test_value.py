@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.back.tags import SLOTS
 from proxy.cache import value as module
-from proxy.cache.clocks import Stamp
-from proxy.cache.value import FORMAT, PREFIX, CachedValue, decode_item, encode_item, item_name
+from proxy.cache.value import FORMAT, PREFIX, CachedValue, decode_item, encode_item, item_name, memory_of
 
 KEY = (b"main", b"text", b"shop", b"SELECT * FROM users WHERE id=\0", b"1")
 VALUE = CachedValue(9, 77, 3 << 40 | 500, (1, 2, SLOTS - 1), b"\x01\0\0\x01\x01 the response", 3, 5)
@@ -125,12 +124,11 @@ def test_an_item_of_another_version_of_the_format_is_no_value() -> None:
     assert decode_item(KEY, newer, 0) is None
 
 
-def test_the_value_of_an_answer_has_its_stamp_or_none_by_age() -> None:
-    stamped = CachedValue.of(Stamp(9, 77, 500), (1,), b"r", 1, 5)
-    assert (stamped.incarnation, stamped.log_id, stamped.position) == (9, 77, 500)
-    unstamped = CachedValue.of(None, (1,), b"r", 1, 5)
-    assert (unstamped.incarnation, unstamped.log_id, unstamped.position) == (0, 0, 0)
-
-
-def test_size_counts_the_response_and_more() -> None:
-    assert VALUE.size_bytes > len(VALUE.response) + 100
+def test_the_memory_of_a_value_counts_the_response_and_more() -> None:
+    small = memory_of(b"", (), (b"1",))
+    assert small > 100
+    assert memory_of(b"x" * 1000, (), (b"1",)) == small + 1000
+    assert memory_of(b"", (1, 2), (b"1",)) > small
+    assert memory_of(b"", (), (b"1" * 50,)) == small + 49
+    assert memory_of(b"", (), (b"1", b"2" * 50)) > small + 50
+    assert memory_of(b"", (), ()) < small

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvloop
 
+from proxy.cli.nursery import Nursery
 from proxy.cli.supervisor import Supervisor
 from proxy.cli.worker_main import run
 from proxy.errors import TurnoutError
@@ -153,15 +154,23 @@ def serve(path: str) -> int:
     logs.configure("info", "json")
     command = (sys.executable, "-m", "tests.cli.fake_worker", "--log-format", "json")
 
+    nursery = Nursery.open(["tests.cli.fake_worker"])
+
     async def supervise() -> int:
-        return await Supervisor(Path(path), command).run()
+        return await Supervisor(Path(path), command, nursery=nursery).run()
 
     try:
         return uvloop.run(supervise())
     except TurnoutError as error:
         print(f"turnout: {error.message}", file=sys.stderr)
         return 1
+    finally:
+        nursery.close()
+
+
+def main() -> int:
+    return serve(sys.argv[2]) if sys.argv[1] == "serve" else run(FakeWorker)
 
 
 if __name__ == "__main__":
-    sys.exit(serve(sys.argv[2]) if sys.argv[1] == "serve" else run(FakeWorker))
+    sys.exit(main())

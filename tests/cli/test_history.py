@@ -27,9 +27,11 @@ from parser.shape import lexer
 from proxy.back.clusters import Clusters
 from proxy.cli.main import main
 from proxy.front.load import Loads
+from proxy.measure.history import HistoryFile
 from proxy.measure.measures import Measures
 from proxy.rules.loader import load
 from tests.cli.conftest import rules as fake_rules
+from tests.front.raw import Client, Statement
 from tests.servers import Run, Shop, Turnout
 from tests.servers.process import wait_until
 
@@ -63,6 +65,7 @@ TABLES = {
     "orders": "id INT PRIMARY KEY, customer_id INT NOT NULL, total INT",
     "photos": "id INT PRIMARY KEY, customer_id INT, path VARCHAR(50)",
     "settings": "id INT PRIMARY KEY, value VARCHAR(50)",
+    "notes": "id INT PRIMARY KEY, text VARCHAR(50)",
     "countries": "code CHAR(2) PRIMARY KEY, name VARCHAR(50)",
 }
 HISTORY = "history: {file: history.sqlite}\n"
@@ -110,17 +113,37 @@ def recorded(run: Run, shop_servers: Shop) -> Iterator[Recorded]:
             for n in range(count):
                 with contextlib.suppress(pymysql.err.IntegrityError):
                     asked(clients[n % len(clients)], sql)
+        others = _of_keys(proxy, clients[0])
         for client in clients:
             client.close()
         counted = 0.0  # each client has also set autocommit
         deadline = time.monotonic() + 10
-        while counted < sum(STATEMENTS.values()) + len(clients) and time.monotonic() < deadline:
+        while counted < sum(STATEMENTS.values()) + len(clients) + others and time.monotonic() < deadline:
             counted = proxy.metric("turnout_statements_total")
             time.sleep(0.05)
         proxy.stop()
         yield Recorded(proxy.rules_path, counted, proxy.returncode)
     finally:
         proxy.kill()
+
+
+def _of_keys(proxy: Turnout, client: Any) -> int:
+    """Statements whose keys are known, prepared ones and transactions among them; how many they were."""
+    with Client(proxy.port, "app", "app-secret", "shop") as raw:
+        look = raw.prepare("SELECT value FROM settings WHERE id = ?")
+        assert isinstance(look, Statement)
+        for n in range(100):
+            raw.execute(look, n % 20).checked()
+    for n in range(100):
+        asked(client, f"SELECT value FROM settings WHERE id = {n % 25}")
+    for n in range(10):
+        asked(client, f"UPDATE settings SET value = 'x' WHERE id = {n}")
+    for n in range(64):
+        asked(client, "BEGIN")
+        asked(client, f"SELECT value FROM settings WHERE id = {n} FOR UPDATE")
+        asked(client, f"INSERT INTO notes VALUES ({n}, 'xyzzy')")
+        asked(client, "COMMIT")
+    return 210 + 4 * 64
 
 
 def turnout_command(*words: object) -> Any:
@@ -146,6 +169,21 @@ def test_the_history_is_what_was_done(recorded: Recorded) -> None:
     assert (server["cluster"], server["role"]) == ("main", "primary")
     assert server["limit"] in (100, 200)  # of one worker, when the other had not said a word yet
     assert server["statements_per_s"] > 0
+
+
+def test_which_keys_were_asked_for(recorded: Recorded) -> None:
+    history = HistoryFile(recorded.rules.parent / "history.sqlite", read_only=True)
+    found = history.read_keys()
+    history.close()
+    settings = found.keys["shop.settings", ("id",)]
+    assert settings.reads == pytest.approx(264, rel=0.5)  # of samples, where they came quickly
+    assert 0 < settings.writes < 40
+    assert settings.cacheable < 0.9 * settings.reads  # neither those in a transaction, nor those that lock
+    assert settings.distinct == pytest.approx(64, abs=25)
+    # 25 keys of text, 20 of prepared statements, and what the writes made void: nothing was asked for behind them.
+    assert 0.5 < settings.hits / (settings.hits + settings.misses) < 0.95
+    assert found.keys["shop.orders", ("customer_id",)].reads == 9
+    assert found.together == {("shop.notes", "shop.settings"): pytest.approx(64, abs=8)}
 
 
 def test_it_holds_no_values_of_statements(recorded: Recorded) -> None:

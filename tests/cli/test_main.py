@@ -19,7 +19,7 @@ def test_the_commands_that_there_are() -> None:
     result = turnout("--help")
     assert result.exit_code == 0
     listed = [line.split()[0] for line in result.stdout.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["check", "explain", "measure", "rehearse", "reload", "schema", "serve", "status"]
+    assert listed == ["advise", "check", "explain", "measure", "rehearse", "reload", "schema", "serve", "status"]
     assert "..." not in result.stdout.partition("Commands:")[2], "every first sentence fits its line"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.clients.clients import CLIENTS, Client
+from tests.clients.clients import CLIENTS, THOROUGH, Client
 from tests.clients.jobs import (
     ACCOUNTS,
     ON_SERVER,
@@ -43,7 +43,16 @@ Seeing = Callable[[str], Mapping[str, Seen]]
 # A client's tests stay in one process, which has run it; two processes share all of them, each with servers of its own.
 every_client = pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"clients {n % 2}")) for n, name in enumerate(CLIENTS)],
+    [
+        pytest.param(
+            name,
+            marks=(
+                pytest.mark.xdist_group(f"clients {n % 2}"),
+                *([pytest.mark.thorough] if name in THOROUGH else []),
+            ),
+        )
+        for n, name in enumerate(CLIENTS)
+    ],
 )
 every_account = pytest.mark.parametrize("user", ACCOUNTS)
 every_transport = pytest.mark.parametrize("transport", TRANSPORTS)

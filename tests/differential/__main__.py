@@ -20,6 +20,7 @@ def main() -> int:
     options.add_argument("--statements", type=int, default=5000)
     options.add_argument("--seed", default=str(random.SystemRandom().randrange(1 << 32)))
     options.add_argument("--block", type=int, help="this block of the seed's statements alone")
+    options.add_argument("--only", default="", help="of SELECTs those of this kind alone (a method of `Selects`)")
     options.add_argument("--sql", help="statements to run first rows, separated by `;`, instead of ones at random")
     options.add_argument("--transactions", default="atomic", choices=("atomic", "best_effort", "single"))
     options.add_argument("--go-on", type=int, default=0, metavar="N", help="up to N disagreements, each in its block")
@@ -38,7 +39,7 @@ def main() -> int:
             while chosen.block is not None or totals.statements < chosen.statements:
                 world = World(proxy, mirror)
                 try:
-                    Script(world, chosen.seed).block(block, progress=progress)
+                    Script(world, chosen.seed, chosen.only).block(block, progress=progress)
                 except Disagreement as problem:
                     found += 1
                     print(f"\nDISAGREEMENT {problem}", flush=True)

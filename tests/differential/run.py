@@ -31,8 +31,10 @@ class Script:
     """The statements of one seed. Each block of `_REFILL` begins with the first rows, and has a seed of its own, so
     that it can be replayed alone."""
 
-    def __init__(self, world: World, seed: str) -> None:
+    def __init__(self, world: World, seed: str, only: str = "") -> None:
+        """`only`: of SELECTs, this kind alone."""
         self.world = world
+        self.only = only
         self.seed = seed
         self.history: list[str] = []
 
@@ -49,7 +51,7 @@ class Script:
     ) -> None:
         world = self.world
         rng = random.Random(f"{self.seed}.{number}")
-        selects, writes = Selects(rng), Writes(rng)
+        selects, writes = Selects(rng, self.only), Writes(rng)
         self.history = []
         for sql in _RESET:
             world.same(sql)
@@ -109,6 +111,7 @@ class Script:
     def report(self, number: int, problem: Disagreement) -> str:
         return (
             f"{problem}\n"
-            f"  replay: python -m tests.differential --seed {self.seed} --block {number}\n"
+            f"  replay: python -m tests.differential --seed {self.seed} --block {number}"
+            f"{f' --only {self.only}' if self.only else ''}\n"
             f"  the last of {len(self.history)} statements of this block:\n    " + ";\n    ".join(self.history[-6:])
         )

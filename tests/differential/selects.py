@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tests.differential.expressions import STEADY, Expressions, Inner, Name, Source, names_of
+from tests.differential.in_place import InPlace
 from tests.differential.schema import BY_NAME, TABLES
 
 _PLACE = re.compile(r"-?[0-9]+( DESC| ASC)?")  # in ORDER BY that is a column's number, not a constant
@@ -25,7 +26,9 @@ class Select:
 
 
 class Selects:
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, only: str = "") -> None:
+        """`only`: SELECTs of this kind alone."""
+        self._only = only
         self.rng = rng
         self.expressions = Expressions(rng, self._inner)
         self._aliases = 0
@@ -37,8 +40,10 @@ class Selects:
             *((self.counted, 2), (self.locking, 2), (self.joined_by_name, 3), (self.without_tables, 1)),
             *((self.whole, 2), (self.aggregated, 5), (self.together, 6), (self.merged, 10), (self.merged_groups, 10)),
             *((self.nested_joins, 2), (self.hinted, 1), (self.computed_groups, 3), (self.nested, 4), (self.wrong, 2)),
-            *((self.with_subqueries, 3), (self.of_json, 1)),
+            *((self.with_subqueries, 3), (self.of_json, 1), (self.in_place, 8)),
         )
+        if self._only:
+            makers = tuple((maker, weight) for maker, weight in makers if maker.__name__ == self._only)
         (maker,) = self.rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         return replace(maker(), kind=maker.__name__)
 
@@ -734,6 +739,11 @@ class Selects:
         items = rng.choice(("*", self.items(sources), f"{column}, {self.items(sources, 2)}", f"{column}"))
         order, ordered = self.order(sources)
         return Select(f"SELECT {items} FROM {text}{self.where(sources)}{order}", ordered)
+
+    def in_place(self) -> Select:
+        """Subqueries that shards can answer."""
+        sql, ordered = InPlace(self).make()
+        return Select(sql, ordered)
 
     def without_tables(self) -> Select:
         kind = self.rng.choice(("int", "dec", "str", "date"))

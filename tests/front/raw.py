@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import socket
 import struct
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -45,11 +46,12 @@ BASE |= PLUGIN_AUTH
 
 # Status flags.
 IN_TRANS, AUTOCOMMIT, MORE_RESULTS, NO_BACKSLASH_ESCAPES, IN_TRANS_READONLY = 1, 2, 8, 0x200, 0x2000
+CURSOR_EXISTS, LAST_ROW_SENT = 0x40, 0x80
 
 COM_QUIT, COM_INIT_DB, COM_QUERY, COM_FIELD_LIST, COM_STATISTICS = 1, 2, 3, 4, 9
 COM_PROCESS_KILL, COM_PING, COM_CHANGE_USER, COM_RESET_CONNECTION = 12, 14, 17, 31
 COM_STMT_PREPARE, COM_STMT_EXECUTE, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE, COM_STMT_RESET = 22, 23, 24, 25, 26
-COM_SET_OPTION = 27
+COM_SET_OPTION, COM_STMT_FETCH = 27, 28
 
 LONGLONG, DOUBLE, NULL, VAR_STRING = 8, 5, 6, 253
 
@@ -216,7 +218,12 @@ def _result(binary: bool) -> Steps[Answer]:
     for _ in range(count):
         columns.append(_column((yield b"")))
     packet = yield b""
+    if packet[:1] == b"\xff":  # a cursor's rows have been found before any of them is sent
+        return _err(packet)
     assert _is_eof(packet), packet
+    warnings, status = struct.unpack_from("<HH", packet, 1)
+    if status & CURSOR_EXISTS:  # the rows are to be fetched
+        return Answer(tuple(columns), status=status, warnings=warnings)
     rows: list[tuple[bytes | None, ...]] = []
     while True:
         packet = yield b""
@@ -371,6 +378,19 @@ def execute(statement: Statement, params: Sequence[Param], cursor: int = 0) -> S
     return (yield from command(COM_STMT_EXECUTE, head + bound, binary=True))
 
 
+def fetch(number: int, rows: int) -> Steps[Answer]:
+    """COM_STMT_FETCH of a statement: rows, each as it came, or the error."""
+    packet = yield bytes((COM_STMT_FETCH,)) + struct.pack("<II", number, rows)
+    found: list[tuple[bytes | None, ...]] = []
+    while not _is_eof(packet):
+        if packet[:1] == b"\xff":
+            return _err(packet)
+        found.append((packet,))
+        packet = yield b""
+    warnings, status = struct.unpack_from("<HH", packet, 1)
+    return Answer(rows=tuple(found), status=status, warnings=warnings)
+
+
 def field_list(table: bytes) -> Steps[tuple[Column, ...] | Answer]:
     """COM_FIELD_LIST: the columns, or the error."""
     packet = yield bytes((COM_FIELD_LIST,)) + table + b"\0"
@@ -484,6 +504,9 @@ class Client:
         head = struct.pack("<IBI", statement.id, 0, 1)
         return self._drive(command(COM_STMT_EXECUTE, head + nulls + b"\0" + values, binary=True))
 
+    def fetch(self, statement: Statement, rows: int) -> Answer:
+        return self._drive(fetch(statement.id, rows))
+
     def long_data(self, statement: Statement, number: int, data: bytes) -> None:
         """A piece of a parameter's value, which has no answer."""
         head = bytes((COM_STMT_SEND_LONG_DATA,)) + struct.pack("<IH", statement.id, number)
@@ -526,7 +549,7 @@ class Client:
                 self._sequence = -1
             while True:
                 if isinstance(out, Asked):
-                    for piece in (*self.file(out), b""):
+                    for piece in itertools.chain(self.file(out), (b"",)):
                         self._send(piece)
                 elif out or first:
                     self._send(out)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from parser.analyse import parse
+from parser.shape import lexer
 from proxy.measure.history import OTHER_TABLE
+from proxy.measure.key_sampling import TRANSACTIONS, KeySampler
 from proxy.measure.measures import Measures
 from proxy.measure.recorder import MAX_WAITING, Recorder
 from proxy.measure.shapes import SAMPLE_EVERY, Sample
@@ -138,3 +141,30 @@ def test_a_clock_that_is_set_back(backwards: float) -> None:
         total += sum(each.count for each in minute.shapes.values())
         recorder.written(minute)
     assert total == 3
+
+
+def test_what_is_known_of_keys_is_added_up_too() -> None:
+    recorder = Recorder(10)
+    for n in range(2):
+        measures = Measures()
+        measures.keys = KeySampler()
+        lex = lexer()
+        shape, literals = lex.shape(b"SELECT * FROM t WHERE id = %d" % n)
+        (tap,) = measures.keys.taps(parse(shape, literals, lexer=lex, merged=()), shape, "shop") or ()
+        tap(Idle(), literals)
+        measures.keys.ended([("shop.t", "shop.u")])
+        measures.shape("SELECT ?", "forward").record(1, 0, 0, 0, False)
+        recorder.add(measures.take(), 600.0)
+    recorder.end_minute()
+    minute = recorder.due(600.0)
+    assert minute is not None
+    assert {name: (sketch.reads, sketch.distinct) for name, sketch in minute.keys.items()} == {
+        ("shop.t", ("id",)): (2, 2)
+    }
+    assert minute.together == {("shop.t", "shop.u"): 2 * TRANSACTIONS}
+
+
+class Idle:
+    in_transaction = False
+    autocommit = True
+    began = 0

@@ -55,10 +55,13 @@ def described(
         return [*lines, f"here: refused, {refusal.reason}: {refusal.message}"]
     if route.work is not None:
         work = route.work
+        for part in work.parts:
+            for send in part.route.sends:
+                lines.append(f"here: on {send.cluster} {(send.text or part.text).decode()}")
         for each in work.pulls:
             condition = f" where {each.condition.decode()}" if each.condition else ""
             lines.append(f"here: {each.pull.name} from {', '.join(each.clusters)}{condition}")
-        return [*lines, f"then on {work.cluster}: {work.final(pull.pull for pull in work.pulls).decode()}"]
+        return [*lines, f"then on {work.cluster}: {work.shown().decode()}"]
     if route.gather is not None:
         for ask in route.gather.asks:
             for cluster, wanted in (*ask.there, (route.gather.cluster, ask.here)):

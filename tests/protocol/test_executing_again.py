@@ -185,26 +185,6 @@ def test_a_statement_prepared_twice_and_closed_once(connect: Connect, server: Ma
     assert kept() - before <= 12  # one a connection
 
 
-@pytest.mark.parametrize("tables", [("items", "items"), ("items", "spread"), ("spread", "spread")])
-def test_two_cursors(connect: Connect, tables: tuple[str, str]) -> None:
-    """Both are asked for with a read-only cursor; whoever is not given one gets all rows at once, in either order."""
-    client = connect()
-    one, other = (client.prepare(f"SELECT id FROM {table} WHERE id <= ? ORDER BY id") for table in tables)
-    assert isinstance(one, Statement)
-    assert isinstance(other, Statement)
-    for _ in range(2):
-        found = [
-            client.execute(one, 9, cursor=1),
-            client.execute(other, 5, cursor=1),
-            client.execute(one, 60, cursor=1),
-        ]
-        assert [answer.status & 0x40 for answer in found] == [0, 0, 0]
-        assert [len(answer.checked().rows) for answer in found] == [9, 5, 60]
-        fetched = client.command(0x1C, struct.pack("<II", one.id, 5), binary=True)
-        assert (fetched.errno, fetched.sqlstate) == (1421, "HY000"), fetched
-    assert client.command(0x1C, struct.pack("<II", 9999, 5), binary=True).errno == 1243
-
-
 def _resident(proxy: Turnout) -> int:
     from tests.front.test_processes import resident, workers
 

@@ -44,6 +44,10 @@ def test_use_behind_comments(both: Both, use: str) -> None:
         ";",
         " ; ",
         ";;",
+        "; SELECT 1",
+        "; COMMIT",
+        " ;;SET @a = 1;",
+        "/* c */; CREATE TABLE nosuch (id INT)",
         "\0",
         "/* c */",
         "/* c */;",
@@ -92,7 +96,17 @@ def test_as_the_server_reads_them(both: Both, sql: str) -> None:
     assert both.query("SELECT 'next'").value == b"next"
 
 
-@pytest.mark.parametrize("sql", ["", ";", "/* c */", "SELECT 1;", "SELECT 1 /* never closed", "SELECT $$"])
+@pytest.mark.parametrize("sql", ["; COMMIT", ";;COMMIT;", "/* c */;COMMIT", "SELECT 1; ;COMMIT", "DO 1;;COMMIT"])
+@pytest.mark.parametrize("flags", [0, raw.MULTI_STATEMENTS])
+def test_a_statement_behind_nothing_is_not_carried_out(connect: Connect, server: MariaDB, sql: str, flags: int) -> None:
+    both = Both(connect(flags=flags), connect(server.port, flags=flags))
+    both.run("BEGIN", "SELECT COUNT(*) FROM items")
+    answer = both.query(sql)
+    assert 1064 in (answer.errno, *(more.errno for more in answer.more))
+    assert both.query("SELECT 1").status & raw.IN_TRANS
+
+
+@pytest.mark.parametrize("sql", ["", ";", "; COMMIT", "/* c */", "SELECT 1;", "SELECT 1 /* never closed", "SELECT $$"])
 def test_prepared_as_the_server_reads_them(both: Both, sql: str) -> None:
     def prepared(client: Client) -> raw.Answer:
         made = client.prepare(sql)

@@ -115,7 +115,7 @@ def _answer(channel: socket.socket, request: dict[str, Any]) -> int | None:
 
 
 def _become(module: str, arguments: list[str], environment: dict[str, str], log: str) -> NoReturn:
-    code: object = 1
+    code: int | str | None = 1
     try:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -127,8 +127,7 @@ def _become(module: str, arguments: list[str], environment: dict[str, str], log:
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = [module, *arguments]
-        sys.modules[module].main()
-        code = 0
+        code = importlib.import_module(module).main()
     except SystemExit as end:
         code = end.code
     except BaseException:

@@ -76,6 +76,30 @@ def test_caching_sha2_fast_path() -> None:
     assert accepted(events).sequence == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "status"),
+    [
+        (b"MySQL Connector/J", "5.5.5-10.11.6-MariaDB-turnout", b""),
+        (b"MySQL Connector Java", "5.5.5-10.6.1-MariaDB-turnout", b""),
+        (b"MySQL Connector/J", "11.4.2-MariaDB-turnout", b"\x01"),
+        (b"MySQL Connector/J", "8.0.36-turnout", b"\x01"),
+        (b"libmysql", "5.5.5-10.11.6-MariaDB-turnout", b"\x01"),
+        (None, "5.5.5-10.11.6-MariaDB-turnout", b"\x01"),
+    ],
+)
+def test_a_client_that_takes_the_server_for_an_old_one(name: bytes | None, version: str, status: bytes) -> None:
+    """It reads the plugin's packets with their first byte, which says what they are: that is left out then."""
+    attributes = {b"_client_name": name} if name is not None else {}
+    greeting = replace(GREETING, server_version=version)
+    events = feed(started(client_login(greeting)), response("app", CACHING_SHA2, attributes=attributes).encode(), 1)
+    assert sent(events[0]) == (status + b"\x03", 2)
+    assert accepted(events).sequence == 3
+    login = started(client_login(greeting, secure=True))
+    asked = feed(login, response("crypted", CACHING_SHA2, attributes=attributes).encode(), 1)
+    assert sent(only(asked)) == (status + b"\x04", 2)
+    assert accepted(feed(login, PASSWORD + b"\0", 3)).secret == Secret.of_password(PASSWORD)
+
+
 def test_database_charset_capabilities_and_attributes() -> None:
     full = response(
         "app", database=b"shop", capabilities=OFFERED | cap.COMPRESS, charset=8, attributes={b"_client_name": b"x"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from proxy.errors import ProtocolError
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, encode_err, encode_ok
-from proxy.wire.response import FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
+from proxy.wire.response import FETCH, FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
 from proxy.wire.resultset import encode_column, encode_resultset, text_column
 
 COLUMNS = [text_column("a"), text_column("b")]
@@ -166,6 +166,23 @@ def test_a_file_is_asked_for_by_load_data_local_alone(cut: int) -> None:
         scanner.feed(asking, 0, [])
 
 
+def test_a_cursor_is_opened_and_its_rows_are_fetched() -> None:
+    definitions = b"".join(encode(encode_column(column), n) for n, column in enumerate(COLUMNS, 2))
+    opened = encode(b"\2", 1) + definitions + encode(encode_eof(1, 0x42), 4)
+    rows = encode(b"\0\0one", 1) + encode(b"\0\0" + b"\xfe" * 300, 2) + encode(encode_eof(0, 0x82), 3)
+    error = encode(b"\0\0one", 1) + encode(encode_err(1317, "70100", "no more"), 2)
+    following = encode(encode_ok(), 1)
+    for cut in range(len(opened)):
+        out, scanner, end = follow(opened + following, [cut])
+        assert (out, end) == (opened, len(opened))
+        assert (scanner.columns, scanner.status, scanner.warnings) == (2, 0x42, 1)
+    for cut in range(len(rows)):
+        out, scanner, end = follow(rows + following, [cut], FETCH)
+        assert (out, end, scanner.rows, scanner.status) == (rows, len(rows), 2, 0x82)
+    out, scanner, end = follow(error + following, [3], FETCH)
+    assert (out, end, scanner.rows, scanner.errno) == (error, len(error), 1, 1317)
+
+
 def test_field_list_and_statistics() -> None:
     column = encode_column(COLUMNS[0])
     data = encode(column, 1) + encode(column, 2) + encode(encode_eof(), 3)
@@ -179,7 +196,9 @@ def test_bytes_behind_the_response_are_left() -> None:
     assert (out, end) == (ok, len(ok))
 
 
-@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=5), st.sampled_from([QUERY, PREPARE, FIELDS]))
+@given(
+    st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=5), st.sampled_from([QUERY, PREPARE, FIELDS, FETCH])
+)
 @settings(max_examples=400, deadline=None)
 def test_garbage_gives_bytes_or_one_typed_error(data: bytes, cuts: list[int], mode: int) -> None:
     try:

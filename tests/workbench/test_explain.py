@@ -20,6 +20,17 @@ def test_pulls_and_the_final_statement() -> None:
     assert lines[-1] == ("then on main", sql.replace("JOIN orders b", "JOIN `turnout_copy_1` b"))
 
 
+def test_what_is_answered_in_place() -> None:
+    sql = "SELECT name FROM users JOIN photos ON photos.id = users.id WHERE users.id = (SELECT MAX(id) FROM orders)"
+    lines, refused = explained(shop.rules(workbench="main"), shop.catalog(), sql, "shop")
+    assert not refused
+    assert [(what, value) for what, value in lines if what.startswith("asks ")] == [
+        ("asks shard0", "SELECT MAX(id) FROM orders"),
+        ("asks shard1", "SELECT MAX(id) FROM orders"),
+    ]
+    assert lines[-1][1] == sql.replace("SELECT MAX(id) FROM orders", "SELECT * FROM `shop`.`turnout_part_0`")
+
+
 def test_without_a_workbench_it_says_what_would_help() -> None:
     lines, refused = explained(shop.rules(), shop.catalog(), "SELECT * FROM users JOIN photos", "shop")
     assert refused

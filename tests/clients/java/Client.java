@@ -1,6 +1,6 @@
 // The scenario of ../scenario.py for Java's drivers. Reads what to do from standard input, writes what it saw.
 //
-// `mode` is the driver: mysql (Connector/J) or mariadb (MariaDB Connector/J).
+// `mode` is the driver: mysql (Connector/J) or mariadb (MariaDB Connector/J); `mysql cursors`: rows are fetched, a few at a time.
 
 import java.io.ByteArrayInputStream;
 import java.io.File;
@@ -44,6 +44,7 @@ public final class Client {
     private static final String STORE_PASSWORD = "changeit";
 
     private static String mode;
+    private static boolean cursors;
     private static JSONObject scenario;
     // Paths of key stores, by what they are made from.
     private static final Map<String, String> stores = new HashMap<>();
@@ -53,7 +54,9 @@ public final class Client {
 
     public static void main(String[] arguments) throws Exception {
         JSONObject work = new JSONObject(new JSONTokener(System.in));
-        mode = work.getString("mode");
+        String[] words = work.getString("mode").split(" ");
+        mode = words[0];
+        cursors = words.length > 1;
         scenario = work.getJSONObject("scenario");
         JSONArray seen = new JSONArray();
         for (Object job : work.getJSONArray("jobs")) {
@@ -98,7 +101,8 @@ public final class Client {
         String ca = account.getString("ca");
         if (mode.equals("mysql")) {
             options.setProperty("zeroDateTimeBehavior", "CONVERT_TO_NULL");
-            options.setProperty("useCursorFetch", "false");
+            options.setProperty("useCursorFetch", String.valueOf(cursors));
+            options.setProperty("defaultFetchSize", cursors ? "2" : "0");
             options.setProperty("sslMode", ca.isEmpty() ? "DISABLED" : "VERIFY_CA");
             if (!ca.isEmpty()) {
                 options.setProperty("trustCertificateKeyStoreUrl", "file:" + trustStore(ca));

@@ -1,0 +1,240 @@
+"""`turnout advise`: what to scale next, with which technique, what that brings, and what to leave alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+import click
+from ruamel.yaml import YAML
+
+from proxy.cli import console
+from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
+from proxy.measure.advice import Advice, Layout, Server, Step, advise, merged
+from proxy.measure.headroom import Growth, Weeks, daily, growth
+from proxy.measure.history import HistoryFile
+from proxy.measure.key_history import KeysRead
+from proxy.measure.log_keys import LogKeys
+from proxy.measure.ranking import Row, iso
+from proxy.measure.spans import DAY
+from proxy.measure.workload import workload
+from proxy.rules.loader import load
+from proxy.rules.model import ReadFrom, Rules
+
+GROWTH_S = 26 * 7 * DAY  # that growth is taken from
+PEAK_S = 35 * DAY
+ONLY = "server"  # the cluster's name where there are no rules
+
+
+def layout(rules: Rules | None, cores: Mapping[str, float], every: float) -> Layout:
+    """Where the rules have their tables. `cores` by cluster, `every`: of all others."""
+    if rules is None:
+        return Layout(lambda table: ONLY, cores=lambda cluster: cores.get(cluster, every))
+
+    def cluster_of(name: str) -> str | None:
+        database, _, table = name.rpartition(".")
+        entry = rules.table(database or None, table)
+        if entry is None:
+            return rules.home(database or None)
+        return entry.cluster if entry.sharding is None and not entry.everywhere else None
+
+    tables = [table for database in rules.databases.values() for table in database.tables.values()]
+    return Layout(
+        cluster_of,
+        frozenset(name for name, cluster in rules.clusters.items() if cluster.replicas),
+        frozenset(f"{one.database}.{one.name}" for one in tables if one.reads.source is ReadFrom.REPLICAS),
+        frozenset((f"{one.database}.{one.name}", each.by) for one in tables for each in one.cache),
+        lambda cluster: cores.get(cluster, every),
+        frozenset(rules.clusters),
+    )
+
+
+def run(asked: Asked, cores: Mapping[str, float], every: float, as_json: bool, now: float | None = None) -> None:
+    """Print what to do. Raises TurnoutError."""
+    now = time.time() if now is None else now
+    rules = load(asked.rules) if asked.rules.exists() else None
+    of_logs = LogKeys(asked.lexer) if asked.slow_logs else None
+    found = from_logs(asked, of_logs) if of_logs is not None else measured(asked)
+    if not found.shapes:
+        raise NoMeasurements(f"{found.source} has no statements in that time")
+    if not found.knows.times:
+        raise NoMeasurements(
+            f"{found.source} does not say how long statements took: advice needs a slow log or a history"
+        )
+    keys, growths, peak = KeysRead(), dict[str, Growth | None](), dict[str, float]()
+    if of_logs is not None:
+        keys = of_logs.end()
+    path = None if asked.slow_logs else asked.history or (rules.history.file if rules and rules.history else None)
+    if path is not None:
+        until = asked.until if asked.until is not None else now
+        history = HistoryFile(path, read_only=True)
+        try:
+            keys = history.read_keys(asked.since, asked.until)
+            growths = {name: growth(days) for name, days in daily(history.read_days(until - GROWTH_S, until)).items()}
+            peak = history.read_peaks(until - PEAK_S, until)
+        finally:
+            history.close()
+    advice = advise(workload(found, keys), layout(rules, cores, every), growths, peak)
+    if as_json:
+        click.echo(json.dumps(document(advice, found.source, found.since, found.until), indent=2, ensure_ascii=False))
+        return
+    console.say(f"{found.source}, {iso(found.since)} to {iso(found.until)}", "bold")
+    if not cores:
+        console.say(
+            f"Note: servers are taken to have {every:g} cores each; --cores main=16 says what they have.", "yellow"
+        )
+    if not keys.keys:
+        console.say("Note: nothing is known of keys, so caches cannot be judged; a history tells of them.", "yellow")
+    shown(advice)
+
+
+def shown(advice: Advice) -> None:
+    """For a terminal."""
+    console.table(
+        ["server", "busy", "safe", "growth a week", "full in (weeks)", "with all steps"],
+        [
+            [
+                f"{one.cluster}, primary",
+                f"{one.load:.2f}",
+                f"{one.capacity:.1f}",
+                _percent(one.growth),
+                _weeks(one.weeks),
+                _weeks(one.after),
+            ]
+            for one in advice.servers
+        ],
+        "Servers: statements under way at the busiest hour",
+    )
+    console.table(
+        ["step", "technique", "what", "takes off", "adds (weeks)", "how sure", "when"],
+        [
+            [
+                number,
+                step.technique.value,
+                step.what,
+                f"{100 * step.share:.0f} % of {step.cluster}",
+                f"{step.adds_weeks:.0f}" if step.adds_weeks is not None else "unknown",
+                step.sure.value,
+                _when(step),
+            ]
+            for number, step in enumerate(advice.steps, 1)
+        ],
+        "What to do, the cheapest first",
+    )
+    for number, step in enumerate(advice.steps, 1):
+        console.say(f"{number}. {step.what}", "bold")
+        for line in step.evidence:
+            console.say(f"   {line}")
+        if step.rules:
+            console.say("   " + as_yaml(step.rules).replace("\n", "\n   ").rstrip())
+    console.table(
+        ["table", "share of load", "why", "unless"],
+        [[one.table, f"{100 * one.share:.1f} %", one.why, one.unless] for one in advice.alone],
+        "Leave alone",
+    )
+
+
+def document(advice: Advice, source: str, since: float | None, until: float | None) -> dict[str, object]:
+    """For programs. What is not known is null."""
+    rules: Mapping[str, object] = {}
+    for step in advice.steps:
+        rules = merged(rules, step.rules)
+    return {
+        "source": source,
+        "since": iso(since),
+        "until": iso(until),
+        "servers": [_server(one) for one in advice.servers],
+        "steps": [_step(one) for one in advice.steps],
+        "leave_alone": [
+            {"table": one.table, "share_pct": round(100 * one.share, 2), "why": one.why, "unless": one.unless}
+            for one in advice.alone
+        ],
+        "rules": rules,
+    }
+
+
+def _server(one: Server) -> Row:
+    row: Row = {
+        "cluster": one.cluster,
+        "role": "primary",
+        "busy": round(one.load, 3),
+        "safe": round(one.capacity, 3),
+        "growth_pct_a_week": round(100 * one.growth.a_week, 2) if one.growth is not None else None,
+    }
+    for name, weeks in (("weeks", one.weeks), ("weeks_with_all_steps", one.after)):
+        values = (weeks.expected, weeks.soonest, weeks.latest) if weeks is not None else (None, None, None)
+        for suffix, value in zip(("", "_soonest", "_latest"), values):
+            row[name + suffix] = round(value, 1) if value is not None else None
+    row["known"] = "yes" if one.weeks is not None else "no"
+    return row
+
+
+def _step(one: Step) -> dict[str, object]:
+    return {
+        "technique": one.technique.value,
+        "cluster": one.cluster,
+        "tables": list(one.tables),
+        "what": one.what,
+        "evidence": list(one.evidence),
+        "takes_off": round(one.takes_off, 4),
+        "share_pct": round(100 * one.share, 2),
+        "sure": one.sure.value,
+        "adds_weeks": round(one.adds_weeks, 1) if one.adds_weeks is not None else None,
+        "due": one.due,
+        "rules": as_yaml(one.rules) if one.rules else None,
+    }
+
+
+def as_yaml(rules: Mapping[str, object]) -> str:
+    """Lines for routing_rules.yaml."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    out = io.StringIO()
+    yaml.dump(_plain(rules), out)
+    return out.getvalue()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+def _percent(how: Growth | None) -> str:
+    return (
+        f"{100 * how.a_week:+.1f} % ({100 * how.low:+.1f} to {100 * how.high:+.1f})" if how is not None else "unknown"
+    )
+
+
+def _weeks(weeks: Weeks | None) -> str:
+    if weeks is None:
+        return "unknown"
+    if weeks.expected is None:
+        return "no end in sight" if weeks.soonest is None else f"not before {weeks.soonest:.0f}"
+    latest = f"{weeks.latest:.0f}" if weeks.latest is not None else "never"
+    return f"{weeks.expected:.0f} ({weeks.soonest or 0:.0f} to {latest})"
+
+
+def _when(step: Step) -> str:
+    return "unknown" if step.due is None else "now" if step.due else "later"
+
+
+def parsed_cores(words: Sequence[str]) -> tuple[dict[str, float], float | None]:
+    """`16` or `main=16`: (by cluster, of all others). Raises ValueError."""
+    found: dict[str, float] = {}
+    every = None
+    for word in words:
+        cluster, given, number = word.rpartition("=")
+        try:
+            cores = float(number)
+        except ValueError:
+            cores = 0.0
+        if not 0 < cores < 10_000 or (given and not cluster):
+            raise ValueError(f"`{word}` is no number of cores: write `16`, or `main=16`")
+        if cluster:
+            found[cluster] = cores
+        else:
+            every = cores
+    return found, every

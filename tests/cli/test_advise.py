@@ -1,0 +1,100 @@
+"""`turnout advise`: from a history to rules that `turnout check` accepts."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from bench.synthetic import BASE, TRUTH, State, sampled, write_history
+from proxy.cli.advise import as_yaml
+from proxy.cli.main import main
+from proxy.measure.advice import merged
+
+
+def turnout(*words: object) -> Any:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    folder = tmp_path_factory.mktemp("advice")
+    rules = folder / "routing_rules.yaml"
+    rules.write_text(as_yaml({**BASE, "history": {"file": "history.sqlite"}}))
+    end = write_history(folder / "history.sqlite", State(BASE), 10, *sampled(seconds=5))
+    until = datetime.datetime.fromtimestamp(end, datetime.UTC)
+    return [rules, "--since", (until - datetime.timedelta(days=7)).isoformat(), "--until", until.isoformat()]
+
+
+def test_the_lines_to_paste_are_rules(options: list[object], tmp_path: Path) -> None:
+    document = json.loads(turnout("advise", *options, "--json").stdout)
+    assert {table: step["technique"] for step in document["steps"] for table in step["tables"] if table in TRUTH} == {
+        table: technique.value for table, technique in TRUTH.items()
+    }
+    (server,) = document["servers"]
+    assert server["weeks_soonest"] < server["weeks"] < server["weeks_latest"]
+    assert server["weeks"] < server["weeks_with_all_steps"]
+    together: dict[str, object] = dict(BASE)
+    for step in document["steps"]:
+        if step["rules"]:
+            lines = YAML(typ="safe").load(step["rules"])
+            together = merged(together, lines)
+            for proposed in (merged(BASE, lines), together):  # each by itself, and all of them
+                path = tmp_path / "new.yaml"
+                path.write_text(as_yaml(proposed))
+                result = turnout("check", path, "--no-servers")
+                assert result.exit_code == 0, result.output + path.read_text()
+    assert merged(BASE, document["rules"]) == together
+
+
+def test_for_people(options: list[object]) -> None:
+    shown = turnout("advise", *options).stdout
+    for words in ("Leave alone", "shop.events", "cache:", "by:", "--cores", "What to do, the cheapest first"):
+        assert words in shown
+    assert "cores each" not in turnout("advise", *options, "--cores", "main=16").stdout
+
+
+def test_a_slow_log_needs_no_rules(tmp_path: Path) -> None:
+    log = tmp_path / "slow.log"
+    entry = (
+        "# User@Host: app[app] @ localhost []\n# Query_time: 0.200  Lock_time: 0.0 Rows_sent: 1  Rows_examined: 90000\n"
+        "use shop;\nSET timestamp={};\nSELECT id FROM users WHERE email = 'x';\n"
+    )
+    log.write_text("".join(entry.format(1_700_000_000 + n) for n in range(100)))
+    document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
+    (step,) = document["steps"]
+    assert (step["technique"], step["sure"], step["due"]) == ("index", "sure", None)
+    assert "90000 rows are read for each 1" in step["evidence"][0]
+    assert document["servers"][0]["weeks"] is None
+
+
+def test_keys_of_a_slow_log(tmp_path: Path) -> None:
+    """Ten keys are asked for again and again, and one of them is written now and then: a cache would answer."""
+    log = tmp_path / "slow.log"
+    entry = (
+        "# User@Host: app[app] @ localhost []\n# Query_time: 0.002  Lock_time: 0.0 Rows_sent: 1  Rows_examined: 1\n"
+        "use shop;\nSET timestamp={};\n{};\n"
+    )
+    lines = []
+    for n in range(3000):
+        write = n % 100 == 99
+        sql = "UPDATE t SET a = 1 WHERE id = 3" if write else f"SELECT a FROM t WHERE id = {n % 10}"
+        lines.append(entry.format(1_700_000_000 + n // 10, sql))
+    log.write_text("".join(lines))
+    document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
+    (step,) = document["steps"]
+    assert (step["technique"], step["tables"], step["sure"]) == ("cache", ["shop.t"], "sure")
+    assert step["evidence"][0].startswith("9")  # per cent
+
+
+@pytest.mark.parametrize("word", ["many", "0", "=5", "main=-1"])
+def test_cores_that_are_none(word: str, options: list[object]) -> None:
+    result = turnout("advise", *options, "--cores", word)
+    assert (result.exit_code, "is no number of cores" in result.stderr) == (2, True)

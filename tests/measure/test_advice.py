@@ -1,0 +1,178 @@
+"""What is advised for which load: tables of shapes in, steps out."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.synthetic import BASE
+from parser.analyse import shape_digest
+from parser.shape import lexer
+from proxy.cli.advise import as_yaml, layout
+from proxy.measure.advice import Advice, Layout, Technique, advise, merged
+from proxy.measure.headroom import Growth
+from proxy.measure.key_history import KeysRead
+from proxy.measure.key_sketch import KeySketch, key_hash
+from proxy.measure.ranking import Knows, Measured, MeasuredShape
+from proxy.measure.shapes import Sample, ShapeId, digest_id
+from proxy.measure.tally import Tally
+from proxy.measure.workload import workload
+from proxy.rules.loader import parse
+
+SECONDS = 1.0
+READ = "SELECT a FROM t WHERE id = 5"
+BY_ID = ("shop.t", ("id",))
+WRITE = "UPDATE t SET a = 1 WHERE owner = 5 AND id = 6"
+
+
+def shape(sql: str, count: int, ms: float, rows: float = 1, examined: float = 1) -> MeasuredShape:
+    text, _ = lexer().shape(sql.encode())
+    digest = shape_digest(text, lexer()) or "unknown"
+    tally = Tally()
+    tally.count, tally.total_ns = count, round(count * ms * 1e6)
+    tally.rows, tally.examined, tally.sent_bytes = round(count * rows), round(count * examined), count * 100
+    return MeasuredShape(ShapeId(digest_id(digest), "", ("shop.t",), ("main",)), digest, tally, Sample(text, "shop"))
+
+
+def sketch(hit: float, reads: int = 2000, writes: int = 20, one: float = 0.0) -> KeySketch:
+    chance = random.Random(1)
+    made = KeySketch()
+    for n in range(reads + writes):
+        key = key_hash(b"5" if chance.random() < one else b"%d" % chance.randrange(3000))
+        made.see(key)
+        made.count(key, n >= reads, True, 1)
+    made.hits, made.misses = round(reads * hit), round(reads * (1 - hit))
+    return made
+
+
+def advice(
+    *shapes: MeasuredShape,
+    keys: dict[Any, KeySketch] | None = None,
+    together: dict[tuple[str, ...], int] | None = None,
+    examined: bool = False,
+    where: Layout | None = None,
+    how: Growth | None = None,
+) -> Advice:
+    measured = Measured("test", Knows(examined=examined), 0.0, SECONDS, list(shapes), [])
+    work = workload(measured, KeysRead(keys or {}, together or {}))
+    return advise(work, where or layout(parse(as_yaml(BASE), Path("r.yaml"), {}), {}, 8.0), {"main": how})
+
+
+def techniques(found: Advice) -> list[tuple[str, tuple[str, ...]]]:
+    return [(step.technique.value, step.tables) for step in found.steps]
+
+
+REST = shape("UPDATE rest SET a = 1 WHERE x > 5", 1000, 1.0, 0)  # one second of load that nothing takes off
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "expected"),
+    [
+        # rows examined are known: an index where they are far above rows sent, and not for a report
+        ([shape(READ, 1000, 1, 1, 50_000)], {"examined": True}, [("index", ("shop.t",))]),
+        ([shape(READ, 1000, 1, 1, 50)], {"examined": True}, [("replicas", ("shop.t",))]),
+        ([shape("SELECT SUM(a) FROM t", 10, 100, 1, 50_000)], {"examined": True}, [("replicas", ("shop.t",))]),
+        # they are not: much slower than other lookups
+        ([shape(READ, 9000, 0.1), shape("SELECT a FROM t WHERE b = 5", 20, 50)], {}, "index"),
+        # a cache where it would answer most
+        ([shape(READ, 1000, 1)], {"keys": {BY_ID: sketch(0.9)}}, [("cache", ("shop.t",))]),
+        ([shape(READ, 1000, 1)], {"keys": {BY_ID: sketch(0.3)}}, [("replicas", ("shop.t",))]),
+        # most reads are in transactions: no replica may answer them
+        ([shape(READ, 1000, 1)], {"together": {("shop.rest", "shop.t"): 900}}, []),
+        # a flood of small inserts
+        (
+            [shape("INSERT INTO t (id, a) VALUES (1, 2)", 200_000, 0.01, 0)],
+            {},
+            [("batch", ("shop.t",)), ("move", ("shop.t",))],
+        ),
+        # writes that name one column; and those that name none, or one value too often
+        ([shape(WRITE, 4000, 1, 0)], {}, [("shard", ("shop.t",))]),
+        ([shape("UPDATE t SET a = 1 WHERE b > 5", 4000, 1, 0)], {}, []),
+        ([shape(WRITE, 4000, 1, 0)], {"keys": {("shop.t", ("owner",)): sketch(0, 0, 2000, 0.6)}}, "no owner"),
+        # a small part of the load
+        ([shape(READ, 20, 1)], {"keys": {BY_ID: sketch(0.9)}}, []),
+    ],
+)
+def test_steps(shapes: list[MeasuredShape], options: dict[str, Any], expected: Any) -> None:
+    all_found = advice(*shapes, REST, **options)
+    found = [one for one in techniques(all_found) if "shop.rest" not in one[1]]
+    if expected == "index":
+        assert found[0] == ("index", ("shop.t",))
+    elif expected == "no owner":
+        assert found == []
+        (alone,) = (one for one in all_found.alone if one.table == "shop.t")
+        assert "one value of owner has 6" in alone.why
+    else:
+        assert found == expected
+
+
+def test_tables_that_go_together_move_together_and_others_stay() -> None:
+    shapes = [
+        shape("UPDATE a SET x = 1 WHERE y > 5", 3000, 1, 0),
+        shape("UPDATE b SET x = 1 WHERE y > 5", 1000, 1, 0),
+        shape("SELECT 1 FROM b JOIN c ON c.id = b.c_id WHERE c.x > 5", 100, 1),
+    ]
+    assert techniques(advice(*shapes)) == [("move", ("shop.b", "shop.c"))]
+    # One transaction in ten touches a and b: they stay where they are.
+    assert techniques(advice(*shapes, together={("shop.a", "shop.b"): 100})) == []
+
+
+def test_what_is_joined_by_the_key_is_spread_with_it() -> None:
+    join = "SELECT 1 FROM orders o JOIN customers c ON c.id = o.customer_id WHERE c.id = 5"
+    shapes = [
+        shape("UPDATE orders SET a = 1 WHERE customer_id = 5", 3000, 1, 0),
+        shape(join, 100, 1),
+        shape("UPDATE customers SET a = 1 WHERE id = 5", 100, 1, 0),
+    ]
+    (step,) = advice(*shapes).steps
+    assert (step.technique, step.tables) == (Technique.SHARD, ("shop.orders", "shop.customers"))
+    rules = parse(as_yaml(merged(BASE, step.rules)), Path("r.yaml"), {})
+    entries = rules.databases["shop"].tables
+    assert {name: (entry.sharding is not None, entry.key) for name, entry in entries.items()} == {
+        "orders": (True, "customer_id"),
+        "customers": (True, "id"),
+    }
+
+
+def test_what_is_done_is_not_advised_again() -> None:
+    found = advice(shape(READ, 1000, 1), REST, keys={BY_ID: sketch(0.9)})
+    rules = merged(BASE, found.steps[0].rules)
+    where = layout(parse(as_yaml(rules), Path("r.yaml"), {}), {}, 8.0)
+    again = advice(shape(READ, 1000, 1), REST, keys={BY_ID: sketch(0.9)}, where=where)
+    assert Technique.CACHE not in {step.technique for step in again.steps}
+
+
+@pytest.mark.parametrize(
+    ("how", "due", "weeks"),
+    [
+        (None, None, None),
+        (Growth(math.log(5.6 / 2) / 20, 0.05, 0.06, 30), False, 20),
+        (Growth(math.log(5.6 / 2) / 4, 0.25, 0.26, 30), True, 4),
+        (Growth(-0.1, -0.2, -0.1, 30), False, None),
+    ],
+)
+def test_when(how: Growth | None, due: bool | None, weeks: float | None) -> None:
+    found = advice(shape(READ, 1000, 1), REST, keys={BY_ID: sketch(0.9)}, how=how)
+    assert {step.due for step in found.steps} == {due}
+    (server,) = found.servers
+    assert server.load == pytest.approx(2.0, rel=0.01)
+    if weeks is None:
+        assert server.weeks is None or server.weeks.expected is None
+    else:
+        assert server.weeks is not None
+        assert server.weeks.expected == pytest.approx(weeks, rel=0.01)
+        assert found.steps[0].adds_weeks is not None
+        assert found.steps[0].adds_weeks > 0
+
+
+def test_every_table_has_a_step_or_a_reason() -> None:
+    found = advice(shape(READ, 20, 1), shape("SELECT a FROM u WHERE id = 5", 1000, 1, 1), REST)
+    named = {name for step in found.steps for name in step.tables} | {one.table for one in found.alone}
+    assert named == {"shop.t", "shop.u", "shop.rest"}
+    (small,) = (one for one in found.alone if one.table == "shop.t")
+    assert small.share == pytest.approx(0.02 / 2.02)
+    assert "10 times" in small.unless
