@@ -409,7 +409,7 @@ function tiles(shown) {
   const down = shown.servers.filter((one) => one.state === "down").length;
   const items = [
     ["Statements", number(now.per_s), "a second", false],
-    ["Load", number(now.load), "at once in servers", false],
+    ["Load of servers", number(now.load), "at once", false],
     ["Errors", number(now.errors_per_s), "a second", now.errors_per_s > 0],
     ["Cache hits", now.cache_hit_pct === null ? "–" : now.cache_hit_pct.toFixed(1), now.cache_hit_pct === null ? "" : "%", false],
     ["Clients", whole(now.clients), "connected", false],
