@@ -26,7 +26,7 @@ from pathlib import Path
 
 from parser.analyse import parse, shape_digest
 from parser.shape import lexer
-from proxy.cli.advise import as_yaml, layout
+from proxy.admin.advice import as_yaml, layout
 from proxy.measure.advice import Advice, Step, Technique, advise, merged
 from proxy.measure.headroom import daily, growth
 from proxy.measure.history import HistoryFile, Minute

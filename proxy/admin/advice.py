@@ -1,36 +1,148 @@
-"""What the dashboard says of what to do next, and of what to leave alone."""
+"""What to do next, and what to leave alone, from the history: for `turnout advise` and for the dashboard."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
 import msgspec
+from ruamel.yaml import YAML
 
-from proxy.admin.overview import Overview
+from proxy.measure.advice import Layout, Server, advise
+from proxy.measure.headroom import daily, growth
+from proxy.measure.history import HistoryFile
+from proxy.measure.spans import DAY
+from proxy.measure.workload import workload
+from proxy.rules.model import ReadFrom, Rules
+
+WINDOW_S = 7 * DAY
+CORES = 8.0  # that servers are taken to have
+STEPS = 20  # that are shown
+TABLES = 30  # that are to be left alone
+
+GROWTH_S = 26 * 7 * DAY  # that growth is taken from
+PEAK_S = 35 * DAY
+ONLY = "server"  # the cluster's name where there are no rules
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One thing to do, the most urgent first."""
+def layout(rules: Rules | None, cores: Mapping[str, float], every: float) -> Layout:
+    """Where the rules have their tables. `cores` by cluster, `every`: of all others."""
+    if rules is None:
+        return Layout(lambda table: ONLY, cores=lambda cluster: cores.get(cluster, every))
 
-    table: str
+    def cluster_of(name: str) -> str | None:
+        database, _, table = name.rpartition(".")
+        entry = rules.table(database or None, table)
+        if entry is None:
+            return rules.home(database or None)
+        return entry.cluster if entry.sharding is None and not entry.everywhere else None
+
+    tables = [table for database in rules.databases.values() for table in database.tables.values()]
+    return Layout(
+        cluster_of,
+        frozenset(name for name, cluster in rules.clusters.items() if cluster.replicas),
+        frozenset(f"{one.database}.{one.name}" for one in tables if one.reads.source is ReadFrom.REPLICAS),
+        frozenset((f"{one.database}.{one.name}", each.by) for one in tables for each in one.cache),
+        lambda cluster: cores.get(cluster, every),
+        frozenset(rules.clusters),
+    )
+
+
+def as_yaml(rules: Mapping[str, object]) -> str:
+    """Lines for routing_rules.yaml."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    out = io.StringIO()
+    yaml.dump(_plain(rules), out)
+    return out.getvalue()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+class Advised(msgspec.Struct, frozen=True):
+    """One thing to do, the cheapest first."""
+
+    tables: str
     technique: str
-    why: str
-    rules: str = ""  # lines to put into the rules
-    sure: str = ""
+    what: str
+    evidence: list[str]
+    rules: str  # lines to put into the rules
+    cluster: str
+    share_pct: float  # of the load of its primary, that it takes off
+    adds_weeks: float | None
+    sure: str
+    due: bool | None
 
 
 class LeaveAlone(msgspec.Struct, frozen=True):
-    """A table that needs nothing."""
-
     table: str
+    share_pct: float
     why: str
-    unless: str = ""  # what would change that
+    unless: str
+
+
+class Headroom(msgspec.Struct, frozen=True):
+    """A cluster's primary at its busiest hour: statements under way, and how many are safe."""
+
+    cluster: str
+    load: float
+    safe: float
+    weeks: float | None  # until it is full; None: not known, or no end in sight
+    known: bool
 
 
 class Advice(msgspec.Struct, frozen=True):
-    headroom: str
-    steps: list[Step]
+    headroom: list[Headroom]
+    steps: list[Advised]
     leave_alone: list[LeaveAlone]
 
 
-def advice(overview: Overview) -> Advice | None:
-    """None while there is none."""
-    return None
+def advice(path: Path, rules: Rules, now: float) -> Advice | None:
+    """From the last week of a history; None where nothing is in it. Takes up to seconds. Raises HistoryUnusable."""
+    since = now - WINDOW_S
+    file = HistoryFile(path, read_only=True)
+    try:
+        found = file.read(since)
+        keys = file.read_keys(since)
+        growths = {name: growth(days) for name, days in daily(file.read_days(now - GROWTH_S, now)).items()}
+        peaks = file.read_peaks(now - PEAK_S, now)
+    finally:
+        file.close()
+    if not found.shapes:
+        return None
+    made = advise(workload(found, keys), layout(rules, {}, CORES), growths, peaks)
+    return Advice(
+        [_headroom(one) for one in made.servers],
+        [
+            Advised(
+                ", ".join(one.tables),
+                one.technique.value,
+                one.what,
+                list(one.evidence),
+                as_yaml(one.rules) if one.rules else "",
+                one.cluster,
+                round(100 * one.share, 1),
+                round(one.adds_weeks, 1) if one.adds_weeks is not None else None,
+                one.sure.value,
+                one.due,
+            )
+            for one in made.steps[:STEPS]
+        ],
+        [LeaveAlone(one.table, round(100 * one.share, 1), one.why, one.unless) for one in made.alone[:TABLES]],
+    )
+
+
+def _headroom(one: Server) -> Headroom:
+    weeks = one.weeks.expected if one.weeks is not None else None
+    return Headroom(
+        one.cluster,
+        round(one.load, 3),
+        round(one.capacity, 1),
+        round(weeks, 1) if weeks is not None else None,
+        one.weeks is not None,
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.admin.advice import Advice, advice
+from proxy.admin.advice import Advice
 from proxy.admin.overview import Overview, ServerSum, servers
 from proxy.measure.ranking import Cell, Measured, by_shape
 from proxy.measure.recent import ClassKey, RecentSlot, ServerKey
@@ -134,7 +134,7 @@ class Dashboard(msgspec.Struct):
     caches: list[CacheClass]
     servers: list[Server]
     workers: list[Worker]
-    advice: Advice | None
+    advice: Advice | None  # null while there is none: without a history, above all
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,9 @@ class Past:
     note: str = ""
 
 
-def dashboard(overview: Overview, window: str, windows: Sequence[str], past: Past | None = None) -> Dashboard:
+def dashboard(
+    overview: Overview, window: str, windows: Sequence[str], past: Past | None = None, advice: Advice | None = None
+) -> Dashboard:
     """Everything as it is now. `past`: of a window of the history; None for what is in memory."""
     now = overview.now
     slots = overview.recent.slots(now)
@@ -186,7 +188,7 @@ def dashboard(overview: Overview, window: str, windows: Sequence[str], past: Pas
             )
             for one in overview.workers[:WORKERS]
         ],
-        advice=advice(overview),
+        advice=advice,
     )
 
 

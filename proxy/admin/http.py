@@ -85,7 +85,7 @@ def application(look: Callable[[], Overview], address: Address) -> web.Applicati
         if window not in windows:
             return web.Response(status=400, text=f"No such window: there are {', '.join(windows)}.\n")
         past = await history.read(overview, window) if window != LIVE else None
-        shown = dashboard(overview, window, windows, past)
+        shown = dashboard(overview, window, windows, past, history.advice(overview))
         response = web.Response(
             body=msgspec.json.encode(shown),
             content_type="application/json",

@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
 
 import click
-from ruamel.yaml import YAML
 
+from proxy.admin.advice import GROWTH_S, PEAK_S, as_yaml, layout
 from proxy.cli import console
 from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
-from proxy.measure.advice import Advice, Layout, Server, Step, advise, merged
+from proxy.measure.advice import Advice, Server, Step, advise, merged
 from proxy.measure.headroom import Growth, Weeks, daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.key_history import KeysRead
 from proxy.measure.log_keys import LogKeys
 from proxy.measure.ranking import Row, iso
-from proxy.measure.spans import DAY
 from proxy.measure.workload import workload
 from proxy.rules.loader import load
-from proxy.rules.model import ReadFrom, Rules
-
-GROWTH_S = 26 * 7 * DAY  # that growth is taken from
-PEAK_S = 35 * DAY
-ONLY = "server"  # the cluster's name where there are no rules
-
-
-def layout(rules: Rules | None, cores: Mapping[str, float], every: float) -> Layout:
-    """Where the rules have their tables. `cores` by cluster, `every`: of all others."""
-    if rules is None:
-        return Layout(lambda table: ONLY, cores=lambda cluster: cores.get(cluster, every))
-
-    def cluster_of(name: str) -> str | None:
-        database, _, table = name.rpartition(".")
-        entry = rules.table(database or None, table)
-        if entry is None:
-            return rules.home(database or None)
-        return entry.cluster if entry.sharding is None and not entry.everywhere else None
-
-    tables = [table for database in rules.databases.values() for table in database.tables.values()]
-    return Layout(
-        cluster_of,
-        frozenset(name for name, cluster in rules.clusters.items() if cluster.replicas),
-        frozenset(f"{one.database}.{one.name}" for one in tables if one.reads.source is ReadFrom.REPLICAS),
-        frozenset((f"{one.database}.{one.name}", each.by) for one in tables for each in one.cache),
-        lambda cluster: cores.get(cluster, every),
-        frozenset(rules.clusters),
-    )
 
 
 def run(asked: Asked, cores: Mapping[str, float], every: float, as_json: bool, now: float | None = None) -> None:
@@ -185,21 +155,6 @@ def _step(one: Step) -> dict[str, object]:
         "due": one.due,
         "rules": as_yaml(one.rules) if one.rules else None,
     }
-
-
-def as_yaml(rules: Mapping[str, object]) -> str:
-    """Lines for routing_rules.yaml."""
-    yaml = YAML()
-    yaml.default_flow_style = False
-    out = io.StringIO()
-    yaml.dump(_plain(rules), out)
-    return out.getvalue()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return value
 
 
 def _percent(how: Growth | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from proxy.admin.advice import Advice
 from proxy.admin.dashboard import OTHERS, SERIES, SHAPE_CHARS, Dashboard, dashboard
 from proxy.admin.overview import Overview, WorkerView
 from proxy.admin.past import Reader
@@ -156,5 +157,15 @@ def test_a_day_of_the_history(changed: Callable[..., Overview], tmp_path: Path) 
         "cache": [pytest.approx(400 / 600, abs=1e-3), pytest.approx(200 / 600, abs=1e-3)],
     }
     assert [one.count for one in found.shapes] == [1800]
+    assert found.advice is None
+
+    async def advised() -> Advice | None:
+        reader.advice(overview)  # begins
+        assert reader._advising is not None
+        await reader._advising
+        return reader.advice(overview)
+
+    advice = run(advised())
+    assert [one.table for one in advice.leave_alone] == []  # without a sample of its text a shape says nothing
     path.write_text("something else")
     assert "cannot be used" in run(Reader().read(overview, "month")).note

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from bench.synthetic import BASE, TRUTH, State, sampled, write_history
-from proxy.cli.advise import as_yaml
+from proxy.admin.advice import as_yaml
 from proxy.cli.main import main
 from proxy.measure.advice import merged
 

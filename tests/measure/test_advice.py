@@ -12,7 +12,7 @@ import pytest
 from bench.synthetic import BASE
 from parser.analyse import shape_digest
 from parser.shape import lexer
-from proxy.cli.advise import as_yaml, layout
+from proxy.admin.advice import as_yaml, layout
 from proxy.measure.advice import Advice, Layout, Technique, advise, merged
 from proxy.measure.headroom import Growth
 from proxy.measure.key_history import KeysRead

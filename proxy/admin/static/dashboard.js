@@ -372,26 +372,35 @@ const tables = {
     n("Up", "", (row) => span(row.up_s)),
     n("Restarts", "", (row) => whole(row.restarts)),
   ], "No workers."),
+  headroom: new Table(at("headroom"), "Headroom of the clusters' primaries", [
+    { name: "Cluster", classes: "", cell: (row) => row.cluster },
+    n("Busiest hour", "statements at once", (row) => number(row.load)),
+    n("Safe", "statements at once", (row) => number(row.safe)),
+    n("Full in", "weeks", (row) => (row.weeks === null ? (row.known ? "no end in sight" : "unknown") : number(row.weeks))),
+  ], "No advice yet."),
   advice: new Table(at("advice"), "What to do next", [
-    { name: "Table", classes: "wide", cell: (row) => row.table },
-    { name: "Technique", classes: "wide", cell: (row) => row.technique },
-    { name: "Why", classes: "wide", cell: (row) => {
-      const wrap = make("div", "", row.why);
-      wrap.key = JSON.stringify([row.why, row.rules]);
-      if (row.rules) {
-        const pre = make("pre");
-        pre.append(make("code", "", row.rules));
-        wrap.append(pre);
-      }
+    { name: "What", classes: "wide", cell: (row) => {
+      const wrap = make("div", "", row.what);
+      wrap.key = JSON.stringify([row.what, row.evidence, row.rules]);
+      const fold = make("details");
+      fold.append(make("summary", "zero", row.rules ? "why, and what to write" : "why"));
+      for (const line of row.evidence) fold.append(make("p", "", line));
+      if (row.rules) fold.append(make("pre", "shape", row.rules));
+      wrap.append(fold);
       return wrap;
     } },
-    { name: "How sure", classes: "", cell: (row) => row.sure || "–" },
-  ], "No advice yet."),
+    { name: "Technique", classes: "", cell: (row) => row.technique },
+    n("Takes off", "", (row) => `${percent(row.share_pct)} of ${row.cluster}`),
+    n("Adds", "weeks", (row) => number(row.adds_weeks)),
+    { name: "How sure", classes: "", cell: (row) => row.sure },
+    { name: "When", classes: "", cell: (row) => (row.due === null ? "unknown" : row.due ? "now" : "later") },
+  ], ""),
   alone: new Table(at("alone"), "What to leave alone", [
     { name: "Table", classes: "wide", cell: (row) => row.table },
+    n("Share of load", "", (row) => percent(row.share_pct)),
     { name: "Why", classes: "wide", cell: (row) => row.why },
     { name: "Unless", classes: "wide", cell: (row) => row.unless || "–" },
-  ], "No advice yet."),
+  ], ""),
 };
 
 function tiles(shown) {
@@ -400,7 +409,7 @@ function tiles(shown) {
   const down = shown.servers.filter((one) => one.state === "down").length;
   const items = [
     ["Statements", number(now.per_s), "a second", false],
-    ["Load", number(now.load), "at once in servers", false],
+    ["Load of servers", number(now.load), "at once", false],
     ["Errors", number(now.errors_per_s), "a second", now.errors_per_s > 0],
     ["Cache hits", now.cache_hit_pct === null ? "–" : now.cache_hit_pct.toFixed(1), now.cache_hit_pct === null ? "" : "%", false],
     ["Clients", whole(now.clients), "connected", false],
@@ -454,7 +463,10 @@ function show(shown) {
   tables.servers.show(shown.servers, (row) => JSON.stringify([row.cluster, row.address, row.role]));
   tables.caches.show(shown.caches, (row) => JSON.stringify([row.table, row.by, row.coherent]));
   tables.workers.show(shown.workers, (row) => String(row.worker));
-  tables.advice.show(shown.advice?.steps ?? [], (row) => JSON.stringify([row.table, row.technique]));
+  say(tables.advice.empty, shown.advice ? "Nothing: no step is worth its work." : "No advice yet.");
+  say(tables.alone.empty, shown.advice ? "No tables." : "No advice yet.");
+  tables.headroom.show(shown.advice?.headroom ?? [], (row) => row.cluster);
+  tables.advice.show(shown.advice?.steps ?? [], (row) => JSON.stringify([row.tables, row.technique]));
   tables.alone.show(shown.advice?.leave_alone ?? [], (row) => row.table);
 }
 
