@@ -70,6 +70,9 @@ class FakeTransport(asyncio.Transport):
     def abort(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 def make(
     text: str = RULES, catalog: Catalog = EMPTY, caching: Caching | None = None

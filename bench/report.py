@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench import cache_report, stream
+from bench import clients as many_clients
 from bench.cached import CacheSample
+from bench.clients import ClientResults
 from bench.samples import Sample, Spread, ratios
 from bench.stream import StreamResults
 from bench.tables import Budget, budget, number, scaled, spread, table
@@ -15,6 +17,10 @@ from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT
 POINT_SELECT = "oltp_point_select"
 BUDGET_CLIENTS = 8
 KB, MB = 1024, 1 << 20
+_SYSBENCH_HEAD = (
+    *("script", "clients", "through", "per second", "x", "p95 ms", "CPU us", "user", "system", "x", "server us"),
+    "errors",
+)
 SYSBENCH_NOTE = (
     "Statements a second, and microseconds of CPU per statement (BEGIN and COMMIT count as statements). `CPU` is user",
     "plus system time of all the proxy's processes, `server` that of MariaDB; `x` is the ratio to HAProxy; `errors`",
@@ -31,6 +37,7 @@ class Results:
     machine: Sequence[tuple[str, str]]
     settings: str  # rounds, seconds, ...: one sentence
     samples: Sequence[Sample]
+    prepared: Sequence[Sample] = ()  # the OLTP set with prepared statements
     idle_clients: int = 0
     idle_bytes: Mapping[str, Spread] = field(default_factory=dict)  # by target, per client
     result_bytes: int = 0
@@ -39,6 +46,7 @@ class Results:
     cache_settings: str = ""
     cache_samples: Sequence[CacheSample] = ()
     stream: StreamResults | None = None
+    many: ClientResults | None = None
 
 
 def budgets(results: Results) -> list[Budget]:
@@ -69,6 +77,18 @@ def budgets(results: Results) -> list[Budget]:
                 speed is not None and speed.median >= 0.85,
             ),
         ]
+    prepared = ratios(
+        results.prepared or results.samples, TURNOUT, HAPROXY, f"{POINT_SELECT} (prepared)", BUDGET_CLIENTS, "proxy_us"
+    )
+    found.append(
+        budget(
+            f"CPU of the proxy per routed point select with a prepared statement, {BUDGET_CLIENTS} clients",
+            "<= 1.6 x HAProxy",
+            prepared,
+            " x",
+            prepared is not None and prepared.median <= 1.6,
+        )
+    )
     misses: dict[str, Spread | None] = {**results.miss_us} or {"": None}
     for statement, miss in misses.items():
         found.append(
@@ -150,31 +170,9 @@ def markdown(results: Results) -> str:
         "",
         *table(["what", "budget", "measured", ""], [[b.what, b.limit, b.found, met[b.met]] for b in budgets(results)]),
     ]
-    if results.samples:
-        lines += [
-            "",
-            "## sysbench",
-            "",
-            *SYSBENCH_NOTE,
-            "",
-            *table(
-                [
-                    "script",
-                    "clients",
-                    "through",
-                    "per second",
-                    "x",
-                    "p95 ms",
-                    "CPU us",
-                    "user",
-                    "system",
-                    "x",
-                    "server us",
-                    "errors",
-                ],
-                _sysbench_rows(results.samples),
-            ),
-        ]
+    for title, samples in (("sysbench", results.samples), ("sysbench, prepared statements", results.prepared)):
+        if samples:
+            lines += ["", f"## {title}", "", *SYSBENCH_NOTE, "", *table(_SYSBENCH_HEAD, _sysbench_rows(samples))]
     if results.idle_bytes or results.slow_bytes:
         rows = [
             [f"each of {results.idle_clients:,} idle clients", target, f"{spread(scaled(found, KB))} KB"]
@@ -200,4 +198,6 @@ def markdown(results: Results) -> str:
         lines += ["", *cache_report.section(results.cache_settings, results.cache_samples)]
     if results.stream is not None:
         lines += ["", "## Change stream", "", stream.markdown(results.stream).rstrip()]
+    if results.many is not None:
+        lines += ["", "## Many clients", "", *many_clients.section(results.many)]
     return "\n".join(lines) + "\n"

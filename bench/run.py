@@ -1,6 +1,6 @@
 """`make bench`: measures MariaDB directly, through HAProxy and through Turnout side by side, and writes the results.
 
-A full run takes some 30 minutes and writes `bench/RESULTS.md`; `--quick` takes about one and a half and writes
+A full run takes some 35 minutes and writes `bench/RESULTS.md`; `--quick` takes about two and writes
 `bench/out/quick.md`; a run of some `--parts` only writes `bench/out/parts.md`. No figure is asserted: a machine under
 other load gives others.
 """
@@ -10,19 +10,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 from bench import cached, cached_topology, machine, memory, miss, report, stream, throughput
+from bench import clients as many_clients
 from bench.report import Results
-from bench.samples import Spread
+from bench.samples import Sample, Spread
 from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT, Topology, build
 from tests.servers import Run
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("routing", "cache", "stream")
+PARTS = ("routing", "prepared", "cache", "stream", "clients")
 SLUGS = {"direct": DIRECT, "haproxy": HAPROXY, "turnout": TURNOUT, "sharded": SHARDED}
 
 
@@ -36,6 +36,7 @@ class Size:
     misses: int
     cache: cached.CacheSize
     stream_rows: int
+    many: many_clients.ClientSize
 
 
 FULL = Size(
@@ -47,6 +48,7 @@ FULL = Size(
     misses=400,
     cache=cached.FULL,
     stream_rows=100_000,
+    many=many_clients.FULL,
 )
 QUICK = Size(
     rounds=2,
@@ -57,6 +59,7 @@ QUICK = Size(
     misses=100,
     cache=cached.QUICK,
     stream_rows=10_000,
+    many=many_clients.QUICK,
 )
 
 
@@ -68,12 +71,16 @@ def main() -> None:
         given = {name: value for name, value in changes.items() if value}
         size = dataclasses.replace(size, **given, cache=dataclasses.replace(size.cache, **given))
     output = arguments.output or _output(arguments.quick, set(arguments.parts) == set(PARTS))
-    _allow_many_files()
+    many_clients.allow_many_files()
     results = Results(machine.describe(), "", [])
     if "routing" in arguments.parts:
         with Run() as run:
             topology = build(run, [SLUGS[name] for name in arguments.targets])
             results = _measure(topology, size)
+    if "prepared" in arguments.parts:
+        with Run() as run:
+            prepared = _measure_prepared(build(run, [HAPROXY, TURNOUT]), size)
+        results = dataclasses.replace(results, prepared=prepared)
     if "cache" in arguments.parts:
         settings, samples = _measure_cache(size.cache)
         results = dataclasses.replace(results, cache_settings=settings, cache_samples=samples)
@@ -81,11 +88,14 @@ def main() -> None:
         with Run() as run:
             found = stream.measure(run, size.rounds, size.stream_rows, say=_say)
         results = dataclasses.replace(results, stream=found)
+    if "clients" in arguments.parts:
+        with Run() as run:
+            results = dataclasses.replace(results, many=many_clients.measure(run, size.many, _say))
     output.parent.mkdir(exist_ok=True)
     output.write_text(report.markdown(results))
     raw = HERE / "out" / "samples.json"
     raw.parent.mkdir(exist_ok=True)
-    every = [*results.samples, *results.cache_samples]
+    every = [*results.samples, *results.prepared, *results.cache_samples]
     raw.write_text(json.dumps([dataclasses.asdict(sample) for sample in every], indent=1))
     for budget in report.budgets(results):
         _say(f"{budget.what}: {budget.found} (budget {budget.limit})")
@@ -139,6 +149,11 @@ def _measure(topology: Topology, size: Size) -> Results:
     )
 
 
+def _measure_prepared(topology: Topology, size: Size) -> list[Sample]:
+    loads = [throughput.Load(workload, report.BUDGET_CLIENTS) for workload in throughput.PREPARED]
+    return throughput.measure(topology, loads, size.rounds, size.seconds, _say)
+
+
 def _output(quick: bool, everything: bool) -> Path:
     if quick or not everything:
         return HERE / "out" / ("quick.md" if quick else "parts.md")
@@ -157,12 +172,6 @@ def _measure_cache(size: cached.CacheSize) -> tuple[str, list[cached.CacheSample
         f" {(time.monotonic() - started) / 60:.0f} minutes."
     )
     return settings, samples
-
-
-def _allow_many_files() -> None:
-    """2,000 clients are 2,000 sockets here and 4,000 in a proxy that gives each a connection of its own."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
 
 
 def _say(text: str) -> None:

@@ -17,6 +17,10 @@ WORKLOADS = (
     Workload("oltp_read_only"),
     Workload("oltp_read_write"),
 )
+PREPARED = tuple(  # the OLTP set with `--db-ps-mode=auto`
+    Workload(f"oltp_{name}", prepared=True)
+    for name in ("point_select", "read_only", "read_write", "insert", "update_index", "delete")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from parser.tree import NotUnderstood
 
 def read_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) -> Statement:
     """The statement without its digest. Raises NotUnderstood. `recurse` reads statements inside of statements."""
+    if not tokens:
+        raise NotUnderstood("nothing where a statement was due")
     first = tokens[0]
     if first.is_mark("("):
         return data.select_statement(tokens, source, recurse)

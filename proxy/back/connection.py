@@ -320,6 +320,9 @@ class ServerConnection(asyncio.Protocol):
 
     def send(self, data: bytes, sink: Sink, mode: int = QUERY) -> None:
         """Send one framed command; its response goes to `sink`."""
+        if self.aborted is not None:  # while whoever has the connection waited for something else
+            asyncio.get_running_loop().call_soon(sink.on_lost, self, self.aborted)
+            return
         self.expect(sink, mode)
         self.write(data)
 

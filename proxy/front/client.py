@@ -28,6 +28,7 @@ from proxy.wire.packets import encode_err
 
 if TYPE_CHECKING:
     from proxy.front.listener import Listener
+    from proxy.front.results import Bound
 
 _MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
 _MAX_QUEUED_BYTES = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
@@ -40,6 +41,7 @@ class Client(asyncio.Protocol):
     """See the module."""
 
     __slots__ = (
+        "_bounded",
         "_commands",
         "_dispatching",
         "_drain",
@@ -97,6 +99,7 @@ class Client(asyncio.Protocol):
         self.change_user: ClientLogin | None = None
         self.edited: EditedResponse | None = None  # what is written becomes part of this, until the command ends
         self.upload: Upload | None = None  # what is received is a file, until it ends
+        self._bounded: Bound | None = None
         self._unedited: Callable[[bytes], None]
         self._tls: TlsPipe | None = None
         self._frames: FrameReader | None = None
@@ -364,7 +367,9 @@ class Client(asyncio.Protocol):
 
             tls, self._tls = self._tls, None
             compressed.begin(self, tls, leftover)
-        elif leftover:
+            return
+        self.bound_results(session)
+        if leftover:
             self._take(leftover)
 
     def _start_login_timer(self) -> None:
@@ -508,15 +513,33 @@ class Client(asyncio.Protocol):
     def relay(self, connection: ServerConnection, data: bytes) -> None:
         """Bytes of a server's answer; stop reading from it while this client does not keep up."""
         self.write(data)
-        if self.write_paused and self._feeder is None and connection.transport is not None:
+        if self.write_paused and self._feeder is None and connection.transport is not None and self._wants_more:
             self._feeder = connection
             connection.transport.pause_reading()
 
     async def drained(self) -> None:
         """Wait until the client has read enough for more to be written (for answers that the proxy builds)."""
-        if self.write_paused and not self.transport.is_closing():
+        if self.write_paused and not self.transport.is_closing() and self._wants_more:
             self._drain = asyncio.get_running_loop().create_future()
             await self._drain
+
+    @property
+    def _wants_more(self) -> bool:
+        """Whether the client gets what is still to come of the answer under way."""
+        return self.session is None or self.session.exceeded is None
+
+    def take_no_more(self) -> None:
+        """It does not get it: nobody has to wait for it."""
+        self._resume_feeder()
+        self._wake()
+
+    def bound_results(self, session: Session) -> None:
+        """From now on, answers are as large as the session's account may have them."""
+        limits = session.environment.rules.result_limits(session.user)
+        if limits.any or self._bounded is not None:
+            from proxy.front.results import bound
+
+            self._bounded = bound(self, session, limits, self._bounded)
 
     def _resume_feeder(self) -> None:
         feeder, self._feeder = self._feeder, None

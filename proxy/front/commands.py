@@ -92,6 +92,7 @@ def _field_list(session: Session, payload: bytes) -> None:
     plan = make_plan(statement, environment.rules, environment.catalog, session.database)
     entry = Entry(plan, environment.measures.shape("COM_FIELD_LIST", plan.kind), b"")
     session.begin_statement(entry)
+    session.lists_fields()
     if not isinstance(plan, Forward):
         plan.route(lambda value: None, b"")
         raise StatementRefused("The table's columns cannot be listed", reason="field-list")

@@ -82,4 +82,6 @@ def begin(client: Client, tls: TlsPipe | None, leftover: bytes) -> None:
     link = ClientLink(client.transport, tls, client)
     client.transport = link
     client.write = link.write
+    assert client.session is not None
+    client.bound_results(client.session)
     link.start(leftover)

@@ -18,6 +18,7 @@ from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
 from proxy.back.directory import Directory
+from proxy.back.server import Server
 from proxy.cache.worth import Worth
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching, Known
@@ -367,6 +368,9 @@ class Environment:
             if cluster in clusters_of(plan) and not clock.t0:
                 reasons.append(f"{cluster}: {clock.reason or 'its binary log is not followed yet'}")
         return "; ".join(reasons)
+
+    def every_server(self) -> list[Server]:
+        return [each for one in self.servers.values() for each in (one.primary, *one.replicas)]
 
     def cluster(self, name: str) -> ClusterServers:
         """Raises StatementRefused when the rules no longer know the cluster."""

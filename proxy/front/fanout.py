@@ -134,6 +134,8 @@ async def read(session: Session, entry: Entry, route: Route, sql: bytes, executi
         for (_, connection), stream in zip(pairs, streams):
             if connection.holder is session and connection.sink is not None and not session.closed:
                 await stream.drain()  # it has the session's transaction
+        if session.exceeded is not None and not session.closed:
+            await session.quiet([connection for _, connection in pairs if connection.holder is session])
         for _, connection in pairs:
             if connection.sink is not None:
                 connection.abort(ServerFailed("A statement over several clusters was given up"))

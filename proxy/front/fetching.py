@@ -27,9 +27,11 @@ _now = time.perf_counter_ns
 _FETCH_BYTES = 9  # command, statement id, number of rows
 
 
-def asked_for(bound: Execute, entry: Entry) -> bool:
-    """Whether the server that executes it is asked for a cursor."""
-    return bool(bound.flags & READ_ONLY_CURSOR) and entry.cached is None and not entry.plan.writes
+def asked_for(session: Session, bound: Execute, entry: Entry) -> bool:
+    """Whether the server that executes it is asked for a cursor: not for an account whose results are limited, since no
+    single answer tells how much it has had."""
+    wanted = bool(bound.flags & READ_ONLY_CURSOR) and entry.cached is None and not entry.plan.writes
+    return wanted and not session.is_bounded
 
 
 def opened(session: Session, prepared: Prepared, connection: ServerConnection) -> None:

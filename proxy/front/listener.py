@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from parser.statement import Statement
-from proxy.back.connection import ServerConnection
-from proxy.back.server import Server
 from proxy.back.settings import NONE, Settings, for_charset
 from proxy.errors import Defect, ProtocolError, StatementRefused, TurnoutError
 from proxy.front import commands
@@ -23,10 +21,11 @@ from proxy.front.answers import table_response
 from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
 from proxy.front.guard import directory_lines
+from proxy.front.killing import kill_on_server
 from proxy.front.overdue import IdleLimits, end_statement, idle_error, is_overdue
 from proxy.front.quiet import QuietClients
 from proxy.front.rates import Rates
-from proxy.front.session import Session, checked
+from proxy.front.session import Session
 from proxy.front.values import TextValues
 from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
@@ -328,7 +327,7 @@ class Listener:
                 self.measures.killed("statement time")
             for connection in running or ():
                 if connection.pool is not None:
-                    self.spawn(_kill_on_server(connection.pool.server, session, connection), "KILL")
+                    self.spawn(kill_on_server(connection.pool.server, session, connection), "KILL")
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
@@ -387,7 +386,7 @@ class Listener:
             session.interrupt()
         for connection in running:
             if connection.pool is not None:
-                self.spawn(_kill_on_server(connection.pool.server, session, connection), "KILL")
+                self.spawn(kill_on_server(connection.pool.server, session, connection), "KILL")
         if not query_only:
             session.doomed_by_kill()
         return ""
@@ -445,18 +444,3 @@ def tls_context(settings: ListenTls | None) -> ssl.SSLContext | None:
         context.load_verify_locations(str(settings.client_ca))
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-async def _kill_on_server(server: Server, session: Session, victim: ServerConnection) -> None:
-    """KILL QUERY on the server, with the session's own account (an account may kill its own threads)."""
-    connection = await server.connect(session.user, session.secret, 0, origin=session.key.origin)
-    try:
-        if victim.taker is not session or victim.sink is None:
-            return  # it ended meanwhile, and the connection may serve somebody else
-        victim.dirty = victim.dirty or "killed"  # whenever the KILL arrives, it must not find another session there
-        await checked(connection, b"\x03KILL QUERY %d" % victim.thread_id)
-    except TurnoutError as error:
-        if error.errno != 1094:  # it ended by itself
-            raise
-    finally:
-        connection.close()

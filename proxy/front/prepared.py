@@ -386,7 +386,7 @@ def _execute_now(session: Session, prepared: Prepared, bound: Execute, payload: 
         session.guard = Guard.of(entry.directories) if entry.directories else None
         session.run(_prepare_and_execute(session, Execution(prepared, bound, {}), payload, connection, cluster))
         return
-    if bound.flags and fetching.asked_for(bound, entry):
+    if bound.flags and fetching.asked_for(session, bound, entry):
         opening = fetching.Opening(session, prepared)
         packet = encode(rebuild_execute(bound, made.id, READ_ONLY_CURSOR), 0)
         session.execute_now(connection, packet, prepared, payload, opening)
@@ -529,7 +529,7 @@ async def _execute_on(
 
     prepared = execution.prepared
     entry = prepared.entry
-    if not execution.once and fetching.asked_for(execution.bound, entry):
+    if not execution.once and fetching.asked_for(session, execution.bound, entry):
         execution = replace(execution, cursor=True)
     relay: Relay | None = None
     try:

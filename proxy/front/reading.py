@@ -116,6 +116,8 @@ class Reading:
         status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
         self._last(encode_eof(min(warnings, 65535), status))
         self._after(warnings, None)
+        if session.exceeded is not None:
+            return
         session.found_rows = found_rows
         if warnings:
             await collect_warnings(session, self.pairs)
@@ -126,6 +128,7 @@ class Reading:
 
     def _after(self, warnings: int, failure: TurnoutError | None) -> None:
         session = self.session
+        failure = session.exceeded or failure
         record(session, self.entry, self.rows, self.size, failed=failure is not None)
         if failure is not None:
             session.environment.measures.error(failure.errno)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.back.connection import ServerConnection
-from proxy.errors import ServerFailed, TurnoutError
+from proxy.errors import ProtocolError, ServerFailed, TurnoutError
 from proxy.wire.packets import parse_err
 
 
@@ -124,6 +124,8 @@ class Splitter:
             self._left = self.columns
             self.head_packets.append(packet)
         elif self.header is None:
+            if (self._left == 0) != (first == 0xFE and n < 9):
+                raise ProtocolError("a server sent another number of columns than it said")
             self.head_packets.append(packet)
             if self._left:
                 self._left -= 1

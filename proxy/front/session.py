@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
 from parser.shape import Lexer, lexer
@@ -116,6 +116,9 @@ class Transaction:
 class Session:
     """See the module."""
 
+    exceeded: TurnoutError | None = None  # the answer under way is too large (proxy.front.results), and is cut off
+    is_bounded = False  # are its answers limited (proxy.front.results)?
+
     def __init__(
         self,
         client: Client,
@@ -162,6 +165,7 @@ class Session:
         self.running_on: ServerConnection | None = None
         self.spread: list[ServerConnection] = []  # where a statement over several targets runs
         self.task: asyncio.Task[None] | None = None
+        self._work: object = None  # what the task carries out
         self.recorded = False  # the statement under way is in its shape's numbers
         self.statements = 0
         self.binary = False  # the command under way is an EXECUTE: rows are answered in the binary protocol
@@ -234,6 +238,7 @@ class Session:
             self.outdated = False
             self.pending = None
             self.refresh()
+            self.client.bound_results(self)
         elif environment.rules is self.environment.rules and environment is not self.environment:
             self.environment = environment
             self.cache_settings = None
@@ -686,6 +691,15 @@ class Session:
         self.held = {cluster: held for cluster, held in self.held.items() if held is not connection}
         self.doom = error
 
+    def lists_fields(self) -> None:
+        """The answer under way is that of COM_FIELD_LIST, which has no rows."""
+
+    def told_otherwise(self, connection: ServerConnection) -> None:
+        """The statement failed as far as the client was told, whatever the server says."""
+
+    async def quiet(self, connections: Iterable[ServerConnection]) -> None:
+        """Wait until no KILL of ours can hit what comes next on these connections."""
+
     # -- what answers say about the session ----------------------------------------------------------------------------
 
     def observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
@@ -780,6 +794,7 @@ class Session:
         """Carry out one command as a task; errors become the client's, and the next command waits. `work` gives true if
         the command goes on without it: a server's answer will end it."""
         self.busy = True
+        self._work = work
         self.task = self.client.spawn(self._run(work), "statement")
 
     async def _run(self, work: Awaitable[bool | None]) -> None:
@@ -1008,6 +1023,8 @@ class Session:
         self.not_filled()
         if self.task is not None:
             self.task.cancel()
+            # Where the task has not even begun, nobody awaits its work.
+            self.task.add_done_callback(lambda _: self._work.close() if isinstance(self._work, Coroutine) else None)
         running = self.running_on
         if running is not None and running.sink is self:
             running.abort(ServerFailed("The client went away while its statement was running"))
@@ -1016,14 +1033,15 @@ class Session:
             connection.holder = connection.taker = None
             if connection.sink is not None:
                 connection.abort(ServerFailed("The client went away"))
-            elif cluster in self.pinned:
+            elif cluster in self.pinned or self.task is not None:  # what it was about to do with it is not known
                 connection.close()
             else:
                 self.client.spawn(_roll_back(connection), "rollback of a client that went away")
         self.held.clear()
         self.prepared.clear()
-        # Wherever the task was when it was cancelled, what it had taken does not come back in a known state.
-        for server in self._pools:
+        # Wherever the task was when it was cancelled, what it had taken does not come back in a known state. It may
+        # come from pools that are no longer the session's (`set_capability`).
+        for server in self.environment.every_server() if self.task is not None else self._pools:
             for connection in [c for c in server.connections if c.taker is self]:
                 connection.abort(ServerFailed("The client went away while its statement was running"))
 

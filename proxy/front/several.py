@@ -51,10 +51,10 @@ async def run_several(session: Session, entry: Entry, sql: bytes) -> None:
             await run_text(session, one, text, *session.lexer.shape(text))
             if edited.failed:
                 edited.amend.correct(session)
+        if edited.failed or not edited.more or session.closed or session.killed or session.exceeded is not None:
+            return
         if session.doom is not None:
             raise session.doom
-        if edited.failed or not edited.more or session.closed or session.killed:
-            return
         begin = end + 1
 
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
-_MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020})
+# The last three are what clients are told instead of 1317.
+_MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020, 1969, 3024, 1226})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 _ASKS_FOR_FILE = frozenset({"load", "local", "infile"})
@@ -84,6 +85,8 @@ class Relay:
                 self._session.client.write(piece)
         if session.fill is not None:
             session.filled(connection, pieces)
+        if session.exceeded is not None:
+            session.told_otherwise(connection)
         if not self.done.done():
             self.done.set_result(None)
 
@@ -532,7 +535,11 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     kept = held and (status & IN_TRANS or (connection.pool and connection.pool.server.cluster in session.pinned))
     warnings = scanner.warnings
     commands = connection.commands
-    if wants_warnings:
+    exceeded = session.exceeded
+    if exceeded is not None:
+        await session.quiet((connection,))
+        session.remember_error(exceeded)
+    elif wants_warnings:
         made = session.made
         known = made.diagnostics if made is not None else None
         session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")

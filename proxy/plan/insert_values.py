@@ -63,7 +63,7 @@ def generated_id(statement: Statement, schema: TableSchema | None) -> tuple[bool
     if values is None or all(value in (Word.NULL, Word.DEFAULT) for value in values):
         return True, ()
     if all(isinstance(value, (Hole, Param)) for value in values):
-        return None, values
+        return None, () if schema.has_triggers else values  # which may give another id
     if all(value is Word.TRUE for value in values):
         return False, ()
     return None, ()

@@ -214,9 +214,10 @@ def _generates(value: KeyValue) -> bool | None:
         return True
     if isinstance(value, str):
         return False if value.isascii() and value.isdigit() and value.strip("0") else None
-    if isinstance(value, int) and value != 0:
-        return False
-    return None  # 0 depends on sql_mode (NO_AUTO_VALUE_ON_ZERO)
+    if isinstance(value, int):
+        # 0 is generated, or stored as it is (NO_AUTO_VALUE_ON_ZERO): then the OK packet says 0, which means none.
+        return value == 0
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

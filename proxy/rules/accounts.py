@@ -90,6 +90,8 @@ def read_users(report: Report, form: FileForm, secrets: Secrets) -> dict[str, Us
             password=secrets.read(path, user),
             admin=user.admin,
             auth=AuthPlugin(user.auth) if user.auth else None,
+            result_rows=user.result_rows,
+            result_bytes=user.result_bytes,
         )
     if not report.keys(("users",)) and not report.has_problem(("users",)) and "users_from" not in report.keys(()):
         suggestion = "Write `users: {app: {password_env: APP_PASSWORD}}`, or `users_from:` with a cluster's name."

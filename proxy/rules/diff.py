@@ -247,7 +247,7 @@ def _history(old: Rules, new: Rules) -> Iterator[Change]:
 def _show(field: str) -> Callable[[Any], str]:
     if field.endswith("_s"):
         return lambda seconds: "none" if seconds is None else quantity.duration_text(seconds)
-    return quantity.size_text if field in ("max_packet", "session_memory") else str
+    return quantity.size_text if field in ("max_packet", "session_memory", "result_bytes") else str
 
 
 def _name(name: str | None) -> str:

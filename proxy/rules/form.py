@@ -150,6 +150,7 @@ Workers = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1)]
 RowCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
+ResultRows = Annotated[int, Field(ge=0, le=1 << 62)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[int, Field(ge=0, le=1_000_000)]
 Weight = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -204,6 +205,8 @@ class UserForm(SecretForm):
     auth: Literal["mysql_native_password", "caching_sha2_password"] | None = Field(
         None, description="The authentication plugin to ask of clients. Absent: the one that the client prefers."
     )
+    result_rows: ResultRows | None = Field(None, description="As in limits, for this account. Absent: as it is there.")
+    result_bytes: Size | None = Field(None, description="As in limits, for this account. Absent: as it is there.")
 
 
 class ServiceForm(SecretForm):
@@ -392,6 +395,12 @@ class LimitsForm(Form):
         None, description="A statement that takes longer is killed on its server. Absent: none is."
     )
     session_memory: Size = Field(_LIMITS.session_memory, description="What one session's prepared statements may take.")
+    result_rows: ResultRows = Field(
+        _LIMITS.result_rows, description="Rows that the answer to one statement may have; 0: any number."
+    )
+    result_bytes: Size = Field(
+        _LIMITS.result_bytes, description="Bytes that the rows of one answer may have; 0: any number."
+    )
     shapes: Count = Field(_LIMITS.shapes, description="Plans kept per worker, and shapes measured.")
 
 

@@ -99,6 +99,8 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
             idle_s=form.limits.idle,
             statement_s=form.limits.statement,
             session_memory=form.limits.session_memory,
+            result_rows=form.limits.result_rows,
+            result_bytes=form.limits.result_bytes,
             shapes=form.limits.shapes,
         ),
         history=History(folder / form.history.file) if form.history is not None else None,

@@ -98,6 +98,8 @@ class User:
     admin: bool = False
     reads: str | None = None  # name of a reporting database (later)
     auth: AuthPlugin | None = None  # None: whichever of the two the client prefers
+    result_rows: int | None = None  # None: as `limits` say; 0: any number
+    result_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,21 @@ class Limits:
     idle_s: float | None = None  # None: the servers' wait_timeout and interactive_timeout
     statement_s: float | None = None  # a statement that takes longer is killed; None: none is
     session_memory: int = 256 << 20  # that prepared statements of one session may take
+    result_rows: int = 0  # that the answer to one statement may have; 0: any number
+    result_bytes: int = 0
     shapes: int = 10_000  # plans kept per worker, and shapes measured
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLimits:
+    """How large the answer to one statement of an account may be; 0: of any size."""
+
+    rows: int
+    bytes: int
+
+    @property
+    def any(self) -> bool:
+        return bool(self.rows or self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +300,12 @@ class Rules:
         """The cluster where tables of `database` without an entry live."""
         entry = self.database(database)
         return entry.home if entry else self.default_home
+
+    def result_limits(self, account: str) -> ResultLimits:
+        user, limits = self.users.get(account), self.limits
+        rows = user.result_rows if user is not None else None
+        size = user.result_bytes if user is not None else None
+        return ResultLimits(limits.result_rows if rows is None else rows, limits.result_bytes if size is None else size)
 
     @property
     def cached_tables(self) -> tuple[Table, ...]:

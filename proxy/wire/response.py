@@ -253,6 +253,8 @@ class ResponseScanner:
                     return self._end(data, start, end, out)
                 state = self._state = _FIRST
             elif state == _COLUMNS:
+                if self._left:
+                    raise ProtocolError("the server sent another number of columns than it said")
                 if counted_at >= 0 and pos - counted_at <= MAX_HEAD and data[counted_at + 3] == 1:
                     self.learned = data[counted_at : pos - 4]
                 if self.status & CURSOR_EXISTS:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bench import clients
+from bench.clients import ClientResults
 from bench.profile import hottest
 from bench.report import Results, budgets, markdown
 from bench.samples import Sample, Spread, ratios
@@ -32,6 +36,11 @@ Latency (ms):
 
 def sample(number: int, target: str, per_s: float, cpu_us: float, clients: int = 8) -> Sample:
     return Sample(number, target, "oltp_point_select", clients, 1000, per_s, 0.5, 1, cpu_us / 4, cpu_us * 3 / 4, 40.0)
+
+
+def prepared(haproxy_us: float, turnout_us: float) -> list[Sample]:
+    measured = (sample(0, "HAProxy", 100, haproxy_us), sample(0, "Turnout", 100, turnout_us))
+    return [replace(each, workload="oltp_point_select (prepared)") for each in measured]
 
 
 def results(*samples: Sample, **more: object) -> Results:
@@ -77,22 +86,24 @@ def test_budgets_at_their_limits_are_met_and_above_are_not() -> None:
         result_bytes=10**9,
         slow_bytes={"Turnout": Spread.of([32 << 20]), "HAProxy": Spread.of([1 << 40])},
         miss_us={"point select": Spread.of([1000])},
+        prepared=prepared(10, 16),
     )
-    assert [budget.met for budget in budgets(at_limit)] == [True] * 5
+    assert [budget.met for budget in budgets(at_limit)] == [True] * 6
     over = results(
         sample(0, "HAProxy", 100, 10),
         sample(0, "Turnout", 84, 15.1),
         idle_bytes={"Turnout": Spread.of([24 * 1024 + 1])},
         slow_bytes={"Turnout": Spread.of([(32 << 20) + 1])},
         miss_us={"point select": Spread.of([1001])},
+        prepared=prepared(10, 16.1),
     )
-    assert [budget.met for budget in budgets(over)] == [False] * 5
-    assert markdown(over).count("**not met**") == 5
+    assert [budget.met for budget in budgets(over)] == [False] * 6
+    assert markdown(over).count("**not met**") == 6
 
 
 def test_what_was_not_measured_is_not_met_either() -> None:
     found = budgets(results(sample(0, "HAProxy", 100, 10)))
-    assert [budget.met for budget in found] == [None] * 5
+    assert [budget.met for budget in found] == [None] * 6
     assert {budget.found for budget in found} == {"not measured"}
 
 
@@ -122,3 +133,23 @@ def test_hottest_functions() -> None:
     total, rows = hottest(stacks)
     assert total == 11
     assert rows == [("work (b.py)", 8, 8), ("main (a.py)", 2, 10), ("C", 1, 1)]
+
+
+def test_many_clients() -> None:
+    many = ClientResults(clients.FULL, [5000.0, 6000.0, 7000.0], [(1.0, 2.0, 3.0)], [(1.5, 2.5, 3.5)], [40.0], [44.0])
+    many.login_us, many.refused_us, many.logins_per_s = [400.0], [160.0], 900.0
+    many.storm.update({"ok": 800, "1040": 7150, "hung": 0, "ConnectionResetError": 50})
+    text = markdown(results(many=many))
+    assert "| 200 busy clients among 10,000 idle ones | 1.50 | 2.50 | 3.50 | 44.0 |" in text
+    assert "| logins a second of one worker, by its CPU | 2,500 |" in text
+    assert "7,150 were told error 1040, 0 had no answer, others: {'ConnectionResetError': 50}." in text
+
+
+def test_percentiles() -> None:
+    assert clients.percentiles([n / 1000 for n in range(1, 101)]) == pytest.approx((51.0, 96.0, 100.0))
+
+
+def test_prepared_statements_have_a_budget_of_their_own() -> None:
+    (found,) = [each for each in budgets(results(prepared=prepared(20, 30))) if "prepared" in each.what]
+    assert (found.limit, found.found, found.met) == ("<= 1.6 x HAProxy", "1.50 x", True)
+    assert "## sysbench, prepared statements" in markdown(results(prepared=prepared(20, 30)))

@@ -51,17 +51,28 @@ def network_server(run: Run) -> Reached:
     ]
     server = run.mariadb("network", tls=certificate, options=options)
     server.create_account("app", PASSWORD)
+    server.create_account("small", PASSWORD)
     server.create_account("guest", PASSWORD, host="10.1.2.%")
     server.create_account("guest6", PASSWORD, host="2001:db8::%")
     server.create_service_account()
-    server.execute(*(f"CREATE DATABASE {name}" for name in DATABASES))
+    server.execute(*(f"CREATE DATABASE {name}" for name in (*DATABASES, "spread")))
+    server.execute(
+        "USE spread",
+        "CREATE TABLE numbers (id INT, n INT, KEY (id))",
+        "INSERT INTO numbers SELECT seq, seq % 7 FROM seq_1_to_3000",
+        "CREATE PROCEDURE several() BEGIN SELECT seq FROM seq_1_to_60; SELECT seq FROM seq_1_to_60; END",
+    )
     return Reached(server, certificate, other_port)
 
 
 def rules(reached: Reached) -> str:
     server = reached.server
     return f"""
-users: {{app: {{password: {PASSWORD}}}, guest: {{password: {PASSWORD}}}, guest6: {{password: {PASSWORD}}}}}
+users:
+  app: {{password: {PASSWORD}}}
+  small: {{password: {PASSWORD}, result_rows: 100, result_bytes: 20KB}}
+  guest: {{password: {PASSWORD}}}
+  guest6: {{password: {PASSWORD}}}
 service: {{user: turnout, password: turnout}}
 clusters:
   plain: {{primary: "127.0.0.1:{server.port}"}}
@@ -71,7 +82,13 @@ clusters:
     tls: {{ca: {reached.certificate.ca}}}
     proxy_protocol: v2
   near: {{primary: {server.socket}, compression: zlib, proxy_protocol: v1}}
-databases: {{plain: {{home: plain}}, packed: {{home: packed}}, near: {{home: near}}}}
+shardings: {{by_id: {{method: hash, clusters: [plain, near]}}}}  # one server: it has every row twice
+workbench: {{cluster: plain}}
+databases:
+  plain: {{home: plain}}
+  packed: {{home: packed}}
+  near: {{home: near}}
+  spread: {{home: plain, tables: {{numbers: {{sharding: by_id, key: id}}}}}}
 """
 
 

@@ -69,7 +69,7 @@ listen:
   proxy_protocol: [10.0.0.0/8, "2001:db8::7", unix]
 workers: 3
 users:
-  app: {password_env: APP, auth: mysql_native_password}
+  app: {password_env: APP, auth: mysql_native_password, result_rows: 0, result_bytes: 1KB}
   ops: {password_file: secret, admin: true, auth: caching_sha2_password}
   null: {password: ""}
 users_from: main
@@ -108,7 +108,7 @@ health: {every: 250ms, timeout: 1.5, connect_timeout: 2}
 pool: {wait: 1s, max_waiters: 2, max_idle: 3s, max_age: 4h, max_statements: 5}
 limits:
   {login: 1m, drain: 0, max_packet: 16MB, slow_statement: 0.25s, shapes: 9, logins_per_second: 7, logins_per_address: 0,
-   idle: 1h, statement: 90s, session_memory: 1MB}
+   idle: 1h, statement: 90s, session_memory: 1MB, result_rows: 5, result_bytes: 1MB}
 history: {file: var/history.sqlite}
 """
     source = source.replace("replicas: , tls", "tls")
@@ -127,7 +127,7 @@ history: {file: var/history.sqlite}
     assert found.listen.tls.require
     assert found.workers == 3
     assert found.users == {
-        "app": User("app", "from env", auth=AuthPlugin.NATIVE),
+        "app": User("app", "from env", auth=AuthPlugin.NATIVE, result_rows=0, result_bytes=1024),
         "ops": User("ops", "from file ", admin=True, auth=AuthPlugin.CACHING_SHA2),
         "null": User("null", ""),
     }
@@ -184,7 +184,7 @@ history: {file: var/history.sqlite}
     assert found.health == Health(0.25, 1.5, 2.0)
     assert found.pool == Pool(1.0, 2, 3.0, 4 * 3600.0, 5)
     assert found.history == History(tmp_path / "var" / "history.sqlite")
-    assert found.limits == Limits(60.0, 0.0, 16 << 20, 0.25, 7, 0, 3600.0, 90.0, 1 << 20, 9)
+    assert found.limits == Limits(60.0, 0.0, 16 << 20, 0.25, 7, 0, 3600.0, 90.0, 1 << 20, 5, 1 << 20, 9)
 
 
 def test_names_are_found_in_another_case() -> None:

@@ -45,7 +45,9 @@ class Turnout(Process):
 
     def _start(self) -> Started:
         changed = {name for name, value in self.environment.items() if os.environ.get(name) != value}
-        if self.quick and not any(name.startswith(AT_START) for name in changed - {"PYTHONPATH", "PYTHONUNBUFFERED"}):
+        if self.environment["PYTHONPATH"] == str(ROOT):  # else there may be a sitecustomize, which is run at the start
+            changed.discard("PYTHONPATH")
+        if self.quick and not any(name.startswith(AT_START) for name in changed - {"PYTHONUNBUFFERED"}):
             return importer.start(self.argv[2], self.argv[3:], self.environment, self.log)
         return super()._start()
 

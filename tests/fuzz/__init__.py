@@ -1,0 +1,9 @@
+"""Fuzzing of whole sessions: clients and servers that nobody can rely on, around the real front and back of a worker.
+
+virtual      an event loop in which time passes as soon as there is nothing else to do, and its connections
+fake_server  answers like a server, late, with errors, with lies, or not at all
+fake_client  logs in and sends commands, ahead, in pieces, wrong; checks every answer that it can check
+sessions     what is played, and what has to hold:  python -m tests.fuzz.sessions --seconds 3600
+
+`tests.wire.fuzz_wire` does the same to the code that reads packets, one function at a time.
+"""

@@ -1,0 +1,273 @@
+"""One connection of a server that says what it was asked in every answer, if it answers at all."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from dataclasses import dataclass, field
+
+from proxy.wire import auth, frames, packets
+from proxy.wire import capability as cap
+from proxy.wire import command as com
+from proxy.wire.column import encode_column, int_column, text_column
+from proxy.wire.frames import FrameReader
+from proxy.wire.handshake import NATIVE, Greeting
+from proxy.wire.lenenc import write_bytes, write_int
+from proxy.wire.resultset import encode_row
+from proxy.wire.status import AUTOCOMMIT, IN_TRANS, SESSION_STATE_CHANGED
+from tests.fuzz.virtual import End
+from tests.wire.fuzz_wire import cut, mutate_stream
+
+VERSION = "10.11.6-MariaDB"
+CAPABILITIES = (
+    cap.PROTOCOL_41
+    | cap.SECURE_CONNECTION
+    | cap.PLUGIN_AUTH
+    | cap.PLUGIN_AUTH_LENENC
+    | cap.CONNECT_WITH_DB
+    | cap.CONNECT_ATTRS
+    | cap.LONG_PASSWORD
+    | cap.LONG_FLAG
+    | cap.TRANSACTIONS
+    | cap.LOCAL_FILES
+    | cap.FOUND_ROWS
+    | cap.IGNORE_SPACE
+    | cap.NO_SCHEMA
+    | cap.MULTI_STATEMENTS
+    | cap.MULTI_RESULTS
+    | cap.PS_MULTI_RESULTS
+    | cap.SESSION_TRACK
+)
+ERRORS = ((1064, "42000"), (1205, "HY000"), (1213, "40001"), (1317, "70100"), (1146, "42S02"), (1062, "23000"))
+TRACKED = ("autocommit", "sql_mode", "character_set_client", "character_set_connection", "character_set_results")
+_NO_ANSWER = (com.COM_STMT_CLOSE, com.COM_STMT_SEND_LONG_DATA)
+_COMMENTS = re.compile(rb"^(\s|/\*.*?\*/|\()*", re.DOTALL)
+_FOR = re.compile(rb"^SET STATEMENT .*? FOR ")
+_ASSIGNED = re.compile(rb"(\w+)\s*=\s*('[^']*'|\w+)")
+_ROWS = (b"SELECT", b"SHOW", b"EXPLAIN", b"DESCRIBE", b"DESC", b"WITH", b"VALUES", b"TABLE", b"CHECK")
+
+
+@dataclass(slots=True)
+class Manners:
+    """How servers behave in one round."""
+
+    lie: float = 0.0  # share of answers that are changed on their way
+    lose: float = 0.0  # share of commands at which the connection is lost
+    fail: float = 0.0  # share of statements that end with an error
+    slow: float = 0.0  # share of answers that take seconds
+    many: float = 0.0  # share of results that are long
+    running: dict[int, FakeServer] = field(default_factory=dict)  # by thread id
+    threads: int = 0
+
+
+class FakeServer:
+    """See the module."""
+
+    def __init__(self, end: End, manners: Manners, rng: random.Random) -> None:
+        self._end = end
+        self._manners = manners
+        self._rng = rng
+        self._status = AUTOCOMMIT
+        self._prepared: dict[int, bytes] = {}
+        self._next_statement = 1
+        self._lied = False
+        self._killed = asyncio.Event()
+        self._reader = FrameReader(1 << 26)
+        self._commands: list[bytes] = []
+        manners.threads += 1
+        self.thread_id = manners.threads
+        manners.running[self.thread_id] = self
+
+    async def run(self) -> None:
+        try:
+            if await self._login():
+                await self._serve()
+        finally:
+            del self._manners.running[self.thread_id]
+            self._end.hang_up()
+
+    async def _command(self) -> bytes | None:
+        while not self._commands:
+            try:
+                # An answer with a lie in it may have no end, and be waited for: the server goes away.
+                async with asyncio.timeout(3 if self._lied else None):
+                    data = await self._end.received()
+            except TimeoutError:
+                data = b""
+            if not data:
+                return None
+            self._commands += [payload for payload, _ in self._reader.feed(data)]
+        return self._commands.pop(0)
+
+    async def _send(self, stream: list[bytes]) -> bool:
+        """False: the connection is over."""
+        rng = self._rng
+        data = b"".join(stream)
+        if rng.random() < self._manners.lie:
+            data, self._lied = mutate_stream(stream, rng), True
+        pieces = cut(data, rng) if rng.random() < 0.3 else [data]
+        if rng.random() < self._manners.lose:
+            pieces = pieces[: rng.randrange(len(pieces) + 1)]
+            for piece in pieces:
+                self._end.deliver(piece)
+            return False
+        for piece in pieces:
+            self._end.deliver(piece)
+            if len(pieces) < 20:
+                await asyncio.sleep(rng.choice((0, 0, 0.001)))
+        return not self._end.lost
+
+    async def _login(self) -> bool:
+        scramble = auth.new_scramble()
+        greeting = Greeting(VERSION, self.thread_id, scramble, CAPABILITIES, 45, AUTOCOMMIT, NATIVE)
+        if not await self._send([frames.encode(greeting.encode(), 0)]):
+            return False
+        if await self._command() is None:
+            return False
+        return await self._send([frames.encode(packets.encode_ok(), 2)])
+
+    async def _serve(self) -> None:
+        while (payload := await self._command()) is not None:
+            if not payload or payload[0] == com.COM_QUIT:
+                return
+            if payload[0] in _NO_ANSWER:
+                continue
+            own = b"session_track" in payload
+            if not own and self._rng.random() < self._manners.slow:
+                await self._wait(2.0)
+            answer = await self._answer(payload, self._killed.is_set() and not own)
+            self._killed.clear()
+            if answer is None or not await self._send(answer):
+                return
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._killed.wait()
+        except TimeoutError:
+            pass
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    async def _answer(self, payload: bytes, killed: bool) -> list[bytes] | None:
+        rng, code = self._rng, payload[0]
+        if killed:
+            return self._error(1317, "70100", payload)
+        if code in (com.COM_QUERY, com.COM_STMT_EXECUTE, com.COM_STMT_PREPARE, com.COM_INIT_DB):
+            if b"session_track" not in payload and rng.random() < self._manners.fail:
+                return self._error(*rng.choice(ERRORS), payload)
+        if code == com.COM_QUERY:
+            return await self._query(payload[1:], False)
+        if code == com.COM_STMT_PREPARE:
+            return self._prepare(payload[1:])
+        if code == com.COM_STMT_EXECUTE:
+            text = self._prepared.get(int.from_bytes(payload[1:5], "little"))
+            return self._error(1243, "HY000", payload) if text is None else await self._query(text, True)
+        if code == com.COM_FIELD_LIST:
+            return self._framed([encode_column(text_column("c")) + b"\xfb", packets.encode_eof(0, self._status)])
+        if code == com.COM_STATISTICS:
+            return self._framed([b"Uptime: 1"])
+        if code == com.COM_SET_OPTION:
+            return self._framed([packets.encode_eof(0, self._status)])
+        return self._ok()
+
+    def _framed(self, payloads: list[bytes]) -> list[bytes]:
+        return [frames.encode(payload, number & 0xFF) for number, payload in enumerate(payloads, 1)]
+
+    def _error(self, errno: int, sqlstate: str, about: bytes) -> list[bytes]:
+        if errno == 1213:
+            self._status &= ~IN_TRANS
+        return self._framed([packets.encode_err(errno, sqlstate, b"An error near " + about[:200])])
+
+    def _ok(self, changed: dict[bytes, bytes] | None = None, insert_id: int = 0) -> list[bytes]:
+        if not changed:
+            return self._framed([packets.encode_ok(1 if insert_id else 0, insert_id, self._status)])
+        state = b"".join(b"\0" + write_bytes(write_bytes(name) + write_bytes(value)) for name, value in changed.items())
+        status = (self._status | SESSION_STATE_CHANGED).to_bytes(2, "little")
+        return self._framed([b"\0\0\0" + status + b"\0\0" + b"\0" + write_bytes(state)])
+
+    def _prepare(self, text: bytes) -> list[bytes]:
+        number, self._next_statement = self._next_statement, self._next_statement + 1
+        self._prepared[number] = text
+        params = text.count(b"?")
+        columns = 1 if _COMMENTS.sub(b"", text).upper().startswith(_ROWS) else 0
+        head = b"\0" + number.to_bytes(4, "little") + columns.to_bytes(2, "little") + params.to_bytes(2, "little")
+        payloads = [head + bytes(3)]
+        for count in (params, columns):
+            if count:
+                payloads += [encode_column(text_column("c"))] * count + [packets.encode_eof(0, self._status)]
+        return self._framed(payloads)
+
+    async def _query(self, text: bytes, binary: bool) -> list[bytes] | None:
+        said = _FOR.sub(b"", _COMMENTS.sub(b"", text.replace(b"/*!50000", b"")))
+        up = said.upper()
+        if up.startswith((b"BEGIN", b"START TRANSACTION", b"XA START")):
+            self._status |= IN_TRANS
+        elif up.startswith(b"ROLLBACK TO"):
+            pass
+        elif up.startswith((b"COMMIT", b"ROLLBACK", b"XA COMMIT", b"XA ROLLBACK", b"XA PREPARE", b"CREATE")):
+            self._status &= ~IN_TRANS
+        elif up.startswith(b"KILL"):
+            victim = self._manners.running.get(int(re.findall(rb"\d+", said)[0]))
+            if victim is not None:
+                victim._killed.set()
+        elif up.startswith(b"SET"):
+            return self._ok(self._set(said))
+        elif up.startswith(b"LOAD DATA LOCAL"):
+            return await self._load()
+        elif up.startswith(_ROWS):
+            return self._rows(said, up, binary)
+        elif up.startswith(b"INSERT"):
+            return self._ok(insert_id=7)
+        if not self._status & AUTOCOMMIT and up.startswith((b"INSERT", b"UPDATE", b"DELETE")):
+            self._status |= IN_TRANS
+        return self._ok()
+
+    def _set(self, text: bytes) -> dict[bytes, bytes]:
+        changed = {}
+        names = re.search(rb"NAMES\s+(\w+)", text)
+        if names is not None:
+            for name in TRACKED[2:]:
+                changed[name.encode()] = names[1]
+        for name, value in _ASSIGNED.findall(text):
+            value = value.strip(b"'")
+            if name == b"autocommit":
+                on = value in (b"1", b"ON")
+                self._status = (self._status | AUTOCOMMIT) if on else (self._status & ~AUTOCOMMIT)
+                value = b"ON" if on else b"OFF"
+            if name.decode("ascii", "replace") in TRACKED:
+                changed[name] = value
+        return changed
+
+    def _rows(self, text: bytes, up: bytes, binary: bool) -> list[bytes]:
+        if not self._status & AUTOCOMMIT and up.startswith(b"SELECT"):
+            self._status |= IN_TRANS
+        columns = [text_column("c")]
+        row: list[bytes | None] = [text[:3000]]
+        rows = [row] * self._rng.choice((0, 1, 1, 1, 3))
+        if up.startswith((b"SHOW WARNINGS", b"SHOW ERRORS")):
+            columns = [text_column("Level"), int_column("Code"), text_column("Message")]
+            rows = [[b"Warning", b"1", b"m"]] * self._rng.randrange(3)
+        elif b"COUNT(*)" in up or up.startswith((b"SELECT FOUND_ROWS", b"SELECT LAST_INSERT_ID", b"SELECT ROW_COUNT")):
+            columns, rows = [int_column("COUNT(*)")], [[b"3"]]
+        else:
+            rows = rows or [row]
+            if self._rng.random() < self._manners.many:
+                rows = [row] * 400
+        status = self._status
+        payloads = [write_int(len(columns)), *map(encode_column, columns), packets.encode_eof(0, status)]
+        payloads += [b"\0\0" + encode_row(each) if binary else encode_row(each) for each in rows]
+        warnings = self._rng.choice((0, 0, 0, 0, 1)) if up.startswith(b"SELECT") else 0
+        return self._framed([*payloads, packets.encode_eof(warnings, status)])
+
+    async def _load(self) -> list[bytes] | None:
+        asked = [frames.encode(b"\xfbx", 1)]
+        if not await self._send(asked):
+            return None
+        number = 2
+        while (payload := await self._command()) is not None:
+            number += 1
+            if not payload:
+                return [frames.encode(packets.encode_ok(3, 0, self._status), number & 0xFF)]
+        return None

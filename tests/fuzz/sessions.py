@@ -1,0 +1,327 @@
+"""Plays sessions between clients and servers of `tests.fuzz` through the real front and back of a worker.
+
+    python -m tests.fuzz.sessions --seconds 60 [--seed N] [--input K]
+
+One input is a round: some clients at once, servers that are slow, fail, lose connections or lie, commands that are sent
+ahead, in pieces, or changed. What holds, whatever they do: every command of a client that keeps to the protocol is
+answered, or its connection closed; nothing is raised that is not a TurnoutError; when the clients are gone, so is
+everything that was theirs. Where servers do not lie: every answer is the one to its own statement, numbered behind it,
+and has nothing of other clients' in it. Rounds depend on seed and number only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import random
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from proxy.back.catalog import Catalog, Column, TableSchema
+from proxy.back.clusters import ClusterServers
+from proxy.back.server import Role, Server, State
+from proxy.errors import TurnoutError
+from proxy.front.environment import Environment
+from proxy.front.listener import Listener
+from proxy.measure.measures import Measures
+from proxy.rules.loader import parse
+from proxy.rules.model import Address, Rules
+from proxy.wire import auth
+from tests.fuzz.fake_client import FakeClient, Round
+from tests.fuzz.fake_server import VERSION, FakeServer, Manners
+from tests.fuzz.virtual import End, Stuck, VirtualLoop
+from tests.wire.fuzz_wire import Finding, resident_peak, rsa_key
+
+RULES = """
+turnout: 1
+listen: {mysql: "127.0.0.1:3307"}
+users: {app: {password: app}}
+service: {user: turnout, password: turnout}
+clusters:
+  main: {primary: "main:1", max_connections: 4}
+  other: {primary: "other:1", max_connections: 4}
+shardings: {by_id: {method: hash, clusters: [main, other]}}
+transactions: best_effort
+databases:
+  shop:
+    home: main
+    tables:
+      spread_t: {sharding: by_id, key: id}
+      away_t: {cluster: other}
+limits: {logins_per_second: 0, logins_per_address: 0}
+"""
+MAX_GROWTH_BYTES = 64 << 20  # of the process, after the first hundred rounds
+MAX_CPU_S = 20.0  # for one round
+
+
+@cache
+def rules() -> Rules:
+    return parse(RULES, Path("rules.yaml"), {})
+
+
+@cache
+def catalog() -> Catalog:
+    columns = (Column("id", "int"), Column("c", "varchar", charset="utf8mb4"), Column("v", "int"))
+    places = (("main", "plain_t"), ("main", "spread_t"), ("other", "spread_t"), ("other", "away_t"))
+    return Catalog(
+        {
+            (cluster, "shop", name): TableSchema("shop", name, columns, primary_key=("id",), engine="InnoDB")
+            for cluster, name in places
+        },
+        1,
+    )
+
+
+class Failures(logging.Handler):
+    """What the proxy logs of its own mistakes, and tasks that failed of anything but a TurnoutError."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+        self.values = 0  # of liars, where numbers were due: the client was told an error, and is gone
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ValueError | IndexError | TypeError):
+            self.values += 1
+        if error is not None and not isinstance(error, TurnoutError | Stuck):
+            formatter = logging.Formatter("%(message)s")
+            self.found.append(formatter.format(record))
+
+    def handler(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, TurnoutError | Finding):
+            self.found.append(f"{context.get('message')}: {error!r}")
+
+
+class World:
+    """A worker without its process: two servers, one listener."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.manners = Manners()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.failures = Failures()
+        self.finding: BaseException | None = None
+        limits = replace(
+            rules().limits,
+            statement_s=rng.choice((None, None, 1e-9)),
+            result_rows=rng.choice((0, 0, 0, 1, 2)),
+            result_bytes=rng.choice((0, 0, 0, 40, 4000)),
+        )
+        own = replace(rules(), limits=limits)
+        measures = Measures()
+        self.servers = [self._server(name, own, measures) for name in own.clusters]
+        clusters = {server.cluster: ClusterServers(server.cluster, server, ()) for server in self.servers}
+        environment = Environment(own, catalog(), clusters, measures, 1)
+        self.listener = Listener(own, environment, 0, measures)
+
+    def _server(self, name: str, own: Rules, measures: Measures) -> Server:
+        server = Server(
+            name,
+            Role.PRIMARY,
+            Address(name, 1),
+            4,
+            None,
+            own.pool,
+            own.health,
+            self.spawn,
+            measures.server(name, f"{name}:1", "primary"),
+            compress=self.rng.random() < 0.2,
+        )
+        server.health.state = State.UP
+        server.health.baseline.version = VERSION
+        return server
+
+    def spawn(self, work: Any, what: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=what)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, TurnoutError):
+            self.finding = self.finding or error
+
+    def answer(self, host: str, port: int, end: End) -> None:
+        self.spawn(FakeServer(end, self.manners, self.rng).run(), f"server {host}")
+
+    async def play(self) -> Round:
+        rng, manners = self.rng, self.manners
+        kind = rng.randrange(4)
+        manners.slow, manners.fail, manners.many = rng.choice((0, 0.1)), rng.choice((0, 0.1)), rng.choice((0, 0.02))
+        manners.lose = rng.choice((0, 0.02))
+        manners.lie = 0.05 if kind == 3 else 0.0
+        together = Round(self.listener, kind != 3, 0.1 if kind == 2 else 0.0, count(rng.randrange(10**6)))
+        clients: list[asyncio.Task[None]] = []
+        for _ in range(rng.choice((1, 3, 10, 20))):
+            clients.append(asyncio.create_task(FakeClient(together, rng).run()))
+            await asyncio.sleep(rng.choice((0, 0, 0.1, 3)))
+            self.listener.end_overdue()
+        while pending := [each for each in clients if not each.done()]:
+            await asyncio.wait(pending, timeout=1.0)
+            self.listener.end_overdue()
+        for each in clients:
+            each.result()
+        await asyncio.sleep(300)
+        self._check()
+        return together
+
+    def _check(self) -> None:
+        """The clients are gone: nothing of theirs is left."""
+        listener = self.listener
+        if listener.clients:
+            raise Finding(f"{len(listener.clients)} clients are left")
+        if listener._tasks:
+            raise Finding(f"tasks are left: {listener._tasks}")
+        for server in self.servers:
+            if server.size != len(server.connections) or server.size > server.limit:
+                raise Finding(f"{server.where} has {len(server.connections)} connections, and counts {server.size}")
+            idle = [connection for pool in server.pools.values() for connection in pool.idle]
+            if len(set(idle)) != len(idle):
+                raise Finding(f"{server.where}: a connection is idle twice: {[c.thread_id for c in idle]}")
+            if not set(idle) <= server.connections:
+                gone = [(c.thread_id, str(c.aborted), c.lost) for c in set(idle) - server.connections]
+                raise Finding(f"{server.where}: connections that are gone are idle: {gone}")
+            if len(idle) != server.size:
+                busy = [
+                    f"{c.thread_id}: taken {c.taker is not None}, held {c.holder is not None}, in a command "
+                    f"{c.sink is not None}, aborted {c.aborted}, dirty {c.dirty!r}"
+                    for c in server.connections - set(idle)
+                ]
+                raise Finding(f"{server.where}: {server.size} connections, of which {len(idle)} are idle: {busy}")
+            for connection in idle:
+                if connection.sink is not None or connection.aborted is not None or connection.holder is not None:
+                    raise Finding(f"{server.where}: an idle connection is not free")
+            if any(pool.waiters for pool in server.pools.values()):
+                raise Finding(f"{server.where}: somebody waits for a connection")
+
+    async def end(self) -> None:
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(10)
+
+
+@dataclass
+class Report:
+    inputs: int = 0
+    commands: int = 0
+    answers: int = 0
+    errors: int = 0
+    slowest_s: float = 0.0
+    grown_bytes: int = 0
+
+
+def run_input(seed: int, number: int) -> tuple[Round, float]:
+    """Plays one round; what was in it, and processor seconds. Raises whatever it found."""
+    rng, key = random.Random(f"{seed}:{number}"), rsa_key()
+    before = time.process_time()
+    world: World | None = None
+
+    def answer(host: str, port: int, end: End) -> None:
+        assert world is not None
+        world.answer(host, port, end)
+
+    loop = VirtualLoop(answer)
+    failures = Failures()
+    logger = logging.getLogger("turnout")
+    logger.addHandler(failures)
+    loop.set_exception_handler(failures.handler)
+
+    async def play() -> Round:
+        nonlocal world
+        with (
+            mock.patch.object(rsa, "generate_private_key", return_value=key),  # which takes long
+            mock.patch.object(auth.secrets, "choice", rng.choice),  # for scrambles
+        ):
+            world = World(rng)
+            together = await world.play()
+            await world.end()
+        return together
+
+    try:
+        asyncio.set_event_loop(loop)
+        together = loop.run_until_complete(play())
+        if world is not None and world.finding is not None:
+            raise world.finding
+        if failures.found and (together.honest or len(failures.found) > failures.values):
+            raise Finding("\n".join(failures.found))
+    finally:
+        logger.removeHandler(failures)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=1000))
+        asyncio.set_event_loop(None)
+        loop.close()
+    return together, time.process_time() - before
+
+
+def run(seconds: float, seed: int) -> Report:
+    """Plays rounds for so long. Raises Finding with what plays the round again."""
+    rsa_key()
+    report = Report()
+    deadline = time.monotonic() + seconds
+    base = 0
+    while time.monotonic() < deadline:
+        number = report.inputs
+        try:
+            together, took_s = run_input(seed, number)
+            if took_s > MAX_CPU_S:
+                raise Finding(f"it took {took_s:.1f} s")
+        except Exception as error:
+            raise Finding(f"--seed {seed} --input {number}: {type(error).__name__}: {error}") from error
+        report.inputs += 1
+        report.commands += together.commands
+        report.answers += together.answers
+        report.errors += together.refused
+        report.slowest_s = max(report.slowest_s, took_s)
+        if number == 100:
+            gc.collect()
+            base = resident_peak()
+    report.grown_bytes = resident_peak() - base if base else 0
+    if report.grown_bytes > MAX_GROWTH_BYTES:
+        raise Finding(f"--seed {seed}: {report.grown_bytes >> 20} MB more memory after {report.inputs} rounds")
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
+    parser.add_argument("--input", type=int, default=None, help="play this round of the seed alone")
+    options = parser.parse_args()
+    logging.getLogger("turnout").setLevel(logging.ERROR)
+    logging.getLogger("turnout").propagate = False
+    seed = time.time_ns() if options.seed is None else options.seed
+    if options.input is not None:
+        together, took_s = run_input(seed, options.input)
+        print(f"{together.commands} commands, {together.answers} answers: nothing found, {took_s:.3f} s")
+        return 0
+    print(f"seed {seed}", flush=True)
+    try:
+        report = run(options.seconds, seed)
+    except Finding as finding:
+        print(finding, file=sys.stderr)
+        return 1
+    print(
+        f"{report.inputs} rounds, {report.commands} commands, {report.answers} answers ({report.errors} errors); "
+        f"slowest {report.slowest_s * 1000:.0f} ms, memory +{report.grown_bytes >> 20} MB; nothing found"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

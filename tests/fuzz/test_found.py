@@ -1,0 +1,108 @@
+"""What fuzzing has found, as small as it can be shown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bench import fast_path
+from parser.analyse import parse
+from parser.shape import lexer
+from parser.statement import Kind
+from proxy.back.connection import ServerConnection
+from proxy.errors import ProtocolError, ServerFailed
+from proxy.front.row_streams import RowStream, Splitter
+from proxy.wire.frames import encode
+from proxy.wire.response import ResponseScanner
+from proxy.wire.resultset import encode_resultset, text_column
+
+
+async def pair() -> tuple[Any, ServerConnection]:
+    """A client that has logged in, and the one connection of its pool."""
+    return fast_path.make()
+
+
+def test_who_sends_on_a_lost_connection_is_told() -> None:
+    """It was lost while its session waited for another one; nobody else would say so."""
+
+    async def play() -> None:
+        _, connection = await pair()
+        connection.aborted = ServerFailed("lost")
+        connection.connection_lost(None)
+        stream = RowStream(connection)
+        connection.send(b"\x09\0\0\0\x03SELECT 1", stream)
+        with pytest.raises(ServerFailed, match="lost"):
+            async with asyncio.timeout(5):
+                await stream.more()
+
+    asyncio.run(play())
+
+
+def test_what_a_client_held_is_given_back_once() -> None:
+    """A client goes away while a task of its session has its idle connection in hand: given back by the task, it would
+    be another session's when the transaction is rolled back on it."""
+
+    async def play() -> None:
+        client, connection = await pair()
+        session, pool = client.session, connection.pool
+        assert pool is not None
+        pool.idle.remove(connection)
+        connection.taker = session
+        session.hold(connection)
+        begun = asyncio.Event()
+
+        async def work() -> None:
+            try:
+                begun.set()
+                await asyncio.sleep(60)
+            finally:
+                session.give_back(connection)
+
+        session.run(work())
+        await begun.wait()
+        client.connection_lost(None)
+        await asyncio.sleep(0.05)
+        assert connection.aborted is not None
+        assert connection not in pool.idle
+
+    asyncio.run(play())
+
+
+def test_what_a_task_has_taken_is_found_where_pools_are_others_by_now() -> None:
+    async def play() -> None:
+        client, connection = await pair()
+        session, pool = client.session, connection.pool
+        assert pool is not None
+        client.data_received(encode(b"\x03SELECT c FROM sbtest1 WHERE id=1", 0))
+        connection.data_received(encode_resultset([text_column("c")], [[b"x"]]))
+        session.set_capability(1 << 16, True)
+        pool.idle.remove(connection)
+        connection.taker = session
+        connection.pool.server.connections.add(connection)
+        session.run(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        client.connection_lost(None)
+        assert connection.aborted is not None
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("text", [b"SET STATEMENT max_statement_time=1 FOR ", b"SET STATEMENT a=1 FOR", b"EXPLAIN"])
+def test_a_statement_that_ends_where_another_should_begin(text: bytes) -> None:
+    read_by = lexer(False, False, "utf8mb4")
+    statement = parse(*read_by.shape(text), lexer=read_by)
+    assert statement.kind is Kind.UNKNOWN
+    assert statement.error
+
+
+def test_another_number_of_columns_than_was_said() -> None:
+    """A client that believes the number would take what follows for something else, and wait."""
+    response = encode_resultset([text_column("c"), text_column("d")], [[b"x", b"y"]])
+    one_less, one_more = b"\x01\0\0\x01\x01" + response[5:], b"\x01\0\0\x01\x03" + response[5:]
+    for wrong in (one_less, one_more):
+        with pytest.raises(ProtocolError, match="another number of columns"):
+            ResponseScanner().feed(wrong, 0, [])
+        with pytest.raises(ProtocolError, match="another number of columns"):
+            Splitter().feed(wrong)
