@@ -425,30 +425,6 @@ class HistoryFile:
             finally:
                 self._db.execute("ROLLBACK")
 
-    def slots(self, since: float, step_s: int, now: float) -> list[Slot]:
-        """Load over time from `since` to `now`, in steps that begin at multiples of `step_s`; each has the seconds of
-        it that are in the window. Between the first and the last with statements there are all, also empty ones."""
-        with self._explained():
-            self._db.create_function("unserved", 1, _unserved, deterministic=True)
-            covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
-            parts = parts_of(self._spans, covered, since, None)
-            if not parts:
-                return []
-            begins = min(begin for _, begin, _ in parts)
-            found: dict[int, Slot] = {}
-            for start, id, kind, tables, clusters, count, server_ns, errors, unserved in self._db.execute(
-                "SELECT start - start % ? AS step, id, kind, tables, clusters, SUM(count), SUM(server_ns), SUM(errors),"
-                " SUM(unserved(buckets)) FROM shape_times JOIN shapes USING (key)"
-                f" WHERE {' OR '.join(['span = ? AND start >= ? AND start < ?'] * len(parts))} GROUP BY step, key",
-                [step_s, *(value for part in parts for value in part)],
-            ):
-                if start not in found:
-                    found[start] = Slot(start, _seconds(start, step_s, begins, now))
-                shape = ShapeId(id, kind, _names.decode(tables), _names.decode(clusters))
-                found[start].add(shape, count, server_ns, errors, unserved)
-        steps = range(min(found), max(found) + step_s, step_s) if found else ()
-        return [found.get(start) or Slot(start, step_s) for start in steps]
-
     def read_keys(self, since: float | None = None, until: float | None = None) -> KeysRead:
         """What is known of keys in a window of time, to whole hours; to whole days where it began weeks ago."""
         with self._explained():
@@ -497,6 +473,30 @@ class HistoryFile:
                 for cluster in clusters[key]:
                     loads[cluster] = loads.get(cluster, 0.0) + server_ns / 1e9 / len(clusters[key])
         return [Part(span, start, loads) for (start, span), loads in sorted(busy.items())]
+
+    def slots(self, since: float, step_s: int, now: float) -> list[Slot]:
+        """Load over time from `since` to `now`, in steps that begin at multiples of `step_s`; each has the seconds of
+        it that are in the window. Between the first and the last with statements there are all, also empty ones."""
+        with self._explained():
+            self._db.create_function("unserved", 1, _unserved, deterministic=True)
+            covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
+            parts = parts_of(self._spans, covered, since, None)
+            if not parts:
+                return []
+            begins = min(begin for _, begin, _ in parts)
+            found: dict[int, Slot] = {}
+            for start, id, kind, tables, clusters, count, server_ns, errors, unserved in self._db.execute(
+                "SELECT start - start % ? AS step, id, kind, tables, clusters, SUM(count), SUM(server_ns), SUM(errors),"
+                " SUM(unserved(buckets)) FROM shape_times JOIN shapes USING (key)"
+                f" WHERE {' OR '.join(['span = ? AND start >= ? AND start < ?'] * len(parts))} GROUP BY step, key",
+                [step_s, *(value for part in parts for value in part)],
+            ):
+                if start not in found:
+                    found[start] = Slot(start, _seconds(start, step_s, begins, now))
+                shape = ShapeId(id, kind, _names.decode(tables), _names.decode(clusters))
+                found[start].add(shape, count, server_ns, errors, unserved)
+        steps = range(min(found), max(found) + step_s, step_s) if found else ()
+        return [found.get(start) or Slot(start, step_s) for start in steps]
 
     def _read(self, since: float | None, until: float | None) -> Measured:
         covered = {span: (begun, done) for span, begun, done in self._db.execute("SELECT * FROM spans")}
