@@ -8,7 +8,7 @@ from tests.fuzz import sessions
 from tests.sizes import size
 
 SECONDS = size("TURNOUT_FUZZ_SECONDS", 3, 30)
-SEED = size("TURNOUT_FUZZ_SEED", 1, 1)  # the same rounds every time; `python -m tests.fuzz.sessions` looks for others
+SEED = size("TURNOUT_FUZZ_SEED", 8, 8)  # the same rounds every time; `python -m tests.fuzz.sessions` looks for others
 
 
 @pytest.mark.timeout(SECONDS + 120)
