@@ -89,7 +89,7 @@ def test_the_page(served: Turnout, traffic: Traffic, run: Run) -> None:
 
 async def shows_live_numbers(browser: Chromium, served: Turnout) -> None:
     await browser.open(served.url + "/")
-    await browser.until(f"{ORDERS} > 0 && {ROWS} >= 2", 40)
+    await browser.until(f"{ORDERS} && {ROWS} >= 2", 40)  # it may say <0.01
     text = await browser.eval("document.body.innerText")
     for words in ("SELECT total FROM orders WHERE id = ?", "shop.orders by id", "main primary", "worker 0", "ready"):
         assert words in text
