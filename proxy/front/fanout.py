@@ -213,7 +213,11 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         session.transaction.writers.add(send.cluster)
         session.transaction.changed.add(send.cluster)
     if not own and len(pairs) > 1:
-        await asyncio.gather(*(checked(c, b"\x03SAVEPOINT turnout_statement") for _, c in pairs))
+        savepoints = (checked(connection, b"\x03SAVEPOINT turnout_statement") for _, connection in pairs)
+        # All have to have answered, also where one fails: what is still under way on a connection is in the way there.
+        for outcome in await asyncio.gather(*savepoints, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
     try:
         commands = await _commands(session, pairs, sql, execution)
         await confirm(session, *(connection for _, connection in pairs))

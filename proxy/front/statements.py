@@ -72,6 +72,17 @@ class Relay:
             self._session.client.relay(connection, data)
 
     def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+        try:
+            self._pass_on(connection, pieces)
+        except Exception as error:
+            self.relayed = True  # nobody knows how much of the answer the client has
+            if not self.done.done():
+                self.done.set_exception(error)
+            raise
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def _pass_on(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         session = self._session
         if session.pending is not None:
             insert_id = connection.scanner.insert_id
@@ -87,8 +98,6 @@ class Relay:
             session.filled(connection, pieces)
         if session.exceeded is not None:
             session.told_otherwise(connection)
-        if not self.done.done():
-            self.done.set_result(None)
 
     def on_lost(self, connection: ServerConnection, error: TurnoutError) -> None:
         if not self.done.done():

@@ -204,7 +204,7 @@ class FakeClient:
             await asyncio.sleep(rng.random())
             raise Over
         payload, _ = await self._packet()
-        if payload[:1] != b"\0":
+        if payload[:1] != b"\0" or int.from_bytes(data[:4], "little") != self._flags:  # what it said was changed
             raise Over
         if self._flags & cap.COMPRESS:
             self._zip = CompressedReader()

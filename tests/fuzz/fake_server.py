@@ -155,7 +155,7 @@ class FakeServer:
         if killed:
             return self._error(1317, "70100", payload)
         if code in (com.COM_QUERY, com.COM_STMT_EXECUTE, com.COM_STMT_PREPARE, com.COM_INIT_DB):
-            own = b"session_track" in payload or b"turnout_statement" in payload  # a SAVEPOINT does not fail
+            own = b"session_track" in payload
             if not own and rng.random() < self._manners.fail:
                 return self._error(*rng.choice(ERRORS), payload)
         if code == com.COM_QUERY:
