@@ -143,15 +143,15 @@ def test_a_worker_is_replaced_with_the_nursery_and_without_it(
     run: Run, shop_servers: Shop, turnout: Callable[..., Turnout]
 ) -> None:
     def named(name: str) -> list[int]:
-        return [pid for pid in proxy.pids() if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"]
+        return proxy.named(name)
 
     def another_than(old: int) -> Callable[[], bool]:
         return lambda: (found := named("turnout-worker")) != [] and found != [old] and proxy.ready()
 
     proxy = turnout(shop_servers.rules())
     (first,), (nursery,) = named("turnout-worker"), named("turnout-nursery")
-    parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]) for pid in proxy.pids()}
-    assert parents[first] == parents[nursery] == proxy.pid
+    for pid in (first, nursery):
+        assert f"PPid:\t{proxy.pid}\n" in Path(f"/proc/{pid}/status").read_text()
 
     os.kill(first, signal.SIGKILL)
     wait_until(another_than(first), 10)

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.cache.clocks import Clocks
 from proxy.cli import streams
+from proxy.cli.nursery import Nursery
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +25,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.Mon
 
     async def work() -> None:
         clocks = Clocks.create(1, 1)
-        keeper = streams._Keeper(clocks, 0, "main", None, ["/nowhere/turnout"])
+        keeper = streams._Keeper(clocks, 0, "main", None, ["/nowhere/turnout"], Nursery())
         monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
         keeper.start()
         await asyncio.wait_for(tried.wait(), 10)

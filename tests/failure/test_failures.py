@@ -39,7 +39,7 @@ def connect(proxy: Turnout, timeout_s: float = NOTICED_S + MARGIN_S) -> Client:
 
 
 def workers(proxy: Turnout) -> list[int]:
-    return [pid for pid in proxy.pids() if pid != proxy.pid]
+    return proxy.named("turnout-worker")
 
 
 def up(proxy: Turnout, name: str, workers: int = 2) -> bool:

@@ -26,7 +26,7 @@ def home_rules(shop: Shop, more: str = "") -> str:
 
 
 def workers(proxy: Turnout) -> list[int]:
-    return [pid for pid in proxy.pids() if pid != proxy.pid]
+    return proxy.named("turnout-worker")
 
 
 def resident(pid: int) -> int:

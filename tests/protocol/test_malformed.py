@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
@@ -53,7 +54,8 @@ def _what_comes(port: int, sent: bytes) -> bytes:
         greeting = connection.recv(4096)
         assert greeting[4] == 10
         connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)  # a client that has no more to say, which is then not waited for
+        with contextlib.suppress(OSError):  # it has been hung up on already
+            connection.shutdown(socket.SHUT_WR)  # a client that has no more to say, which is then not waited for
         found = b""
         try:
             while data := connection.recv(65536):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -175,6 +176,15 @@ class Process:
             pid = queue.pop()
             found.append(pid)
             queue += parents.get(pid, [])
+        return found
+
+    def named(self, name: str) -> list[int]:
+        """Of the program and its descendants those that are called so now (`ps -o comm`)."""
+        found = []
+        for pid in self.pids():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
+                    found.append(pid)
         return found
 
     def cpu_s(self) -> tuple[float, float]:

@@ -10,7 +10,6 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.servers import MariaDB, Memcached, Turnout
 
@@ -73,12 +72,7 @@ class Gate:
 
 def children(turnout: Turnout, name: str) -> list[int]:
     """Process ids of Turnout's workers or stream processes, by their name (see proxy.cli.process_name)."""
-    found = []
-    for pid in turnout.pids():
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
-                found.append(pid)
-    return found
+    return turnout.named(name)
 
 
 STREAM, WORKER = "turnout-stream", "turnout-worker"
