@@ -21,6 +21,7 @@ from proxy.front.environment import Entry
 from proxy.front.explained import Explained
 from proxy.front.guard import confirm
 from proxy.front.info_text import counts_of, joined
+from proxy.front.killing import abandon
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Reading, collect_warnings
@@ -138,7 +139,7 @@ async def read(session: Session, entry: Entry, route: Route, sql: bytes, executi
             await session.quiet([connection for _, connection in pairs if connection.holder is session])
         for _, connection in pairs:
             if connection.sink is not None:
-                connection.abort(ServerFailed("A statement over several clusters was given up"))
+                abandon(session, connection, "A statement over several clusters was given up")
             elif connection.holder is session:
                 session._settle_held(connection)
             elif connection.aborted is None and connection.scanner.status & IN_TRANS:

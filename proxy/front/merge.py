@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from proxy.back.connection import ServerConnection
-from proxy.back.server import Server
 from proxy.errors import ServerFailed, StatementRefused
 from proxy.front.environment import Entry
 from proxy.front.merge_groups import Gathering
 from proxy.front.merge_keys import STRING_TYPES, KeyReader
 from proxy.front.reading import Pairs, Reading
 from proxy.front.row_streams import RowStream, Splitter, other_columns
-from proxy.front.session import Session, checked
+from proxy.front.session import Session
 from proxy.plan import refusals
 from proxy.plan.merge import Merge
 from proxy.plan.plan import Send
@@ -358,11 +357,6 @@ class MergedRead(Reading):
                         size += len(await shard.stream.more())
         except TimeoutError:
             pass  # a server is still busy: nobody waits for that
-        for shard in self._shards:
-            connection = shard.connection
-            if connection.sink is not None and connection.holder is not self.session and connection.pool is not None:
-                work = kill(connection.pool.server, self.session, connection.thread_id)
-                self.session.client.spawn(work, "KILL of a read that has its rows")
 
     async def _found_rows(self) -> int | None:
         """What FOUND_ROWS() is to say."""
@@ -374,18 +368,6 @@ class MergedRead(Reading):
             rows = await shard.connection.query("SELECT FOUND_ROWS()")
             total += int(rows[0][0] or 0)
         return total
-
-
-async def kill(server: Server, session: Session, thread_id: int) -> None:
-    """End a statement whose connection is being given up: a server notices that only when it sends rows."""
-    connection = await server.connect(session.user, session.secret, 0, origin=session.key.origin)
-    try:
-        await checked(connection, b"\x03KILL QUERY %d" % thread_id)
-    except ServerFailed as error:
-        if error.errno != 1094:  # it ended by itself
-            raise
-    finally:
-        connection.close()
 
 
 def check_select_limit(session: Session, merge: Merge | None) -> None:

@@ -27,7 +27,8 @@ from proxy.front.answers import diagnostics_rows
 from proxy.front.environment import Entry
 from proxy.front.guard import confirm
 from proxy.front.in_place import NotInPlace, PartTable, bring
-from proxy.front.merge import comparable, kill
+from proxy.front.killing import abandon, kill
+from proxy.front.merge import comparable
 from proxy.front.prepared_statement import Execution, Prepared, close_on, prepare_on, read_as
 from proxy.front.reading import Pairs, Reading
 from proxy.front.row_streams import RowStream, Splitter, other_columns, server_error
@@ -392,7 +393,7 @@ class _Workbench:
         sources, self._sources = self._sources, {}
         for connection in sources.values():
             if connection.sink is not None:
-                self._abandon(connection)
+                abandon(self._session, connection, "A statement on the workbench was given up")
             elif connection.aborted is not None:
                 continue
             elif connection.holder is session:
@@ -420,14 +421,6 @@ class _Workbench:
                     continue  # it is closed then, and the transaction with it
             if connection.sink is None:
                 await session.dress(connection)
-
-    def _abandon(self, connection: ServerConnection) -> None:
-        """A server is still at work for a statement that has failed."""
-        pool, thread_id = connection.pool, connection.thread_id
-        connection.abort(ServerFailed("A statement on the workbench was given up"))
-        if pool is not None and not self._session.closed:
-            work = kill(pool.server, self._session, thread_id)
-            self._session.client.spawn(work, "KILL of a statement that was given up")
 
     # -- the statement itself
 
@@ -510,7 +503,7 @@ class _Workbench:
         if bench is None or bench.aborted is not None:
             return
         if bench.sink is not None:
-            self._abandon(bench)
+            abandon(session, bench, "A statement on the workbench was given up")
         elif bench.pool is not None:
             bench.pool.release(bench)
 

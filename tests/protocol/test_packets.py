@@ -15,7 +15,7 @@ import pytest
 from tests.front import raw
 from tests.front.raw import Client, Disconnected, Statement, framed
 from tests.protocol.conftest import Connect
-from tests.servers import MariaDB, Run, Turnout
+from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD
 
@@ -124,9 +124,9 @@ def _running(server: MariaDB, mark: str) -> int:
     return int(server.execute(sql)[0][0])
 
 
-def test_kills_at_the_same_moment(connect: Connect, server: MariaDB) -> None:
-    """KILL QUERY and KILL CONNECTION, of one client by several others at once: it ends, they are answered, and nobody
-    else's statement is hit."""
+def test_kills_at_the_same_moment(connect: Connect, server: MariaDB, shop_servers: Shop) -> None:
+    """KILL QUERY and KILL CONNECTION, of one client by several others at once: it ends, also on the other shard, they
+    are answered, and nobody else's statement is hit."""
     neighbours = [connect() for _ in range(4)]
     killers = [connect() for _ in range(4)]
     for round_ in range(12):
@@ -165,7 +165,8 @@ def test_kills_at_the_same_moment(connect: Connect, server: MariaDB) -> None:
             raise AssertionError("the victim goes on")
         except (Disconnected, ConnectionError):
             pass
-        wait_until(lambda n=round_: not _running(server, f"victim {n}"), 10)  # type: ignore[misc]
+        for shard in (server, shop_servers.shard(0)):
+            wait_until(lambda n=round_, s=shard: not _running(s, f"victim {n}"), 10)  # type: ignore[misc]
         for client in (*neighbours, *killers):
             assert client.query("SELECT id FROM items WHERE id = 1 FOR UPDATE").checked().rows == ((b"1",),)
             assert client.query("SELECT COUNT(*) FROM spread").number == 60
