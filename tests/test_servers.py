@@ -17,7 +17,7 @@ import pymysql
 import pytest
 
 from tests.servers import MariaDB, NotReady, Process, Run, Shop, Turnout, watchdog
-from tests.servers.process import wait_until
+from tests.servers.process import runs, wait_until
 
 pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 
@@ -44,13 +44,13 @@ time.sleep(300)
     try:
         assert owner.stdout is not None
         marker, folder, server_pid, cache_pid = owner.stdout.readline().split()
-        wait_until(lambda: len(watchdog.marked(marker)) >= 4, 10)  # server, memcached, and the shell's two
-        assert {int(server_pid), int(cache_pid)} <= set(watchdog.marked(marker))
+        wait_until(lambda: len(watchdog.marked(marker, folder)) >= 4, 10)  # server, memcached, and the shell's two
+        assert {int(server_pid), int(cache_pid)} <= set(watchdog.marked(marker, folder))
         assert Path(folder).is_dir()
     finally:
         owner.kill()
         owner.communicate()
-    wait_until(lambda: not watchdog.marked(marker) and not Path(folder).exists(), 15)
+    wait_until(lambda: not watchdog.marked(marker, folder) and not Path(folder).exists(), 15)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -68,10 +68,10 @@ time.sleep(300)
     )
     assert owner.stdout is not None
     marker, folder = owner.stdout.readline().split()
-    assert watchdog.marked(marker)
+    assert watchdog.marked(marker, folder)
     owner.send_signal(number)
     owner.communicate()
-    wait_until(lambda: not watchdog.marked(marker) and not Path(folder).exists(), 15)
+    wait_until(lambda: not watchdog.marked(marker, folder) and not Path(folder).exists(), 15)
 
 
 def test_close_ends_paused_and_deaf_processes_too(own: Run) -> None:
@@ -84,7 +84,7 @@ def test_close_ends_paused_and_deaf_processes_too(own: Run) -> None:
     own.close()
     assert not paused.alive
     assert not deaf.alive
-    assert not watchdog.marked(own.marker)
+    assert not watchdog.marked(own.marker, str(own.folder))
     assert not own.folder.exists()
 
 
@@ -258,7 +258,7 @@ def test_cpu_and_memory_of_a_process_and_its_children(own: Run) -> None:
         before = sum(parent.cpu_s())
         wait_until(lambda: sum(parent.cpu_s()) >= before + 0.2, 20)
         parent.kill()
-        wait_until(lambda: not Path(f"/proc/{child}").exists(), 5)
+        wait_until(lambda: not runs(child), 5)
 
 
 def test_shop_starts_only_what_is_asked_for_and_recreates_it(shop_servers: Shop) -> None:
@@ -303,7 +303,7 @@ def test_turnout_is_ready_reloads_pauses_and_dies_with_its_workers(
     process.resume()
     wait_until(lambda: process.get("/healthz")[0] == 200, 5)
     process.kill()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 5)
+    wait_until(lambda: not any(map(runs, pids)), 5)
 
 
 def _cannot(server: MariaDB, user: str, password: str, statement: str) -> None:
@@ -323,4 +323,4 @@ def test_the_watchdog_does_not_touch_others(own: Run) -> None:
         own.close()
         assert not mine.alive
         assert cache.alive
-        assert os.getpid() not in watchdog.marked(other.marker)
+        assert os.getpid() not in watchdog.marked(other.marker, str(other.folder))

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.conftest import Client, Fake, rules
 from tests.servers import Run
-from tests.servers.process import wait_until
+from tests.servers.process import runs, wait_until
 
 Start = Callable[..., Fake]
 
@@ -29,14 +29,6 @@ def control(fake: Fake, *words: str) -> subprocess.CompletedProcess[str]:
 def exit_code(fake: Fake, deadline_s: float = 20.0) -> int | None:
     wait_until(lambda: not fake.alive, deadline_s)
     return fake.returncode
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_clients_reach_every_worker_on_one_port(fake: Start) -> None:
@@ -119,7 +111,7 @@ def test_a_graceful_stop_lets_transactions_end(fake: Start) -> None:
     assert busy.ask("who").startswith("1 ")
     assert busy.ask("commit") == "ok"
     assert exit_code(turnout) == 0
-    assert not any(alive(pid) for pid in pids)
+    assert not any(runs(pid) for pid in pids)
 
 
 def test_what_does_not_end_in_time_gets_error_1053(fake: Start) -> None:
@@ -143,7 +135,7 @@ def test_a_second_signal_stops_at_once(fake: Start) -> None:
     assert turnout.alive
     turnout.signal(signal.SIGTERM)
     assert exit_code(turnout, 5) == 3
-    assert not any(alive(pid) for pid in pids)
+    assert not any(runs(pid) for pid in pids)
 
 
 def test_workers_drain_and_end_when_their_supervisor_is_gone(fake: Start) -> None:
@@ -154,7 +146,7 @@ def test_workers_drain_and_end_when_their_supervisor_is_gone(fake: Start) -> Non
     os.kill(turnout.pid, signal.SIGKILL)
     assert idle.read() == "1053"
     assert busy.ask("commit") == "ok"
-    wait_until(lambda: not any(alive(pid) for pid in pids), 10)
+    wait_until(lambda: not any(runs(pid) for pid in pids), 10)
 
 
 @pytest.mark.parametrize("how", ["SIGHUP", "file", "command"])

@@ -7,6 +7,7 @@ out. Nothing here is known to Turnout: what is forked runs the same `main` as `p
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import importlib
@@ -63,13 +64,18 @@ class _Importer:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.servers.importer", str(theirs.fileno())],
+                [sys.executable, "-c", "from tests.servers import importer; importer.main()", str(theirs.fileno())],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        atexit.register(self._close)
+
+    def _close(self) -> None:
+        self._channel.close()
+        self._process.wait()
 
     def ask(self, **request: object) -> Any:
         self._channel.send(json.dumps(request).encode())
@@ -141,7 +147,3 @@ def _become(module: str, arguments: list[str], environment: dict[str, str], log:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _serve(socket.socket(fileno=int(sys.argv[1])))
-
-
-if __name__ == "__main__":
-    main()

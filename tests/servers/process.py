@@ -219,6 +219,12 @@ def _stat(pid: int) -> list[str] | None:
     return text.rpartition(") ")[2].split()
 
 
+def runs(pid: int) -> bool:
+    """False also where it has ended and its parent (of orphans: init) has not asked how."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] != "Z"
+
+
 def wait_until(condition: Callable[[], bool], deadline_s: float, every_s: float = 0.02) -> None:
     """Returns once `condition` holds. Raises TimeoutError after the deadline."""
     until = time.monotonic() + deadline_s
