@@ -21,7 +21,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 from proxy.cli.process_name import adopt_orphans, name_process
@@ -235,27 +235,36 @@ def _fork_twice(channel: socket.socket, request: dict[str, object], fds: Sequenc
 
 
 def _become(request: dict[str, object], fds: Sequence[int]) -> NoReturn:
-    """Run a module's `main` as `python -m` would, and end with its exit code."""
-    code: int | str | None = 1
-    try:
+    def prepare() -> list[str]:
         os.setsid()
-        for number in _PASSED_ON:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        module, arguments, options = str(request["module"]), request["arguments"], request["options"]
+        arguments, options = request["arguments"], request["options"]
         assert isinstance(arguments, list)
         assert isinstance(options, list)
-        sys.argv = [module, *arguments]
         for option, fd in zip(options, fds, strict=True):
-            sys.argv += [option, str(fd)]
-        code = sys.modules[module].main()
+            arguments += [option, str(fd)]
+        return arguments
+
+    run_main(str(request["module"]), prepare)
+
+
+def run_main(module: str, prepare: Callable[[], list[str]]) -> NoReturn:
+    """In a process that was forked: do what `python -m module arguments..` would, and end with its exit code, whatever
+    happens. `prepare` gives the arguments."""
+    code: int | str | None = 1
+    try:
+        for number in _PASSED_ON:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        sys.argv = [module, *prepare()]
+        code = importlib.import_module(module).main()
     except SystemExit as end:
         code = end.code
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # nobody reads what is written any more
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code if isinstance(code, int) else bool(code))

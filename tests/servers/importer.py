@@ -18,10 +18,11 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from proxy.cli.nursery import run_main
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = (
@@ -121,8 +122,7 @@ def _answer(channel: socket.socket, request: dict[str, Any]) -> int | None:
 
 
 def _become(module: str, arguments: list[str], environment: dict[str, str], log: str) -> NoReturn:
-    code: int | str | None = 1
-    try:
+    def prepare() -> list[str]:
         os.setsid()
         nothing = os.open(os.devnull, os.O_RDONLY)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -132,16 +132,9 @@ def _become(module: str, arguments: list[str], environment: dict[str, str], log:
         os.close(output)
         os.environ.clear()
         os.environ.update(environment)
-        sys.argv = [module, *arguments]
-        code = importlib.import_module(module).main()
-    except SystemExit as end:
-        code = end.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else bool(code))
+        return arguments
+
+    run_main(module, prepare)
 
 
 def main() -> None:
