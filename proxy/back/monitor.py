@@ -114,8 +114,8 @@ class Monitor:
                 await self._read_lag(connection)
                 self._lag_at = now
         else:
-            rows = await connection.query("SELECT @@global.read_only")
-            self.server.health.baseline.read_only = _text(rows[0][0]) not in ("0", "OFF")
+            (read_only,) = await connection.row("SELECT @@global.read_only")
+            self.server.health.baseline.read_only = _text(read_only) not in ("0", "OFF")
 
     async def _connect(self) -> ServerConnection:
         secret = Secret(password=self.account.password.encode(), native_stage1=None)
@@ -136,8 +136,8 @@ class Monitor:
 
     async def _read_position(self, connection: ServerConnection) -> None:
         mariadb = "MariaDB" in connection.server_version
-        rows = await connection.query("SELECT @@gtid_slave_pos" if mariadb else "SELECT @@gtid_executed")
-        self.server.health.position = gtid.parse(_text(rows[0][0]))
+        (position,) = await connection.row("SELECT @@gtid_slave_pos" if mariadb else "SELECT @@gtid_executed")
+        self.server.health.position = gtid.parse(_text(position))
 
     async def _read_lag(self, connection: ServerConnection) -> None:
         """Seconds behind the source as the server says; None when replication does not run."""

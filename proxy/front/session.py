@@ -24,7 +24,7 @@ from proxy.back.gtid import parse as parse_gtid
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
-from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching, cursors, elsewhere
 from proxy.front.caching import Known, Served
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
@@ -625,7 +625,11 @@ class Session:
             self._settle_later(connection, entry)
             return
         if scanner.session_state:
-            self.observe(connection, scanner.session_state)
+            try:
+                self.observe(connection, scanner.session_state)
+            except ServerFailed:
+                self._settle_later(connection, entry)  # which is told the same, and tells the client
+                return
         if scanner.columns:
             if scanner.learned:
                 entry.head = scanner.learned
@@ -703,7 +707,14 @@ class Session:
     # -- what answers say about the session ----------------------------------------------------------------------------
 
     def observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
-        """Take over the state changes that a server reported after a statement of this session."""
+        """Take over the state changes that a server reported after a statement of this session. Raises ServerFailed
+        where it makes no sense; the connection is lost then."""
+        try:
+            self._observe(connection, blocks)
+        except ProtocolError as error:
+            raise connection.broken(error) from None
+
+    def _observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
         for block in blocks:
             if block[2:12] == _LAST_GTID and len(block) == block[1] + 2:
                 if connection.pool is not None:

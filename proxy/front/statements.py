@@ -17,7 +17,7 @@ from parser.shape import Lexer
 from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
-from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
+from proxy.errors import PoolExhausted, ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
 from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
@@ -552,7 +552,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         made = session.made
         known = made.diagnostics if made is not None else None
         session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")
-        session.warning_count = warnings or _row_count(session.diagnostics)
+        session.warning_count = warnings or _row_count(connection, session.diagnostics)
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
         session.warning_count = 0
@@ -562,11 +562,11 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             return
     if not failed:
         if plan.effects & Effect.CALC_FOUND_ROWS:
-            session.found_rows = int((await connection.query("SELECT FOUND_ROWS() LIMIT 1"))[0][0] or 0)
+            session.found_rows = await connection.number("SELECT FOUND_ROWS() LIMIT 1") or 0
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id
         elif session.made is None and _may_ask_last_insert_id(session, plan):
-            session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
+            session.last_insert_id = await connection.number("SELECT LAST_INSERT_ID() LIMIT 1") or 0
     if session.one_shot:
         await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:
@@ -610,15 +610,18 @@ def _may_ask_last_insert_id(session: Session, plan: Plan) -> bool:
     return plan.writes and session.generated is None
 
 
-def _row_count(response: bytes) -> int:
+def _row_count(connection: ServerConnection, response: bytes) -> int:
     from proxy.wire.resultset import ResultsetReader
 
     reader = ResultsetReader()
     pos = 0
-    while pos < len(response):
-        n = int.from_bytes(response[pos : pos + 3], "little")
-        reader.feed(response[pos + 4 : pos + 4 + n])
-        pos += 4 + n
+    try:
+        while pos < len(response):
+            n = int.from_bytes(response[pos : pos + 3], "little")
+            reader.feed(response[pos + 4 : pos + 4 + n])
+            pos += 4 + n
+    except ProtocolError as error:
+        raise connection.broken(error) from None
     return len(reader.rows)
 
 

@@ -585,7 +585,7 @@ class _Finished(Reading):
 
     async def _found_rows(self) -> int | None:
         if self.entry.plan.effects & Effect.CALC_FOUND_ROWS:
-            return int((await self.pairs[0][1].query("SELECT FOUND_ROWS()"))[0][0] or 0)
+            return await self.pairs[0][1].number("SELECT FOUND_ROWS() LIMIT 1") or 0
         return None if self.entry.offset else self.rows
 
 
