@@ -346,7 +346,7 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     if plan.effects & Effect.USES_LAST_INSERT_ID or _may_ask_last_insert_id(session, plan):
         # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
-        connection.send(encode(text, 0), Discarded("SET last_insert_id"))
+        await _before(session, connection, text, "SET last_insert_id")
     note_writer(session, entry, cluster)
 
 
@@ -478,7 +478,7 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.hold(connection)
     elif transaction.explicit:
         if transaction.begin == b"BEGIN":
-            connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
+            await _before(session, connection, b"\x03BEGIN", "BEGIN")
         else:
             await checked(connection, bytes((com.COM_QUERY,)) + transaction.begin)
         session.hold(connection)
@@ -487,6 +487,15 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
     for _, text in transaction.savepoints:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
         session.hold(connection)
+
+
+async def _before(session: Session, connection: ServerConnection, payload: bytes, what: str) -> None:
+    """Send a command of ours ahead of the statement. Its answer is waited for only where `confirm` may yet refuse the
+    statement: a connection that has not answered is of no use to the session any more, and its transaction is lost."""
+    if session.guard is None and session.made is None:
+        connection.send(encode(payload, 0), Discarded(what))
+    else:
+        await checked(connection, payload)
 
 
 def pin(session: Session, connection: ServerConnection, reason: str) -> None:
