@@ -42,6 +42,9 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 # The last three are what clients are told instead of 1317.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020, 1969, 3024, 1226})
+# What is wrong with some value of a row: out of range, a subquery with more than one row. A shard's first rows may not
+# be among the first of all, and one server would not have come to them.
+_OF_A_VALUE = frozenset({1690, 1242})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 _ASKS_FOR_FILE = frozenset({"load", "local", "infile"})
@@ -263,7 +266,11 @@ async def on_several(
         except StatementRefused as refusal:  # nothing of an answer is out
             if route.otherwise is None or refusal.reason not in LIFTED:
                 raise
-        entry.unmerged = True
+            entry.unmerged = True
+        except ServerFailed as error:
+            merge = route.merge
+            if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
+                raise
         work = route.otherwise.route(values, sql).work
     assert work is not None
     await finish_on_workbench(session, entry, work, execution)
