@@ -13,7 +13,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from proxy.back.compressed import ServerLink
@@ -70,6 +70,10 @@ class ServerStatement:
     """A statement prepared on one connection, by the server's id."""
 
     id: int
+    executing: bytes = field(init=False)  # what a command that executes it begins with
+
+    def __post_init__(self) -> None:
+        self.executing = bytes((com.COM_STMT_EXECUTE,)) + self.id.to_bytes(4, "little")
 
     @property
     def closing(self) -> bytes:

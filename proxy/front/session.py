@@ -295,7 +295,7 @@ class Session:
         if not entry.simple or packet is None:
             if entry.inserts_one and self._insert_now(entry, sql, literals):
                 return
-            if not (entry.quick and self._quick(entry.quick)):
+            if not (entry.quick and self.quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
         self.generated = entry.plan.generated_id
@@ -478,7 +478,7 @@ class Session:
         """When the statement under way arrived and when it was sent to a server (perf_counter_ns; 0: not yet)."""
         return self.began, self._sent
 
-    def _quick(self, what: Quick) -> bool:
+    def quick(self, what: Quick) -> bool:
         """BEGIN, COMMIT and ROLLBACK where nothing has to be waited for; False when it does."""
         if what is Quick.BEGIN:
             if self.held or self.transaction.explicit or self.transaction.savepoints:
