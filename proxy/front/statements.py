@@ -42,6 +42,9 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 # The last three are what clients are told instead of 1317.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020, 1969, 3024, 1226})
+# What is wrong with some value of a row: out of range, a subquery with more than one row. A shard's first rows may not
+# be among the first of all, and one server would not have come to them.
+_OF_A_VALUE = frozenset({1690, 1242})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 _ASKS_FOR_FILE = frozenset({"load", "local", "infile"})
@@ -263,7 +266,11 @@ async def on_several(
         except StatementRefused as refusal:  # nothing of an answer is out
             if route.otherwise is None or refusal.reason not in LIFTED:
                 raise
-        entry.unmerged = True
+            entry.unmerged = True
+        except ServerFailed as error:
+            merge = route.merge
+            if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
+                raise
         work = route.otherwise.route(values, sql).work
     assert work is not None
     await finish_on_workbench(session, entry, work, execution)
@@ -346,7 +353,7 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     if plan.effects & Effect.USES_LAST_INSERT_ID or _may_ask_last_insert_id(session, plan):
         # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
-        connection.send(encode(text, 0), Discarded("SET last_insert_id"))
+        await _before(session, connection, text, "SET last_insert_id")
     note_writer(session, entry, cluster)
 
 
@@ -478,7 +485,7 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.hold(connection)
     elif transaction.explicit:
         if transaction.begin == b"BEGIN":
-            connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
+            await _before(session, connection, b"\x03BEGIN", "BEGIN")
         else:
             await checked(connection, bytes((com.COM_QUERY,)) + transaction.begin)
         session.hold(connection)
@@ -487,6 +494,15 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
     for _, text in transaction.savepoints:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
         session.hold(connection)
+
+
+async def _before(session: Session, connection: ServerConnection, payload: bytes, what: str) -> None:
+    """Send a command of ours ahead of the statement. Its answer is waited for only where `confirm` may yet refuse the
+    statement: a connection that has not answered is of no use to the session any more, and its transaction is lost."""
+    if session.guard is None and session.made is None:
+        connection.send(encode(payload, 0), Discarded(what))
+    else:
+        await checked(connection, payload)
 
 
 def pin(session: Session, connection: ServerConnection, reason: str) -> None:

@@ -184,6 +184,7 @@ class Expressions:
         rng = self.rng
         one, two = self.make("dec", sources, depth), self.make("dec", sources, depth)
         number = self.make("int", sources, depth)
+        # Rounded, since a quotient has more digits than its type says until it comes through a temporary table.
         return rng.choice(
             (
                 *(f"({one} + {two})", f"({one} - {two})", f"({one} * {rng.choice(('2', '0.5', '1.1'))})"),
@@ -192,7 +193,7 @@ class Expressions:
                     f"CAST({number} AS DECIMAL(12,3))",
                     f"({number} / 8)",
                     f"MOD({one}, 7)",
-                    f"({one} / NULLIF({two}, 0))",
+                    f"ROUND({one} / NULLIF({two}, 0), 2)",
                 ),
             )
         )
