@@ -26,7 +26,7 @@ from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching, cursors, elsewhere
-from proxy.front.caching import Known, Served
+from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
+_REPLICA = Role.REPLICA  # asked for with every statement, and a member of an enumeration costs as much as a call
 _BEGIN = Discarded("BEGIN")
 _SET = Discarded("SET")
 BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
@@ -324,13 +325,13 @@ class Session:
         if entry.cached is not None:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
-            if served is Served.ANSWERED:
+            if served is ANSWERED:
                 if entry.cached.cache_class.ttl_s is None and not entry.directories:
                     self.environment.remember(self.plans, packet, Known(entry, cluster, fixed))
                 self.busy = False
                 self.client.next_command()
                 return
-            if served is Served.WAIT:
+            if served is not ASK:
                 self.guard = Guard.of(entry.directories) if entry.directories else None
                 elsewhere.look(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals))
                 return
@@ -417,7 +418,7 @@ class Session:
                 self._prelude += BEGIN_PACKET
                 server.counters.preludes += 1
                 self.hold(connection)
-            self._on_replica = server.role is Role.REPLICA
+            self._on_replica = server.role is _REPLICA
             server.counters.commands += 1
         if entry.may_write and (self.transaction.explicit or not self.autocommit):
             self.transaction.changed.add(cluster)
