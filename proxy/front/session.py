@@ -31,7 +31,7 @@ from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Marks, Send
+from proxy.plan.plan import Marks, Route, Send
 from proxy.rules.model import Transactions
 from proxy.wire import capability as cap
 from proxy.wire import command as com
@@ -296,6 +296,8 @@ class Session:
         if not entry.simple or packet is None:
             if entry.inserts_one and self._insert_now(entry, sql, literals):
                 return
+            if entry.spreads and packet is not None and self._spread_now(entry, packet, sql, literals):
+                return
             if not (entry.quick and self.quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
@@ -309,14 +311,17 @@ class Session:
             cluster = entry.cluster
         else:
             try:
-                sends = entry.plan.route(TextValues(literals, self.lexer), sql).sends
+                route = entry.plan.route(TextValues(literals, self.lexer), sql)
             except KeysUnknown:
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             except StatementRefused as error:
                 self.fail(error)
                 return
+            sends = route.sends
             if len(sends) != 1 or (sends[0].text is not None and not isinstance(entry.plan, InsertRows)):
+                if entry.spreads and self._spread_now(entry, packet, sql, literals, route):
+                    return
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
@@ -350,6 +355,13 @@ class Session:
         touched = self.transaction.touched
         if touched is not None and len(touched) < _MAX_TOUCHED and (self.transaction.explicit or not self.autocommit):
             touched.append(entry.stats.shape.tables)
+
+    def _spread_now(
+        self, entry: Entry, packet: bytes, sql: bytes, literals: list[bytes], route: Route | None = None
+    ) -> bool:
+        from proxy.front.spread import ask
+
+        return ask(self, entry, packet, sql, literals, route)
 
     def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
         from proxy.front.made_ids import insert_now
