@@ -17,7 +17,8 @@ from proxy.back.tags import SLOTS
 FORMAT = 1
 PREFIX = b"turnout:%d:" % FORMAT
 _MAGIC = b"TRN" + bytes((FORMAT,))
-_OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
+OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
+SLOT_BYTES, LITERAL_BYTES = 36, 48  # and of each slot, and of each literal besides its text
 
 RemoteKey = tuple[bytes, ...]
 
@@ -42,8 +43,8 @@ class CachedValue(msgspec.Struct, gc=False):
 
 def memory_of(response: bytes, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
     """Bytes of a worker's memory that a value takes with a key of these literals, roughly."""
-    own = sum(map(len, literals)) + 48 * len(literals) if len(literals) != 1 else len(literals[0]) + 48
-    return len(response) + 36 * len(slots) + own + _OVERHEAD_BYTES
+    own = sum(map(len, literals)) + LITERAL_BYTES * len(literals)
+    return len(response) + SLOT_BYTES * len(slots) + own + OVERHEAD_BYTES
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue, memory_of
+from proxy.cache.value import LITERAL_BYTES, OVERHEAD_BYTES, SLOT_BYTES, CachedValue, memory_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 
 _now = time.perf_counter_ns
 _PRIMARY = Role.PRIMARY
-_NO_STAMP = (0, 0, 0)
+_NO_STAMP = Stamp(0, 0, 0)
 _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _MAX_WORTHS = 20_000
+_OF_ONE = LITERAL_BYTES + OVERHEAD_BYTES
 _MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
@@ -74,6 +75,7 @@ class Caching:
 
     def __init__(self, store: Store, rules: Cache) -> None:
         self.store = store
+        self.peek, self.keep = store.peek, store.keep
         self.local = store.local
         self.local.let_go = self._let_go
         self.rules = rules
@@ -172,14 +174,16 @@ class Fill(msgspec.Struct, eq=False):
 
     def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
-        parts, entry, caching = self.parts, self.entry, self.caching
+        parts, entry, caching, scanner = self.parts, self.entry, self.caching, connection.scanner
         if parts is None:  # it is too long already
             entry.cache_fill_ns = 0
             return
         response = pieces[0] if not parts and len(pieces) == 1 else b"".join(parts + pieces)
-        scanner = connection.scanner
-        stamp, by_primary = self.stamp, connection.role is _PRIMARY
-        if stamp is not None and not by_primary:
+        length = len(response)
+        stamp = self.stamp
+        if stamp is None:
+            stamp = _NO_STAMP
+        elif connection.role is not _PRIMARY:
             # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
             stamp = self.replica_stamp
         if (
@@ -187,26 +191,33 @@ class Fill(msgspec.Struct, eq=False):
             or scanner.warnings
             or not scanner.columns
             or connection.aborted is not None
-            or len(response) > caching.max_value_bytes
-            or (stamp is None and self.stamp is not None)
+            or length > caching.max_value_bytes
+            or stamp is None
         ):
-            self._not_kept(connection, len(response))
+            self._not_kept(connection, length)
             return
-        incarnation, log_id, position = stamp or _NO_STAMP
+        incarnation, log_id, position = stamp
         key, slots, now_ns = self.key, self.slots, _now()
-        size = memory_of(response, slots, key[3])
+        literals = key[3]
+        if len(literals) == 1:  # `memory_of`, without a call for what most reads are
+            size = length + SLOT_BYTES * len(slots) + len(literals[0]) + _OF_ONE
+        else:
+            size = memory_of(response, slots, literals)
         value = CachedValue(incarnation, log_id, position, slots, response, scanner.rows, now_ns, size)
         if self.sends_late:
             value.unsent = self.fingerprint
-        caching.local.put(key, value)
+        caching.keep(key, value)
         if self.remote_key is not None:
             caching.store.send(self.remote_key, value)
         took_ns = entry.cache_fill_ns = now_ns - self.asked_ns
         stats = entry.cache_stats
         stats.fills += 1
         stats.fill_ns += took_ns
-        if self.leads:
+        if self.flight is not None or self.leased:
             self.landed()
+        elif self.leads:  # nobody waits for it, as nearly always
+            self.leads = False
+            caching.flights.pop(key, None)
 
     def _not_kept(self, connection: ServerConnection, length: int) -> None:
         scanner = connection.scanner
@@ -285,12 +296,16 @@ class Served(enum.Enum):
     WAIT = "wait"  # `elsewhere.look` goes on: somebody else may have the answer
 
 
+ANSWERED, ASK, WAIT = Served  # a member costs as much as a call where it is looked up with every statement
+
+
 def serve(
     session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], values: ValueOf | None = None
 ) -> Served:
     """Answer a read of a cache class from this worker's memory, if it may be. `values`: those of a prepared statement,
     whose `literals` are made up."""
-    caching = session.environment.caching
+    environment = session.environment
+    caching = environment.caching
     cached = entry.cached
     assert caching is not None
     assert cached is not None
@@ -298,54 +313,54 @@ def serve(
     identity = session.identity if session.cache_settings is session.settings else session.cache_identity()
     if identity == 0 or session.held or session.transaction.explicit or session.next_transaction:
         stats.bypass("settings" if identity == 0 and session.autocommit else "in-transaction")
-        return Served.ASK
+        return ASK
     if session.client.write_paused:
         stats.bypass("slow-client")  # answers of servers wait for the client to read; ours would pile up
-        return Served.ASK
+        return ASK
     key = (entry.cache_shape, identity, cluster, literals)
-    value = caching.store.peek(key)
+    value = caching.peek(key)
     if value is not None and judge(caching, entry, cluster, value, session.began):
         stats.hits_local += 1
         session.answer_cached(value)
         if value.unsent is not None:
             _send_late(session, entry, cluster, literals, value)
         _perhaps_sample(session, entry, cluster, value, literals)
-        return Served.ANSWERED
+        return ANSWERED
     slots = cached.text_slots(literals) if values is None else None
     if slots is None:
         slots = cached.slots(values or TextValues(literals, session.lexer))
-    if slots is None:
-        stats.bypass("no-normal-form")
-        return Served.ASK
+        if slots is None:
+            stats.bypass("no-normal-form")
+            return ASK
     clock = caching.clocks.get(cluster)
     stamp: Stamp | None = None
-    fingerprint = session.environment.fingerprints.get(cluster, 0)
+    fingerprint = environment.fingerprints.get(cluster, 0)
     if cached.cache_class.ttl_s is None:
         stamp = clock.stamp() if clock is not None else None
         if clock is None or stamp is None:
             stats.bypass("no-stream")
-            return Served.ASK
+            return ASK
         if not clock.follows(fingerprint):
             stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
-            return Served.ASK
+            return ASK
     fill = session.fill = Fill(caching, entry, cluster, key, clock, stamp, slots, fingerprint, session.began)
     flight = caching.flights.setdefault(key, fill)
     if flight is not fill:
         if not waiting_pays(fill):
             stats.misses += 1
-            return Served.ASK
+            return ASK
         fill.follows = flight.landing()
-        return Served.WAIT
+        return WAIT
     fill.leads = True
     if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
         slow = (entry.cache_fill_ns or 0) >= SLOW_NS
         if slow or not entry.cache_worth.sparse or in_sample(slots[-1], session.began):
             fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
-            return Served.WAIT
+            return WAIT
         fill.sends_late = True
         stats.unasked += 1
     stats.misses += 1
-    return Served.ASK
+    return ASK
 
 
 def _send_late(session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], value: CachedValue) -> None:

@@ -152,6 +152,8 @@ class Entry:
         "quick",
         "replica_ok",
         "simple",
+        "spread_head",
+        "spreads",
         "stats",
         "taps",
         "undivided",
@@ -182,6 +184,15 @@ class Entry:
             and not plan.effects & _SPECIAL
             and plan.statement.kind in _PLAIN_KINDS
         )
+        # May its answer be put together without a task (`proxy.front.spread`), if it comes from several shards?
+        self.spreads = (
+            isinstance(plan, ByKey | Scatter)
+            and plan.statement.kind is Kind.SELECT
+            and not self.may_write
+            and not plan.pins
+            and not plan.effects & _SPECIAL
+        )
+        self.spread_head = b""  # the same as `head`, of what shards answer
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
         self.taps: list[Tap] | None = None  # who is told which keys it asks for; set by Environment.miss

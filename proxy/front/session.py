@@ -26,12 +26,12 @@ from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching, cursors, elsewhere
-from proxy.front.caching import Known, Served
+from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Marks, Send
+from proxy.plan.plan import Marks, Route, Send
 from proxy.rules.model import Transactions
 from proxy.wire import capability as cap
 from proxy.wire import command as com
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
+_REPLICA = Role.REPLICA  # asked for with every statement, and a member of an enumeration costs as much as a call
 _BEGIN = Discarded("BEGIN")
 _SET = Discarded("SET")
 BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
@@ -295,6 +296,8 @@ class Session:
         if not entry.simple or packet is None:
             if entry.inserts_one and self._insert_now(entry, sql, literals):
                 return
+            if entry.spreads and packet is not None and self._spread_now(entry, packet, sql, literals):
+                return
             if not (entry.quick and self.quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
@@ -308,14 +311,17 @@ class Session:
             cluster = entry.cluster
         else:
             try:
-                sends = entry.plan.route(TextValues(literals, self.lexer), sql).sends
+                route = entry.plan.route(TextValues(literals, self.lexer), sql)
             except KeysUnknown:
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             except StatementRefused as error:
                 self.fail(error)
                 return
+            sends = route.sends
             if len(sends) != 1 or (sends[0].text is not None and not isinstance(entry.plan, InsertRows)):
+                if entry.spreads and self._spread_now(entry, packet, sql, literals, route):
+                    return
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
@@ -324,13 +330,13 @@ class Session:
         if entry.cached is not None:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
-            if served is Served.ANSWERED:
+            if served is ANSWERED:
                 if entry.cached.cache_class.ttl_s is None and not entry.directories:
                     self.environment.remember(self.plans, packet, Known(entry, cluster, fixed))
                 self.busy = False
                 self.client.next_command()
                 return
-            if served is Served.WAIT:
+            if served is not ASK:
                 self.guard = Guard.of(entry.directories) if entry.directories else None
                 elsewhere.look(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals))
                 return
@@ -349,6 +355,13 @@ class Session:
         touched = self.transaction.touched
         if touched is not None and len(touched) < _MAX_TOUCHED and (self.transaction.explicit or not self.autocommit):
             touched.append(entry.stats.shape.tables)
+
+    def _spread_now(
+        self, entry: Entry, packet: bytes, sql: bytes, literals: list[bytes], route: Route | None = None
+    ) -> bool:
+        from proxy.front.spread import ask
+
+        return ask(self, entry, packet, sql, literals, route)
 
     def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
         from proxy.front.made_ids import insert_now
@@ -417,7 +430,7 @@ class Session:
                 self._prelude += BEGIN_PACKET
                 server.counters.preludes += 1
                 self.hold(connection)
-            self._on_replica = server.role is Role.REPLICA
+            self._on_replica = server.role is _REPLICA
             server.counters.commands += 1
         if entry.may_write and (self.transaction.explicit or not self.autocommit):
             self.transaction.changed.add(cluster)

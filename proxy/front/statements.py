@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ from proxy.wire.status import CURSOR_EXISTS, IN_TRANS
 
 if TYPE_CHECKING:
     from proxy.front.prepared_statement import Execution
+    from proxy.front.reading import Pairs
+    from proxy.front.row_streams import RowStream
 
 _now = time.perf_counter_ns
 _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DIAGNOSTICS
@@ -259,21 +262,55 @@ async def on_several(
     work = route.work
     if work is None and entry.unmerged and route.otherwise is not None:
         work = route.otherwise.route(values, sql).work
-    if work is None:
-        try:
-            await run_everywhere(session, entry, route, sql, execution)
-            return
-        except StatementRefused as refusal:  # nothing of an answer is out
-            if route.otherwise is None or refusal.reason not in LIFTED:
-                raise
-            entry.unmerged = True
-        except ServerFailed as error:
-            merge = route.merge
-            if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
-                raise
-        work = route.otherwise.route(values, sql).work
+    if work is not None:
+        await finish_on_workbench(session, entry, work, execution)
+        return
+    await _or_on_workbench(
+        session, entry, route, values, sql, run_everywhere(session, entry, route, sql, execution), execution
+    )
+
+
+async def _or_on_workbench(
+    session: Session,
+    entry: Entry,
+    route: Route,
+    values: ValueOf,
+    sql: bytes,
+    merging: Awaitable[None],
+    execution: Execution | None = None,
+) -> None:
+    """Where answers turn out to be such that they cannot be merged, the workbench can perhaps. Raises TurnoutError."""
+    from proxy.front.workbench import finish_on_workbench
+
+    try:
+        await merging
+        return
+    except StatementRefused as refusal:  # nothing of an answer is out
+        if route.otherwise is None or refusal.reason not in LIFTED:
+            raise
+        entry.unmerged = True
+    except ServerFailed as error:
+        merge = route.merge
+        if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
+            raise
+    work = route.otherwise.route(values, sql).work
     assert work is not None
     await finish_on_workbench(session, entry, work, execution)
+
+
+async def answer_spread(
+    session: Session,
+    entry: Entry,
+    route: Route,
+    values: ValueOf,
+    sql: bytes,
+    pairs: Pairs,
+    streams: Sequence[RowStream],
+) -> None:
+    """A read of several targets that have been asked already (`proxy.front.spread`). Raises TurnoutError."""
+    from proxy.front.fanout import answer
+
+    await _or_on_workbench(session, entry, route, values, sql, answer(session, entry, route, pairs, streams))
 
 
 def check_afterthoughts(session: Session, effects: Effect) -> None:

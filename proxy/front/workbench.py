@@ -113,7 +113,7 @@ async def _answer(session: Session, reading: _Finished) -> None:
     try:
         await reading.run()
     except TurnoutError as error:
-        if not reading.started or session.receiver is not None:
+        if not reading.sent or session.receiver is not None:
             raise
         reading.flush()
         session.fail(error, broken=True)

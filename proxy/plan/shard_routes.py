@@ -12,6 +12,7 @@ from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
 from proxy.back.directory import Directory, KeysUnknown
 from proxy.errors import StatementRefused
+from proxy.plan.kept_merges import KeptMerges
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
@@ -103,6 +104,7 @@ class Scatter(Plan):
     reply: Reply
     select: MergeSelect | None = None
     otherwise: Plan | None = None  # where the rows cannot be merged after all (`proxy.plan.workbench`)
+    _kept: KeptMerges = field(init=False, default_factory=KeptMerges, repr=False, compare=False)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         return self.route_over(self.clusters, value_of, text)
@@ -116,7 +118,7 @@ class Scatter(Plan):
         assert self.statement.lexer is not None
         shape, literals = self.statement.lexer.shape(text)
         try:
-            merge, edits = self.select.made(value_of, literals)
+            merge, edits = self._kept.made(self.select, value_of, literals)
         except StatementRefused:
             if self.otherwise is None:
                 raise
