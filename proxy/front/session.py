@@ -307,9 +307,10 @@ class Session:
             if self.generated is None:  # the server will have to be asked
                 self._spawn_statement(entry, sql, shape, literals)
                 return
-        if entry.fixed is not None:
-            cluster = entry.cluster
-        else:
+        cluster = entry.cluster
+        if entry.hashed is not None:
+            cluster = entry.hashed.cluster(literals)
+        if not cluster:
             try:
                 route = entry.plan.route(TextValues(literals, self.lexer), sql)
             except KeysUnknown:
