@@ -411,12 +411,45 @@ def serve_known(session: Session, known: Known) -> bool:
         value.incarnation, value.position, value.slots, now_ns, caching.max_staleness_ns
     ):
         return False
-    entry = session.running = known.entry
+    entry = known.entry
     environment.measures.plan_hits += 1
     entry.cache_stats.hits_local += 1
-    session.answer_cached(value)
+    # As `Session.answer_cached`, which begins and ends a statement that was under way.
+    response, rows = value.response, value.rows
+    client.write(response)
+    session.found_rows = None if entry.offset else rows
+    session.row_count = -1
+    if not entry.keeps_diagnostics:
+        session.diagnostics = None
+        session.warning_count = 0
+    session.last_on = None
+    entry.stats.record_own(_now() - now_ns, rows, len(response))
     if caching.rules.verify:
         _perhaps_sample(session, entry, known.cluster, value, known.literals)
+    return True
+
+
+def serve_execution(session: Session, packet: bytes) -> bool:
+    """The same for a whole COM_STMT_EXECUTE packet: answer it if it is known, as `prepared.start_execute` would.
+    False: nothing was done."""
+    prepared = session.prepared.get(int.from_bytes(packet[5:9], "little"))
+    if prepared is None:
+        return False
+    executions = prepared.known
+    if (
+        not executions
+        or session.cursors
+        or prepared.environment is not session.environment
+        or prepared.database != session.database
+        or prepared.long_data
+        or prepared.long_error is not None
+    ):
+        return False
+    types = prepared.types
+    known = executions.get(packet[9:] + types if types else packet[9:])
+    if known is None or not serve_known(session, known):
+        return False
+    prepared.types = known.types
     return True
 
 
