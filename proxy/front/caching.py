@@ -24,7 +24,7 @@ from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import LITERAL_BYTES, OVERHEAD_BYTES, SLOT_BYTES, CachedValue, memory_of
+from proxy.cache.value import CachedValue, memory_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
@@ -43,7 +43,6 @@ _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _MAX_WORTHS = 20_000
-_OF_ONE = LITERAL_BYTES + OVERHEAD_BYTES
 _MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
@@ -172,7 +171,7 @@ class Fill(msgspec.Struct, eq=False):
             return
         self.parts.append(data)
 
-    def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+    def complete(self, connection: ServerConnection, pieces: list[bytes], now_ns: int) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
         parts, entry, caching, scanner = self.parts, self.entry, self.caching, connection.scanner
         if parts is None:  # it is too long already
@@ -197,12 +196,8 @@ class Fill(msgspec.Struct, eq=False):
             self._not_kept(connection, length)
             return
         incarnation, log_id, position = stamp
-        key, slots, now_ns = self.key, self.slots, _now()
-        literals = key[3]
-        if len(literals) == 1:  # `memory_of`, without a call for what most reads are
-            size = length + SLOT_BYTES * len(slots) + len(literals[0]) + _OF_ONE
-        else:
-            size = memory_of(response, slots, literals)
+        key, slots = self.key, self.slots
+        size = memory_of(length, slots, key[3])
         value = CachedValue(incarnation, log_id, position, slots, response, scanner.rows, now_ns, size)
         if self.sends_late:
             value.unsent = self.fingerprint
