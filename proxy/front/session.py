@@ -620,11 +620,11 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
+        now = _now()
         fill = self.fill
         if fill is not None:
             self.fill = None
-            fill.complete(connection, pieces)
-        now = _now()
+            fill.complete(connection, pieces, now)
         entry = self.running
         assert entry is not None
         total = now - self.began
@@ -677,7 +677,7 @@ class Session:
         """The answer that was to be cached is complete."""
         fill, self.fill = self.fill, None
         if fill is not None:
-            fill.complete(connection, pieces)
+            fill.complete(connection, pieces, _now())
 
     def not_filled(self) -> None:
         """The answer that was to be cached will not come."""
