@@ -141,6 +141,7 @@ class Entry:
         "cluster",
         "directories",
         "fixed",
+        "hashed",
         "head",
         "inserts_one",
         "keeps_diagnostics",
@@ -174,6 +175,7 @@ class Entry:
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
         self.undivided = False  # a part of it turned out not to be answered by itself (`proxy.front.in_place`)
         self.by_key = isinstance(plan, ByKey | InsertRows)
+        self.hashed = plan.hashed if isinstance(plan, ByKey) else None
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""

@@ -307,9 +307,10 @@ class Session:
             if self.generated is None:  # the server will have to be asked
                 self._spawn_statement(entry, sql, shape, literals)
                 return
-        if entry.fixed is not None:
-            cluster = entry.cluster
-        else:
+        cluster = entry.cluster
+        if entry.hashed is not None:
+            cluster = entry.hashed.cluster(literals)
+        if not cluster:
             try:
                 route = entry.plan.route(TextValues(literals, self.lexer), sql)
             except KeysUnknown:
@@ -619,11 +620,11 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
+        now = _now()
         fill = self.fill
         if fill is not None:
             self.fill = None
-            fill.complete(connection, pieces)
-        now = _now()
+            fill.complete(connection, pieces, now)
         entry = self.running
         assert entry is not None
         total = now - self.began
@@ -676,7 +677,7 @@ class Session:
         """The answer that was to be cached is complete."""
         fill, self.fill = self.fill, None
         if fill is not None:
-            fill.complete(connection, pieces)
+            fill.complete(connection, pieces, _now())
 
     def not_filled(self) -> None:
         """The answer that was to be cached will not come."""
