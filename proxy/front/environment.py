@@ -141,6 +141,7 @@ class Entry:
         "cluster",
         "directories",
         "fixed",
+        "hashed",
         "head",
         "inserts_one",
         "keeps_diagnostics",
@@ -152,6 +153,8 @@ class Entry:
         "quick",
         "replica_ok",
         "simple",
+        "spread_head",
+        "spreads",
         "stats",
         "taps",
         "undivided",
@@ -172,6 +175,7 @@ class Entry:
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
         self.undivided = False  # a part of it turned out not to be answered by itself (`proxy.front.in_place`)
         self.by_key = isinstance(plan, ByKey | InsertRows)
+        self.hashed = plan.hashed if isinstance(plan, ByKey) else None
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""
@@ -182,6 +186,15 @@ class Entry:
             and not plan.effects & _SPECIAL
             and plan.statement.kind in _PLAIN_KINDS
         )
+        # May its answer be put together without a task (`proxy.front.spread`), if it comes from several shards?
+        self.spreads = (
+            isinstance(plan, ByKey | Scatter)
+            and plan.statement.kind is Kind.SELECT
+            and not self.may_write
+            and not plan.pins
+            and not plan.effects & _SPECIAL
+        )
+        self.spread_head = b""  # the same as `head`, of what shards answer
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
         self.taps: list[Tap] | None = None  # who is told which keys it asks for; set by Environment.miss

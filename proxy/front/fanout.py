@@ -24,7 +24,7 @@ from proxy.front.info_text import counts_of, joined
 from proxy.front.killing import abandon
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
-from proxy.front.reading import Reading, collect_warnings
+from proxy.front.reading import Pairs, Reading, collect_warnings
 from proxy.front.returned import Returned
 from proxy.front.row_streams import RowStream, Splitter, other_columns, server_error
 from proxy.front.session import Session, checked
@@ -48,6 +48,7 @@ async def run_everywhere(
 ) -> None:
     """Carry out a route with several targets and answer the client; of a prepared statement, one execution. Raises
     TurnoutError."""
+    session.last_on = None  # no connection has the whole's FOUND_ROWS() or ROW_COUNT()
     if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
         await _write(session, entry, route, sql, execution)
     else:
@@ -98,8 +99,7 @@ async def _connections(
 
 async def read(session: Session, entry: Entry, route: Route, sql: bytes, execution: Execution | None = None) -> None:
     """The rows of a route's targets, to the client or whoever takes them in its place. Raises TurnoutError."""
-    explains = route.reply is Reply.EXPLAIN
-    if not explains:
+    if route.reply is not Reply.EXPLAIN:
         check_select_limit(session, route.merge)
     pairs = await _connections(session, entry, route, execution, always_transaction=False)
     for send, _ in pairs:
@@ -112,21 +112,36 @@ async def read(session: Session, entry: Entry, route: Route, sql: bytes, executi
             if connection.holder is not session:
                 session.give_back(connection)
         raise
-    session.spread = [connection for _, connection in pairs]
     streams = [RowStream(connection) for _, connection in pairs]
+    await answer(session, entry, route, pairs, streams, commands, binary=execution is not None)
+
+
+async def answer(
+    session: Session,
+    entry: Entry,
+    route: Route,
+    pairs: Pairs,
+    streams: Sequence[RowStream],
+    commands: Sequence[bytes] = (),
+    binary: bool = False,
+) -> None:
+    """Send what is to be sent yet, and give the client its answer. Raises TurnoutError."""
+    session.spread = [connection for _, connection in pairs]
     reading = (
         Explained(session, entry, pairs, streams)
-        if explains
-        else MergedRead(session, entry, route.merge, pairs, streams, binary=execution is not None)
+        if route.reply is Reply.EXPLAIN
+        else MergedRead(session, entry, route.merge, pairs, streams, binary=binary)
         if route.merge is not None
         else _Concatenation(session, entry, pairs, streams)
     )
     try:
         for (_, connection), stream, command in zip(pairs, streams, commands):
             connection.send(command, stream, QUERY)
+            if connection.pool is not None:
+                connection.pool.server.counters.commands += 1
         await reading.run()
     except TurnoutError as error:
-        if not reading.started or session.receiver is not None:
+        if not reading.sent or session.receiver is not None:
             raise
         reading.flush()
         session.fail(error, broken=True)

@@ -120,6 +120,7 @@ class _PartRead(MergedRead):
         self._table = table
 
     def write(self, out: bytes) -> None:
+        self.sent = True
         self._table.feed(out)
 
     async def drained(self) -> None:

@@ -41,9 +41,89 @@ _PLAN_FLAGS = 1 | 2 | 4 | 8 | 16 | 512 | 4096 | 16384 | 32768
 Key = Any  # what KeyReader.key gives: comparable with its like
 
 
+class RowReader:
+    """Rows of these columns as they are to be merged: payloads without hidden columns (`groups`: all values), and what
+    they are compared by, if anything. Raises StatementRefused."""
+
+    def __init__(self, merge: Merge, definitions: Sequence[ColumnDefinition], binary: bool = False) -> None:
+        columns = len(definitions)
+        self.visible = columns - merge.hidden
+        self.format: Rows = BinaryRows(definitions) if binary else TextRows()
+        self._values = merge.groups is not None
+        self._hides = merge.hidden > 0
+        self._keys = KeyReader(merge.keys, definitions, binary) if merge.keys else None
+        if self._keys is None:
+            self._wanted = [True] * columns if self._values else [False] * self.visible
+        else:
+            wanted = self._keys.wanted
+            last = columns if self._values else max(max(wanted) + 1, self.visible if self._hides else 0)
+            self._wanted = [self._values or column in wanted for column in range(last)]
+
+    @property
+    def collations(self) -> tuple[bytes | None, ...]:
+        return self._keys.collations if self._keys is not None else ()
+
+    @property
+    def label(self) -> str:
+        return self._keys.label if self._keys is not None else ""
+
+    def read(self, payloads: list[bytes], rows: list[Any], keys: list[Key]) -> None:
+        """Adds to `rows`, and where rows are compared, to `keys`."""
+        reader, values_wanted, hides, visible, wanted = (
+            self._keys,
+            self._values,
+            self._hides,
+            self.visible,
+            self._wanted,
+        )
+        if reader is None and not (values_wanted or hides):
+            rows += payloads
+            return
+        fields, front = self.format.fields, self.format.front
+        key = reader.key if reader is not None else None
+        for payload in payloads:
+            values, end = fields(payload, wanted, visible)
+            if key is not None:
+                keys.append(key(values))
+            rows.append(values if values_wanted else front(payload, visible, end) if hides else payload)
+
+
+def ascends(keys: Sequence[Key]) -> bool:
+    return all(map(operator.le, keys, keys[1:]))
+
+
+def in_order(keys: Sequence[Key]) -> list[int]:
+    """The places of keys in their order; of equal ones the first comes first."""
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def distinct(order: Sequence[int], keys: Sequence[Key], previous: Key) -> tuple[list[int], Key]:
+    """The places in `order` whose keys differ from those before them, and the last key."""
+    kept = []
+    for n in order:
+        if keys[n] != previous:
+            kept.append(n)
+            previous = keys[n]
+    return kept, previous
+
+
+def framed(rows: Sequence[bytes], sequence: int) -> tuple[bytes, int]:
+    """Rows as packets, the first one numbered `sequence`, and the number of what follows."""
+    parts: list[bytes] = []
+    for row in rows:
+        n = len(row)
+        if n < MAX_PAYLOAD:
+            parts.append((n | sequence << 24).to_bytes(4, "little"))
+            parts.append(row)
+            sequence = (sequence + 1) & 0xFF
+        else:
+            parts.append(encode(row, sequence))
+            sequence = next_sequence(n, sequence)
+    return b"".join(parts), sequence
+
+
 class _Shard:
-    """One server's rows: `rows` are payloads without hidden columns (`groups`: all their values), `keys` (if any)
-    theirs, both ascending."""
+    """One server's rows, and their keys (if any), both ascending."""
 
     def __init__(self, send: Send, stream: RowStream, connection: ServerConnection) -> None:
         self.cluster = send.cluster
@@ -53,10 +133,7 @@ class _Shard:
         self.keys: list[Key] = []
         self.definitions: list[ColumnDefinition] = []
         self._splitter = Splitter(payloads=True)
-        self._reader: KeyReader | None = None
-        self._visible = 0
-        self._values = False  # rows are wanted as lists of values
-        self.format: Rows = TextRows()
+        self._reader: RowReader
         self._last: Key = None
 
     @property
@@ -68,8 +145,12 @@ class _Shard:
         return self._splitter.error
 
     @property
+    def format(self) -> Rows:
+        return self._reader.format
+
+    @property
     def collations(self) -> tuple[bytes | None, ...]:
-        return self._reader.collations if self._reader is not None else ()
+        return self._reader.collations
 
     async def head(self) -> None:
         """Wait for the column definitions (or an error)."""
@@ -79,11 +160,7 @@ class _Shard:
 
     def compare(self, merge: Merge, binary: bool) -> None:
         """From now on rows have keys. Raises StatementRefused."""
-        self._visible = len(self.definitions) - merge.hidden
-        self._values = merge.groups is not None
-        if binary:
-            self.format = BinaryRows(self.definitions)
-        self._reader = KeyReader(merge.keys, self.definitions, binary) if merge.keys else None
+        self._reader = RowReader(merge, self.definitions, binary)
 
     async def fill(self) -> None:
         """Wait for more rows, if there are none at hand and more to come."""
@@ -94,37 +171,12 @@ class _Shard:
                 await self._more()
                 continue
             payloads, self._splitter.rows = self._splitter.rows, []
-            if self._reader is None and self._values:
-                wanted = [True] * len(self.definitions)
-                self.rows = [self.format.fields(row, wanted, len(wanted))[0] for row in payloads]
-            elif self._reader is None:
-                self.rows = [self._front(row) for row in payloads] if self._hides else payloads
-            else:
-                self._read(payloads, self._reader)
-
-    @property
-    def _hides(self) -> bool:
-        return self._visible < len(self.definitions)
-
-    def _read(self, payloads: list[bytes], reader: KeyReader) -> None:
-        rows, keys = self.rows, self.keys
-        fields, front = self.format.fields, self.format.front
-        columns, visible, hides = len(self.definitions), self._visible, self._hides
-        wanted = [self._values or column in reader.wanted for column in range(columns)]
-        last = columns if self._values else max(max(reader.wanted) + 1, visible if hides else 0)
-        del wanted[last:]
-        for payload in payloads:
-            values, end = fields(payload, wanted, visible)
-            keys.append(reader.key(values))
-            rows.append(values if self._values else front(payload, visible, end) if hides else payload)
-        ascends = self._last is None or self._last <= keys[0]
-        if not ascends or not all(map(operator.le, keys, keys[1:])):
-            raise refusals.SORT_ORDER.error(where=f"Cluster {self.cluster}", expression=reader.label)
-        self._last = keys[-1]
-
-    def _front(self, payload: bytes) -> bytes:
-        visible = self._visible
-        return self.format.front(payload, visible, self.format.fields(payload, [False] * visible, visible)[1])
+            keys = self.keys
+            self._reader.read(payloads, self.rows, keys)
+            if keys:
+                if not (self._last is None or self._last <= keys[0]) or not ascends(keys):
+                    raise refusals.SORT_ORDER.error(where=f"Cluster {self.cluster}", expression=self._reader.label)
+                self._last = keys[-1]
 
     def take(self, bound: Key, everything: bool) -> tuple[list[Key], list[Any]]:
         """The rows at hand whose keys are at most `bound`."""
@@ -163,7 +215,7 @@ class MergedRead(Reading):
         try:
             await self._run()
         except StatementRefused as refusal:
-            if not self.started:
+            if not self.sent:
                 raise
             self.refuse(refusal)  # some of the rows are out
 
@@ -291,17 +343,10 @@ class MergedRead(Reading):
 
     def _order(self, keys: list[Key]) -> Sequence[int]:
         """The places of rows in the order of their keys, of equal ones the first alone where duplicates go."""
-        order = sorted(range(len(keys)), key=keys.__getitem__)
-        if not self._merge.distinct:
-            return order
-        kept = []
-        previous = self._previous
-        for n in order:
-            if keys[n] != previous:
-                kept.append(n)
-                previous = keys[n]
-        self._previous = previous
-        return kept
+        order = in_order(keys)
+        if self._merge.distinct:
+            order, self._previous = distinct(order, keys, self._previous)
+        return order
 
     def _check_collations(self) -> None:
         """Strings under different collations are not compared."""
@@ -325,19 +370,8 @@ class MergedRead(Reading):
         if not rows:
             return
         self.rows += len(rows)
-        sequence = self.sequence
-        parts: list[bytes] = []
-        for row in rows:
-            n = len(row)
-            if n < MAX_PAYLOAD:
-                parts.append((n | sequence << 24).to_bytes(4, "little"))
-                parts.append(row)
-                sequence = (sequence + 1) & 0xFF
-            else:
-                parts.append(encode(row, sequence))
-                sequence = next_sequence(n, sequence)
-        self.sequence = sequence
-        self.write(b"".join(parts))
+        out, self.sequence = framed(rows, self.sequence)
+        self.write(out)
         await self.drained()
 
     # -- the end
@@ -365,8 +399,7 @@ class MergedRead(Reading):
             return None if merge.offset and not merge.found_rows else self.rows
         total = 0
         for shard in self._shards:
-            rows = await shard.connection.query("SELECT FOUND_ROWS()")
-            total += int(rows[0][0] or 0)
+            total += await shard.connection.number("SELECT FOUND_ROWS() LIMIT 1") or 0
         return total
 
 

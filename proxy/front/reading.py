@@ -32,7 +32,8 @@ class Receiver(Protocol):
 
 
 class Reading:
-    """See the module. `started`: part of the answer is with the client."""
+    """See the module. `started`: the columns have been written. `sent`: some of that is with the client, or whoever
+    takes it in its place; until then another answer can be given."""
 
     def __init__(self, session: Session, entry: Entry, pairs: Pairs, streams: Sequence[RowStream]) -> None:
         self.session = session
@@ -42,17 +43,18 @@ class Reading:
         self.sequence = (session.client.sequence + 1) & 0xFF
         self.rows = 0
         self.size = 0
-        self.started = False
+        self.started = self.sent = False
         self._unsent: list[bytes] = []  # what little there is goes out with what follows it
         self._unsent_bytes = 0
 
     async def run(self) -> None:
-        """Send the answer. Raises TurnoutError; `started` says whether the client can still be told."""
+        """Send the answer. Raises TurnoutError; `sent` says whether the client can still be told."""
         raise NotImplementedError
 
     def write(self, out: bytes) -> None:
         self.size += len(out)
         if self.session.receiver is not None:
+            self.sent = True
             self.session.receiver.feed(out)
             return
         self._unsent.append(out)
@@ -62,6 +64,7 @@ class Reading:
 
     def flush(self) -> None:
         if self._unsent:
+            self.sent = True
             self.session.client.write(b"".join(self._unsent))
             self._unsent.clear()
             self._unsent_bytes = 0
@@ -83,7 +86,7 @@ class Reading:
     def fail_with(self, packet: bytes) -> None:
         """A server ended its rows with an ERR packet: so does the answer. Raises it as long as nothing was sent."""
         failure = server_error(packet)
-        if not self.started or self.session.receiver is not None:
+        if not self.sent or self.session.receiver is not None:
             raise failure
         self._last(packet)
         self._after(0, failure)
@@ -123,7 +126,9 @@ class Reading:
             await collect_warnings(session, self.pairs)
 
     def _last(self, payload: bytes) -> None:
-        self._unsent.append(encode(payload, self.sequence))
+        packet = encode(payload, self.sequence)
+        self.size += len(packet)
+        self._unsent.append(packet)
         self.flush()
 
     def _after(self, warnings: int, failure: TurnoutError | None) -> None:

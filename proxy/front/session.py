@@ -24,14 +24,14 @@ from proxy.back.gtid import parse as parse_gtid
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
-from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching, cursors, elsewhere
 from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
 from proxy.plan.inserts import InsertRows
-from proxy.plan.plan import Marks, Send
+from proxy.plan.plan import Marks, Route, Send
 from proxy.rules.model import Transactions
 from proxy.wire import capability as cap
 from proxy.wire import command as com
@@ -296,7 +296,9 @@ class Session:
         if not entry.simple or packet is None:
             if entry.inserts_one and self._insert_now(entry, sql, literals):
                 return
-            if not (entry.quick and self._quick(entry.quick)):
+            if entry.spreads and packet is not None and self._spread_now(entry, packet, sql, literals):
+                return
+            if not (entry.quick and self.quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
         self.generated = entry.plan.generated_id
@@ -305,18 +307,22 @@ class Session:
             if self.generated is None:  # the server will have to be asked
                 self._spawn_statement(entry, sql, shape, literals)
                 return
-        if entry.fixed is not None:
-            cluster = entry.cluster
-        else:
+        cluster = entry.cluster
+        if entry.hashed is not None:
+            cluster = entry.hashed.cluster(literals)
+        if not cluster:
             try:
-                sends = entry.plan.route(TextValues(literals, self.lexer), sql).sends
+                route = entry.plan.route(TextValues(literals, self.lexer), sql)
             except KeysUnknown:
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             except StatementRefused as error:
                 self.fail(error)
                 return
+            sends = route.sends
             if len(sends) != 1 or (sends[0].text is not None and not isinstance(entry.plan, InsertRows)):
+                if entry.spreads and self._spread_now(entry, packet, sql, literals, route):
+                    return
                 self._spawn_statement(entry, sql, shape, literals)
                 return
             cluster = sends[0].cluster
@@ -350,6 +356,13 @@ class Session:
         touched = self.transaction.touched
         if touched is not None and len(touched) < _MAX_TOUCHED and (self.transaction.explicit or not self.autocommit):
             touched.append(entry.stats.shape.tables)
+
+    def _spread_now(
+        self, entry: Entry, packet: bytes, sql: bytes, literals: list[bytes], route: Route | None = None
+    ) -> bool:
+        from proxy.front.spread import ask
+
+        return ask(self, entry, packet, sql, literals, route)
 
     def _insert_now(self, entry: Entry, sql: bytes, literals: list[bytes]) -> bool:
         from proxy.front.made_ids import insert_now
@@ -479,7 +492,7 @@ class Session:
         """When the statement under way arrived and when it was sent to a server (perf_counter_ns; 0: not yet)."""
         return self.began, self._sent
 
-    def _quick(self, what: Quick) -> bool:
+    def quick(self, what: Quick) -> bool:
         """BEGIN, COMMIT and ROLLBACK where nothing has to be waited for; False when it does."""
         if what is Quick.BEGIN:
             if self.held or self.transaction.explicit or self.transaction.savepoints:
@@ -626,7 +639,11 @@ class Session:
             self._settle_later(connection, entry)
             return
         if scanner.session_state:
-            self.observe(connection, scanner.session_state)
+            try:
+                self.observe(connection, scanner.session_state)
+            except ServerFailed:
+                self._settle_later(connection, entry)  # which is told the same, and tells the client
+                return
         if scanner.columns:
             if scanner.learned:
                 entry.head = scanner.learned
@@ -704,7 +721,14 @@ class Session:
     # -- what answers say about the session ----------------------------------------------------------------------------
 
     def observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
-        """Take over the state changes that a server reported after a statement of this session."""
+        """Take over the state changes that a server reported after a statement of this session. Raises ServerFailed
+        where it makes no sense; the connection is lost then."""
+        try:
+            self._observe(connection, blocks)
+        except ProtocolError as error:
+            raise connection.broken(error) from None
+
+    def _observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
         for block in blocks:
             if block[2:12] == _LAST_GTID and len(block) == block[1] + 2:
                 if connection.pool is not None:

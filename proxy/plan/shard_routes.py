@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -12,6 +12,7 @@ from parser.rewrite import edit
 from parser.statement import Hole, Param, Value, Word
 from proxy.back.directory import Directory, KeysUnknown
 from proxy.errors import StatementRefused
+from proxy.plan.kept_merges import KeptMerges
 from proxy.plan.keys import Family, form_text
 from proxy.plan.merge_select import MergeSelect
 from proxy.plan.plan import KeyValue, Plan, Reply, Route, Send, Unknown, ValueOf
@@ -103,6 +104,7 @@ class Scatter(Plan):
     reply: Reply
     select: MergeSelect | None = None
     otherwise: Plan | None = None  # where the rows cannot be merged after all (`proxy.plan.workbench`)
+    _kept: KeptMerges = field(init=False, default_factory=KeptMerges, repr=False, compare=False)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         return self.route_over(self.clusters, value_of, text)
@@ -116,7 +118,7 @@ class Scatter(Plan):
         assert self.statement.lexer is not None
         shape, literals = self.statement.lexer.shape(text)
         try:
-            merge, edits = self.select.made(value_of, literals)
+            merge, edits = self._kept.made(self.select, value_of, literals)
         except StatementRefused:
             if self.otherwise is None:
                 raise
@@ -133,6 +135,28 @@ class Scatter(Plan):
         if self.otherwise is not None and self.select is not None:
             lines.append(("if that cannot be merged", "workbench"))
         return [*lines, *self.traits()]
+
+
+class HashedLiteral:
+    """An integer key that is literal number `place`: digits as the key's text has them are hashed as they are."""
+
+    __slots__ = ("_high", "_place", "_slots")
+
+    def __init__(self, place: int, high: int, slots: tuple[str, ...]) -> None:
+        self._place = place
+        self._high = high
+        self._slots = slots
+
+    def cluster(self, literals: Sequence[bytes]) -> str:
+        """ "": the route has to be asked for."""
+        text = literals[self._place]
+        if text.isdigit() and text[0] != _ZERO and len(text) < _MOST_DIGITS and int(text) <= self._high:
+            return self._slots[crc32(text) % SLOTS]
+        return ""
+
+
+_ZERO = ord("0")
+_MOST_DIGITS = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +196,14 @@ class ByKey(Plan):
             object.__setattr__(self, "_value", key.values[0])
             object.__setattr__(self, "_low", form.low)
             object.__setattr__(self, "_high", form.high)
+
+    @property
+    def hashed(self) -> HashedLiteral | None:
+        """What says the cluster of nearly all statements of this shape from their literals alone."""
+        value = self._value
+        if not isinstance(value, Hole) or value.is_string or value.negative or self._directory is not None:
+            return None
+        return HashedLiteral(value.index, self._high, self.keys[0].placement.sharding.slots)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:

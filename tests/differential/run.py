@@ -53,6 +53,7 @@ class Script:
         rng = random.Random(f"{self.seed}.{number}")
         selects, writes = Selects(rng, self.only), Writes(rng)
         self.history = []
+        world.change_sessions(number)
         for sql in _RESET:
             world.same(sql)
         world.fill()

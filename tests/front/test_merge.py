@@ -6,6 +6,7 @@ first, is asked of the server that has everything (`DENSE_RANK`).
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import time
@@ -20,7 +21,7 @@ from proxy.wire.column import ColumnDefinition
 from tests.front.conftest import end
 from tests.front.raw import Answer, Client, Column
 from tests.servers import MariaDB, Run, Shop, Turnout
-from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE, OPS, OPS_PASSWORD
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
@@ -200,22 +201,27 @@ def _insert() -> list[str]:
 
 
 class Pair:
-    """A client of Turnout and one of the server that has everything."""
+    """A client of Turnout and one of the server that has everything. `streamed` is another one of Turnout, whose
+    results are limited: its answers are merged as streams, even where they could be put together at once."""
 
     def __init__(self, proxy: Turnout, mirror: MariaDB) -> None:
         self.proxy = proxy
         self.client = Client(proxy.port, APP, APP_PASSWORD, DATABASE)
+        self.streamed = Client(proxy.port, OPS, OPS_PASSWORD, DATABASE)
         self.mirror = Client(mirror.port, APP, APP_PASSWORD, DATABASE)
+        self._turns = itertools.cycle((self.client, self.streamed))
         self._ranks: dict[str, dict[bytes | None, bytes | None]] = {}
 
     def run(self, *statements: str) -> None:
         for sql in statements:
             self.client.run(sql)
+            if not sql.startswith("INSERT"):
+                self.streamed.run(sql)
             self.mirror.run(sql)
 
     def both(self, sql: str) -> tuple[Answer, Answer]:
         """The two answers, whose columns, numbers and flags are the same."""
-        ours, theirs = self.client.query(sql), self.mirror.query(sql)
+        ours, theirs = next(self._turns).query(sql), self.mirror.query(sql)
         assert not ours.errno or theirs.errno, f"{sql}\n  {ours}\n  instead of {theirs}"
         assert (ours.errno, ours.sqlstate) == (theirs.errno, theirs.sqlstate), f"{sql}\n  {ours}\n  instead of {theirs}"
         assert list(map(_column, ours.columns)) == list(map(_column, theirs.columns)), sql
@@ -231,8 +237,8 @@ class Pair:
         return self._ranks[expression].get(value, b"?")
 
     def close(self) -> None:
-        self.client.abort()
-        self.mirror.abort()
+        for client in (self.client, self.streamed, self.mirror):
+            client.abort()
 
 
 # What depends on whether a server uses a temporary table: flags for keys, BLOB and BINARY, decimals of texts, and the
@@ -272,7 +278,7 @@ def pair(run: Run, shop_servers: Shop) -> Iterator[Pair]:
         server.execute(*SCHEMA, database=DATABASE)
         server.execute("SET GLOBAL max_allowed_packet = 67108864")  # for connections opened from now on
     rules = RULES.format(servers=shop_servers.rules("main", *(f"shard{n}" for n in range(SHARDS))))
-    proxy = run.turnout(rules)
+    proxy = run.turnout(rules.replace("admin: true", "admin: true, result_rows: 1000000"))
     made = Pair(proxy, mirror)
     made.run(*_insert())
     yield made
