@@ -123,7 +123,7 @@ def sampled(seconds: int = 40, per_s: int = 1000, keys: int = 250) -> tuple[KeyS
     taps = {}
     for sql in (HOT, "UPDATE countries SET name = 'x' WHERE code = 'de'"):
         shape, literals = lexer().shape(sql.encode())
-        taps[sql[:6]] = sampler.taps(parse(shape, literals, lexer=lexer(), merged=()), shape, "shop") or []
+        taps[sql[:6]] = sampler.tap(parse(shape, literals, lexer=lexer(), merged=()), shape, "shop")
     idle, kept, written, hits, reads = _Idle(), set[int](), dict[int, int](), 0, 0
     for second in range(seconds):
         for n in range(per_s):
@@ -131,8 +131,9 @@ def sampled(seconds: int = 40, per_s: int = 1000, keys: int = 250) -> tuple[KeyS
             key, write = int(keys ** chance.random()), chance.random() < 0.002
             idle.began = chance.getrandbits(30)
             literals = [b"x", b"%d" % key] if write else [b"%d" % key]
-            for tap in taps["UPDATE" if write else "SELECT"]:
-                tap(idle, literals)
+            tap = taps["UPDATE" if write else "SELECT"]
+            assert tap is not None
+            tap(idle, literals)
             if write:
                 kept.discard(key)
                 written[key] = now[0]

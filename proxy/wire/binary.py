@@ -7,6 +7,7 @@ two bytes: a column type, and a second one whose top bit says unsigned. Needs co
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 from collections.abc import Callable, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -22,6 +23,7 @@ from proxy.wire.resultset import frame_resultset
 _HEADER: Final = 10  # command, statement id, cursor flags, iterations
 _WRONG_ARGUMENTS: Final = (1210, "HY000")
 _UNSIGNED: Final = 0x80
+_FEW: Final = 64  # bytes of types, of which `_integers` remembers a thousand
 READ_ONLY_CURSOR: Final = 1  # the only type of cursor that servers know
 
 
@@ -112,8 +114,13 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
 
     Strings are in the client's character set. `long_data` are the (zero-based) parameters that were sent ahead.
     """
-    cursor = Cursor(execute.payload, execute.values_offset)
     values: list[Value] = []
+    if not long_data and len(execute.types) <= _FEW and not any(execute.null_bitmap):
+        integers = _integers(execute.types)
+        if integers is not None and len(execute.payload) == execute.values_offset + integers.size:
+            values += integers.unpack_from(execute.payload, execute.values_offset)
+            return values
+    cursor = Cursor(execute.payload, execute.values_offset)
     for index in range(execute.param_count):
         if index in long_data:
             values.append(LONG_DATA)
@@ -124,6 +131,18 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
     if cursor.left:
         raise ProtocolError("Malformed packet: an execute is longer than its values", *_WRONG_ARGUMENTS)
     return values
+
+
+@functools.lru_cache(1000)
+def _integers(types: bytes) -> struct.Struct | None:
+    """How values of these types follow each other, if all are integers, as those of keys mostly are."""
+    codes = "<"
+    for kind, sign in zip(types[::2], types[1::2]):
+        width = _INTEGERS.get(kind)
+        if width is None:
+            return None
+        codes += _CODES[width].upper() if sign & _UNSIGNED else _CODES[width]
+    return struct.Struct(codes)
 
 
 def rebuild_execute(execute: Execute, statement_id: int, flags: int = 0) -> bytes:
@@ -269,6 +288,7 @@ def _null(cursor: Cursor) -> None:
     return None
 
 
+_CODES: Final = {1: "b", 2: "h", 4: "i", 8: "q"}  # of struct
 _INTEGERS: Final = {
     column.TINY: 1,
     column.SHORT: 2,
