@@ -285,6 +285,7 @@ async def _or_on_workbench(
     except StatementRefused as refusal:  # nothing of an answer is out
         if route.otherwise is None or refusal.reason not in LIFTED:
             raise
+        session.environment.measures.fell_back(refusal.reason)
     entry.unmerged = True
     work = route.otherwise.route(values, sql).work
     assert work is not None
