@@ -154,7 +154,8 @@ def reload(ctx: click.Context, rules: Path) -> None:
 def status(rules: Path, what: tuple[str, ...], as_json: bool) -> None:
     """Show how a running Turnout is doing.
 
-    WHAT is a table of SHOW TURNOUT: clusters, shapes, sessions, tables, rules, workers or status, also with "limit N".
+    WHAT is a table of SHOW TURNOUT: clusters, shapes, sessions, tables, sequences, cache, streams, rules, workers or
+    status, also with "limit N".
     """
     from proxy.cli import link
     from proxy.cli.control import NoControl, ask, candidates
