@@ -135,8 +135,8 @@ class Fill(msgspec.Struct, eq=False):
     slots: tuple[int, ...]
     fingerprint: int  # of the definitions that `slots` follow from
     asked_ns: int
-    parts: list[bytes] | None = []  # None: too long to be kept
-    size: int = 0
+    parts: list[bytes] | None = None  # what has come of the answer, if it comes in several pieces
+    size: int = 0  # of these parts; -1: too long to be kept
     remote_key: tuple[bytes, ...] | None = None  # memcached is asked for it, and is to get the answer at once
     sends_late: bool = False  # memcached is to get the answer when it is asked for again
     replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
@@ -161,23 +161,27 @@ class Fill(msgspec.Struct, eq=False):
 
     def add(self, data: bytes) -> None:
         """Some of the answer's bytes, as the client gets them."""
-        if self.parts is None:
+        if self.size < 0:
             return
         self.size += len(data)
         if self.size > self.caching.max_value_bytes:
-            self.parts = None
+            self.parts, self.size = None, -1
             self.entry.cache_stats.not_kept("too-long")
             self.landed()
             return
+        if self.parts is None:
+            self.parts = []
         self.parts.append(data)
 
     def complete(self, connection: ServerConnection, pieces: list[bytes], now_ns: int) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
-        parts, entry, caching, scanner = self.parts, self.entry, self.caching, connection.scanner
-        if parts is None:  # it is too long already
-            entry.cache_fill_ns = 0
-            return
-        response = pieces[0] if not parts and len(pieces) == 1 else b"".join(parts + pieces)
+        entry, caching, scanner = self.entry, self.caching, connection.scanner
+        if self.size or len(pieces) != 1:
+            if self.size < 0:  # it is too long already
+                entry.cache_fill_ns = 0
+                return
+            pieces = [b"".join((self.parts or []) + pieces)]
+        response = pieces[0]
         length = len(response)
         stamp = self.stamp
         if stamp is None:

@@ -156,7 +156,7 @@ class Entry:
         "spread_head",
         "spreads",
         "stats",
-        "taps",
+        "tap",
         "undivided",
         "unmerged",
         "writes",
@@ -197,7 +197,7 @@ class Entry:
         self.spread_head = b""  # the same as `head`, of what shards answer
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
-        self.taps: list[Tap] | None = None  # who is told which keys it asks for; set by Environment.miss
+        self.tap: Tap | None = None  # who is told which keys it asks for; set by Environment.miss
         self.directories: tuple[Directory, ...] = ()  # of the shardings of its tables; set by Environment.miss
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
@@ -315,7 +315,7 @@ class Environment:
         )
         entry = Entry(plan, stats, shape, self.mariadb)
         if self.measures.keys is not None and len(shape) <= MAX_CACHED_SHAPE and not is_opaque(shape):
-            entry.taps = self.measures.keys.taps(statement, shape, cache.database, self._columns)
+            entry.tap = self.measures.keys.tap(statement, shape, cache.database, self._columns)
         if self.catalog.directories:
             entry.directories = self._directories(statement, cache.database)
         if self.caching is not None:

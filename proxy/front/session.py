@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Iterable
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from parser.shape import Lexer, lexer
 from proxy.back.connection import Discarded, ServerConnection
@@ -30,6 +31,7 @@ from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
+from proxy.measure.key_sketch import MIX
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Route, Send
 from proxy.rules.model import Transactions
@@ -276,7 +278,7 @@ class Session:
 
     def query(self, payload: bytes, packet: bytes | None) -> None:
         """COM_QUERY. `packet` is the payload as it was framed, when it came in one piece."""
-        self.began = _now()
+        self.began = began = _now()
         self._sent = 0
         self.guard = None
         sql = payload[1:]
@@ -288,8 +290,10 @@ class Session:
             self.environment.measures.plan_hits += 1
         self.running = entry
         self.busy = True
-        if entry.taps:
-            for tap in entry.taps:
+        tap = entry.tap
+        if tap is not None:
+            sample = tap.sample
+            if not began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond:  # seldom: see Tap
                 tap(self, literals)
         if self.transaction.touched is not None:
             self._touch(entry)
