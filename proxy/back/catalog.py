@@ -48,6 +48,7 @@ class TableSchema:
     database: str
     name: str
     columns: tuple[Column, ...]
+    types: tuple[str, ...] = ()  # of the columns, as in information_schema.COLUMNS.COLUMN_TYPE: varchar(20), ..
     is_view: bool = False
     view_definition: str = ""
     primary_key: tuple[str, ...] = ()

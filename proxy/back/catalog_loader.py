@@ -80,7 +80,9 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     for database, table, column, data_type, *_ in rows[_COLUMNS]:
         if _text(data_type).lower() == "time":
             times[_text(database), _text(table)].add(_text(column).lower())
+    types: dict[tuple[str, str], list[str]] = defaultdict(list)
     for database, table, *row in rows[_COLUMNS]:
+        types[_text(database), _text(table)].append(_text(row[2]))
         of_day = times[_text(database), _text(table)]
         columns[_text(database), _text(table)].append(_column([_text_or_none(cell) for cell in row], mariadb, of_day))
     keys: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -121,6 +123,7 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             database=name[0],
             name=name[1],
             columns=tuple(columns[name]),
+            types=tuple(types[name]),
             is_view="VIEW" in _text(kind).upper(),
             view_definition=views.get(name, ""),
             primary_key=tuple(unique.get("PRIMARY", ())),

@@ -11,6 +11,7 @@ import uvloop
 from proxy.cli import console
 from proxy.cli.servers import Answer, look
 from proxy.plan.caching import class_problem
+from proxy.plan.differing import differing
 from proxy.plan.foreign_keys import apart, left_behind
 from proxy.plan.places import table_clusters
 from proxy.plan.sharding import check_sharding_keys
@@ -78,6 +79,10 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
                     yield Finding(
                         where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
                     )
+    for other in differing(rules, answer.catalog):
+        advice = "Give it the same definition on all of them: compare SHOW CREATE TABLE."
+        where = f"databases.{other.database}.tables.{other.table}"
+        yield Finding(where, f"It is not the same on all of its clusters. {other.what} {advice}", not other.grave)
     yield from _foreign_key_findings(rules, answer)
     yield from _cache_findings(rules, answer)
     for home, missing in answer.sequences.items():

@@ -61,6 +61,25 @@ def test_a_foreign_key_that_a_move_takes_apart(shop_servers: Shop, tmp_path: Pat
     assert "ord" not in said
 
 
+def test_shards_whose_definitions_differ(shop_servers: Shop, tmp_path: Path) -> None:
+    shards = [shop_servers.shard(0), shop_servers.shard(1)]
+    shop_servers.recreate()
+    shards[0].execute("CREATE TABLE posts (id INT PRIMARY KEY, n INT, body VARCHAR(20))", database="shop")
+    shards[1].execute(
+        "CREATE TABLE posts (id INT PRIMARY KEY, n INT NOT NULL, body VARCHAR(30), extra DECIMAL(5, 2))",
+        database="shop",
+    )
+    databases = (
+        "shardings: {s: {method: hash, clusters: [shard0, shard1]}}\n"
+        "databases: {shop: {home: shard0, tables: {posts: {sharding: s, key: id}}}}\n"
+    )
+    code, said = checked(written(tmp_path, shop_servers.rules("shard0", "shard1"), databases))
+    assert code == 1
+    assert "error: databases.shop.tables.posts It is not the same on all of its clusters. Column body is" in said
+    assert "Column extra is missing on shard0, decimal(5,2) on shard1." in said
+    assert "warning: databases.shop.tables.posts It is not the same on all of its clusters. Column n is NULL" in said
+
+
 def test_serving_says_which_foreign_keys_are_not_kept(shop_servers: Shop, turnout: Callable[..., Turnout]) -> None:
     main, media = shop_servers.main, shop_servers.media
     shop_servers.recreate()
