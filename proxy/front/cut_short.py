@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("turnout.session")
 
-AT_MOST, EVERY_S = 10, 60.0  # lines of one cluster: a server that goes down cuts many answers short
+AT_MOST, EVERY_S = 10, 60.0  # lines of the same servers: one that goes down cuts many answers short
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 
 
@@ -42,13 +42,13 @@ _seldom = Seldom()
 def tell(session: Session, error: TurnoutError) -> None:
     """Call before the client's connection is ended."""
     on = session.spread or ([session.running_on] if session.running_on is not None else [])
-    clusters = ", ".join(dict.fromkeys(one.pool.server.cluster for one in on if one.pool is not None))
-    left_out = _seldom.may(clusters, time.monotonic())
+    servers = "; ".join(dict.fromkeys(one.where for one in on))
+    left_out = _seldom.may(servers, time.monotonic())
     if left_out is None:
         return
     entry = session.running
     extra: dict[str, object] = {
-        "cluster": clusters,
+        "servers": servers,  # which name their cluster
         "errno": error.errno,
         "reason": _LITERAL.sub("'..'", error.message),
         "session": session.client.connection_id,

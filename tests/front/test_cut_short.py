@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import pytest
 
 from proxy.errors import ServerFailed
 from proxy.front import cut_short
+from tests.front import raw
 from tests.servers import Shop, Turnout
 from tests.servers.process import wait_until
 
@@ -28,14 +28,14 @@ def test_few_lines_of_one_cluster_and_how_many_were_left_out() -> None:
 
 def test_a_line_has_the_cluster_and_no_literals(caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut_short, "_seldom", cut_short.Seldom())
-    on = [SimpleNamespace(pool=SimpleNamespace(server=SimpleNamespace(cluster=name))) for name in ("shard0", "shard1")]
+    on = [SimpleNamespace(where=f"cluster {name}, primary") for name in ("shard0", "shard1")]
     session: Any = SimpleNamespace(
         spread=on, running_on=None, running=None, client=SimpleNamespace(connection_id=7), held={}, last_on=None
     )
     with caplog.at_level(logging.WARNING):
         cut_short.tell(session, ServerFailed("Incorrect value: 'it''s me' for x", 1366))
     (record,) = caplog.records
-    assert record.cluster == "shard0, shard1"
+    assert record.servers == "cluster shard0, primary; cluster shard1, primary"
     assert record.reason == "Incorrect value: '..' for x"
     assert record.errno == 1366
 
@@ -73,16 +73,13 @@ def test_a_server_that_is_lost_in_the_middle_is_in_the_log(shop_servers: Shop, t
     main = shop_servers.main
     shop_servers.recreate()
     proxy = turnout(f"{shop_servers.rules('main')}\ndatabases: {{shop: {{home: main}}}}\n")
-    with proxy.connect("app", "app-secret", "shop", cursorclass=pymysql.cursors.SSCursor) as client:
-        cursor = client.cursor()
-        cursor.execute("SELECT REPEAT('x', 1000), CONNECTION_ID() FROM seq_1_to_1000000")
-        cursor.fetchone()
-        ids = main.execute("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT REPEAT%'")
-        main.execute(*(f"KILL {id}" for (id,) in ids))
-        with pytest.raises(pymysql.err.MySQLError):
-            cursor.fetchall()
-        with contextlib.suppress(pymysql.err.MySQLError, AttributeError):  # it would read on
-            cursor.close()
+    with raw.Client(proxy.port, "app", "app-secret", "shop") as client:
+        client.socket.sendall(raw.framed(b"\x03SELECT REPEAT('x', 1000) FROM seq_1_to_1000000"))
+        assert client.socket.recv(1)
+        (row,) = main.execute("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT REPEAT%'")
+        main.execute(f"KILL {row[0]}")
+        while client.socket.recv(1 << 20):
+            pass
     wait_until(lambda: "answer cut short, client disconnected" in proxy.log_text(), 10)
     (line,) = [line for line in proxy.log_text().splitlines() if "answer cut short" in line]
-    assert '"cluster": "main"' in line
+    assert '"servers": "cluster main, primary' in line
