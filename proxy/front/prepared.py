@@ -311,7 +311,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             session.run(execute(session, prepared, payload))
         return
     session.generated = entry.plan.generated_id
-    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks or entry.taps):
+    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks or entry.tap):
         # No value is looked at, here or on the way.
         if prepared.database == session.database:
             _execute_now(session, prepared, payload, entry.cluster)
