@@ -30,10 +30,25 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """Tables are (database, table) as the server names them, columns lower case and in pairs, actions as in the text of
+    DDL, lower case (`cascade`, `no action`, ..)."""
+
+    name: str
+    child: tuple[str, str]
+    columns: tuple[str, ...]
+    parent: tuple[str, str]
+    referenced: tuple[str, ...]
+    on_delete: str
+    on_update: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableSchema:
     database: str
     name: str
     columns: tuple[Column, ...]
+    types: tuple[str, ...] = ()  # of the columns, as in information_schema.COLUMNS.COLUMN_TYPE: varchar(20), ..
     is_view: bool = False
     view_definition: str = ""
     primary_key: tuple[str, ...] = ()
@@ -44,6 +59,8 @@ class TableSchema:
     is_base: bool = True  # an ordinary table: no view, no sequence, not system-versioned
     cascades: tuple[tuple[str, str], ...] = ()  # (database, table) whose rows change with this one's by foreign keys
     referenced: tuple[str, ...] | None = None  # lower-case columns that foreign keys refer to; None: not known
+    # Of this table; and those that lead to it from tables of databases that are not asked about.
+    foreign_keys: tuple[ForeignKey, ...] = ()
     follows: tuple[tuple[str, str], ...] = ()  # (database, table) whose `cascades`, and theirs, lead here
     triggers_leave_state: bool = False  # they may set user or system variables, which stay after the statement
 

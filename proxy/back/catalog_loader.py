@@ -15,7 +15,7 @@ from parser import tokens
 from parser.effects import of_tokens
 from parser.shape import lexer
 from parser.statement import Effect
-from proxy.back.catalog import Catalog, Column, TableSchema
+from proxy.back.catalog import Catalog, Column, ForeignKey, TableSchema
 
 Cell = bytes | str | None
 Rows = Sequence[Sequence[Cell]]
@@ -24,7 +24,7 @@ Key = tuple[str, str, str]  # cluster, database, table: the latter two in lower 
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 
 _VERSION, _TABLES, _COLUMNS, _KEYS, _VIEWS, _TRIGGERS = "version", "tables", "columns", "keys", "views", "triggers"
-_CASCADES, _REFERENCED = "cascades", "referenced"
+_FOREIGN_KEYS, _FOREIGN_COLUMNS = "foreign keys", "columns of foreign keys"
 
 
 def queries(databases: Collection[str] | None = None) -> dict[str, str]:
@@ -45,13 +45,14 @@ def queries(databases: Collection[str] | None = None) -> dict[str, str]:
         _TRIGGERS: "SELECT EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE, TRIGGER_NAME"
         " FROM information_schema.TRIGGERS"
         f" WHERE {_among('EVENT_OBJECT_SCHEMA', databases)}",
-        _CASCADES: "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME"
-        " FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE (UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')"
-        " OR DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION'))"
-        f" AND ({_among('UNIQUE_CONSTRAINT_SCHEMA', databases)} OR {_among('CONSTRAINT_SCHEMA', databases)})",
-        _REFERENCED: "SELECT REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME"
-        " FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL"
-        f" AND {_among('REFERENCED_TABLE_SCHEMA', databases)}",
+        _FOREIGN_KEYS: "SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME,"
+        " CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS"
+        f" WHERE {_among('UNIQUE_CONSTRAINT_SCHEMA', databases)} OR {_among('CONSTRAINT_SCHEMA', databases)}",
+        _FOREIGN_COLUMNS: "SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA,"
+        " REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE"
+        " WHERE REFERENCED_TABLE_NAME IS NOT NULL"
+        f" AND ({_among('TABLE_SCHEMA', databases)} OR {_among('REFERENCED_TABLE_SCHEMA', databases)})"
+        " ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
     }
 
 
@@ -79,7 +80,9 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     for database, table, column, data_type, *_ in rows[_COLUMNS]:
         if _text(data_type).lower() == "time":
             times[_text(database), _text(table)].add(_text(column).lower())
+    types: dict[tuple[str, str], list[str]] = defaultdict(list)
     for database, table, *row in rows[_COLUMNS]:
+        types[_text(database), _text(table)].append(_text(row[2]))
         of_day = times[_text(database), _text(table)]
         columns[_text(database), _text(table)].append(_column([_text_or_none(cell) for cell in row], mariadb, of_day))
     keys: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -95,11 +98,15 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
         if leaves_state(_text(body), _text(mode))
     }
     cascades: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for parent_database, parent, database, child in rows[_CASCADES]:
-        cascades[_text(parent_database), _text(parent)].append((_text(database), _text(child)))
     referenced: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for database, table, column in rows[_REFERENCED]:
+    for *_, database, table, column in rows[_FOREIGN_COLUMNS]:
         referenced[_text(database), _text(table)].add(_text(column).lower())
+    listed: dict[tuple[str, str], list[ForeignKey]] = defaultdict(list)
+    tables = {(_text(database), _text(table)) for database, table, *_ in rows[_TABLES]}
+    for foreign in _foreign_keys(rows[_FOREIGN_KEYS], rows[_FOREIGN_COLUMNS]):
+        listed[foreign.child if foreign.child in tables else foreign.parent].append(foreign)
+        if not {foreign.on_delete, foreign.on_update} <= _KEEPS:
+            cascades[foreign.parent].append(foreign.child)
     parents: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for parent_name, children in cascades.items():
         for child_name in children:
@@ -116,6 +123,7 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             database=name[0],
             name=name[1],
             columns=tuple(columns[name]),
+            types=tuple(types[name]),
             is_view="VIEW" in _text(kind).upper(),
             view_definition=views.get(name, ""),
             primary_key=tuple(unique.get("PRIMARY", ())),
@@ -127,9 +135,36 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             is_base=_text(kind).upper() == "BASE TABLE",
             cascades=tuple(sorted(set(cascades[name]))),
             referenced=tuple(sorted(referenced[name])),
+            foreign_keys=tuple(listed[name]),
             follows=_reached(name, parents),
         )
     return {key: schema for key, schema in found.items() if key not in twice}
+
+
+_KEEPS = frozenset({"restrict", "no action"})
+
+
+def _foreign_keys(rules: Rows, columns: Rows) -> list[ForeignKey]:
+    """In the order of child tables and names. One whose columns are hidden from the account has none."""
+    parts: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
+    for database, table, name, column, _, _, other in columns:
+        key = (_text(database).lower(), _text(table).lower(), _text(name).lower())
+        parts[key].append((_text(column).lower(), _text(other).lower()))
+    found = []
+    for parent_database, parent, database, child, name, on_delete, on_update in rules:
+        pairs = parts[_text(database).lower(), _text(child).lower(), _text(name).lower()]
+        found.append(
+            ForeignKey(
+                _text(name),
+                (_text(database), _text(child)),
+                tuple(column for column, _ in pairs),
+                (_text(parent_database), _text(parent)),
+                tuple(other for _, other in pairs),
+                _text(on_delete).lower(),
+                _text(on_update).lower(),
+            )
+        )
+    return sorted(found, key=lambda foreign: (foreign.child, foreign.name))
 
 
 def _reached(

@@ -11,12 +11,14 @@ import uvloop
 from proxy.cli import console
 from proxy.cli.servers import Answer, look
 from proxy.plan.caching import class_problem
+from proxy.plan.differing import differing
+from proxy.plan.foreign_keys import apart, left_behind
 from proxy.plan.places import table_clusters
 from proxy.plan.sharding import check_sharding_keys
-from proxy.rules.diff import diff
+from proxy.rules.diff import Change, Severity, diff
 from proxy.rules.loader import load
 from proxy.rules.model import Rules
-from proxy.rules.problem import Problem, RulesInvalid
+from proxy.rules.problem import Problem, RulesInvalid, listed
 from proxy.rules.warning import warnings
 
 
@@ -39,7 +41,7 @@ def check(path: Path, against: Path | None, servers: bool) -> int:
         doubts += [Problem(str(path), 0, 0, f.where, f.message) for f in findings if f.warning]
     if old is not None:
         console.say(f"Against {against}:", "bold")
-        console.changes(diff(old, rules))
+        console.changes([*diff(old, rules), *(_foreign_key_changes(old, rules, answer) if servers else ())])
     if failed:
         console.say(f"{path}: {counted(failed, 'error')}, {counted(len(doubts), 'warning')}", "bold red")
         return 1
@@ -77,6 +79,11 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
                     yield Finding(
                         where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
                     )
+    for other in differing(rules, answer.catalog):
+        advice = "Give it the same definition on all of them: compare SHOW CREATE TABLE."
+        where = f"databases.{other.database}.tables.{other.table}"
+        yield Finding(where, f"It is not the same on all of its clusters. {other.what} {advice}", not other.grave)
+    yield from _foreign_key_findings(rules, answer)
     yield from _cache_findings(rules, answer)
     for home, missing in answer.sequences.items():
         message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
@@ -95,6 +102,41 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
     for problem in check_sharding_keys(rules, answer.catalog):
         where = f"databases.{problem.database}.tables.{problem.table}"
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)
+
+
+_MOST_NAMES = 10
+
+
+def _foreign_key_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
+    """Foreign keys whose tables the rules take apart, and copies of tables where the rules place none."""
+    for one in apart(rules, answer.catalog):
+        database, table = one.key.child
+        yield Finding(f"databases.{database}.tables.{table}", one.message, not one.grave)
+    for (database, cluster), tables in left_behind(rules, answer.catalog).items():
+        more = len(tables) - _MOST_NAMES
+        names = listed(tables) if more <= 0 else f"{', '.join(f'`{t}`' for t in tables[:_MOST_NAMES])} and {more} more"
+        these = "a table" if len(tables) == 1 else "tables"
+        yield Finding(
+            f"databases.{database}",
+            f"Cluster {cluster} has {these} that the rules do not place there: {names}. No statement reaches what is "
+            "there, so it is harmless, but stale: drop it when nobody needs it.",
+            True,
+        )
+
+
+def _foreign_key_changes(old: Rules, new: Rules, answer: Answer) -> Iterator[Change]:
+    """Which foreign keys the change takes apart, and which it brings together."""
+    before = {(one.key.child, one.key.name): one for one in apart(old, answer.catalog) if one.grave}
+    after = {(one.key.child, one.key.name): one for one in apart(new, answer.catalog) if one.grave}
+    for name, one in after.items():
+        if name not in before:
+            where = f"databases.{one.key.child[0]}.tables.{one.key.child[1]}"
+            message = f"takes {one.name} apart, which is kept now. {one.where} {' '.join(one.effects)} {one.advice}"
+            yield Change(Severity.CAUTION, where, message)
+    for name, one in before.items():
+        if name not in after:
+            where = f"databases.{one.key.child[0]}.tables.{one.key.child[1]}"
+            yield Change(Severity.INFO, where, f"{one.name} would be kept, which is not so now.")
 
 
 def _cache_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:

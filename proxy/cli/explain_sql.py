@@ -15,6 +15,7 @@ from proxy.cli import console
 from proxy.cli.servers import look
 from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
+from proxy.plan.foreign_keys import lines as foreign_key_lines
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Refuse
 from proxy.plan.planner import plan
@@ -48,6 +49,7 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     statement = parse(shape, literals, lexer=lex, prepared=False)
     made = plan(statement, rules, catalog, database)
     lines = [("shape", statement.digest or statement.kind.value), *made.describe()]
+    lines += [("foreign key", line) for line in foreign_key_lines(statement, rules, catalog, database)]
     if isinstance(made, (Local, Refuse)):
         return lines, isinstance(made, Refuse)
     try:

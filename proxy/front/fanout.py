@@ -35,7 +35,7 @@ from proxy.rules.model import Transactions
 from proxy.wire import command as com
 from proxy.wire.column import parse_column
 from proxy.wire.frames import encode
-from proxy.wire.packets import encode_ok
+from proxy.wire.packets import encode_err, encode_ok
 from proxy.wire.response import QUERY, ResponseScanner
 from proxy.wire.status import IN_TRANS
 
@@ -184,7 +184,8 @@ class _Concatenation(Reading):
                 return False
             if splitter.header is not None and not splitter.checked:
                 splitter.checked = True
-                self._columns(send, splitter)
+                if not self._columns(send, splitter):
+                    return False
             if splitter.rows:
                 rows, splitter.rows = splitter.rows, []
                 self.rows += len(rows)
@@ -194,7 +195,8 @@ class _Concatenation(Reading):
             raise ServerFailed(f"cluster {send.cluster} ended its answer early")
         return True
 
-    def _columns(self, send: Send, splitter: Splitter) -> None:
+    def _columns(self, send: Send, splitter: Splitter) -> bool:
+        """False when they are others than those before, which the client was told."""
         if self._definitions is None:
             self._definitions = splitter.head_packets
             self.started = True
@@ -202,7 +204,10 @@ class _Concatenation(Reading):
         elif splitter.head_packets != self._definitions and _columns(splitter.head_packets) != _columns(
             self._definitions
         ):
-            raise other_columns(send.cluster, self.pairs[0][0].cluster)
+            problem = other_columns(send.cluster, self.pairs[0][0].cluster)
+            self.fail_with(encode_err(problem.errno, problem.sqlstate, problem.message))
+            return False
+        return True
 
 
 def _columns(packets: list[bytes]) -> list[object]:

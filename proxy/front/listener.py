@@ -32,6 +32,7 @@ from proxy.front.values import TextValues
 from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
+from proxy.plan.foreign_keys import lines as foreign_key_lines
 from proxy.plan.planner import plan as make_plan
 from proxy.rules.model import Compression, ListenTls, Rules
 from proxy.wire import auth
@@ -431,6 +432,10 @@ class Listener:
             if reason:
                 rows = [*rows, ["cache now", f"not served: {reason}"]]
             values = TextValues(session.lexer.shape(sql)[1], session.lexer)
+            for line in foreign_key_lines(
+                statement.inner, self.environment.rules, self.environment.catalog, session.database
+            ):
+                rows = [*rows, ["foreign key", line]]
             for line in await directory_lines(plan, values):
                 rows = [*rows, ["directory", line]]
             session.client.write(table_response(columns, rows, session.status))

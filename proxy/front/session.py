@@ -26,7 +26,7 @@ from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
-from proxy.front import caching, cursors, elsewhere
+from proxy.front import caching, cursors, cut_short, elsewhere
 from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
@@ -865,6 +865,8 @@ class Session:
             from proxy.front.overdue import timeout_error
 
             error = timeout_error(self)
+        if broken and not self.closed:
+            cut_short.tell(self, error)
         if entry is not None:
             now = _now()
             entry.stats.record(max(0, now - self.began), 0, 0, 0, True)

@@ -28,6 +28,7 @@ from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.states import SequenceState, ServerState, SessionState
+from proxy.plan.foreign_keys import apart
 from proxy.plan.id_column import sequence_homes
 from proxy.rules.model import Rules, Transactions
 from proxy.stream.wanted import fingerprint
@@ -59,6 +60,8 @@ class Worker:
         self._sequences: Sequences | None = None
         self._directories: Directories | None = None
         self._catalog: Catalog = EMPTY
+        self._keys_seen: tuple[Rules, int] | None = None  # of which catalog the foreign keys were looked at
+        self._keys_apart: set[str] = set()
         self._definitions: dict[str, int] = {}  # see `Environment.definitions`
         self._generation = 0
         self._server: asyncio.Server | None = None
@@ -366,6 +369,17 @@ class Worker:
                     self._spawn(self._directories.prepare(), "prepare directories")
             else:
                 self.listener.environment.definitions = seen
+            self._warn_of_foreign_keys()
+
+    def _warn_of_foreign_keys(self) -> None:
+        """One worker tells of foreign keys that the rules take apart, each once for as long as it is so."""
+        asked = (self.rules, self._catalog.generation)
+        if self.slot == 0 and asked != self._keys_seen:
+            self._keys_seen = asked
+            found = {one.message for one in apart(self.rules, self._catalog)}
+            for message in sorted(found - self._keys_apart):
+                log.warning("foreign key not kept", extra={"problem": message})
+            self._keys_apart = found
 
     async def _read_loads(self) -> None:
         """Ask the servers how much they have to do, for the history; one worker does."""

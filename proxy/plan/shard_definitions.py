@@ -7,7 +7,7 @@ happens: to a table with a full copy everywhere, or to one of the same sharding 
 from __future__ import annotations
 
 from parser.defined import DefinedColumn, DefinedForeignKey
-from proxy.back.catalog import Column
+from proxy.back.catalog import Column, ForeignKey
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.keys import Family, KeyForm, Unmodelled, key_form
@@ -28,15 +28,15 @@ def check_foreign_keys(asked: Case) -> None:
     child = asked.places[0]
     for key in defined.foreign_keys:
         parent = asked.places[key.table]
-        problem = _foreign_key_problem(child, parent, key)
+        problem = foreign_key_problem(child, parent, key)
         if problem is not None:
             raise refusals.DDL_FOREIGN_KEY.error(
                 table=child.label, columns=", ".join(key.columns), other=parent.label, why=problem[0], advice=problem[1]
             )
 
 
-def _foreign_key_problem(child: Place, parent: Place, key: DefinedForeignKey) -> tuple[str, str] | None:
-    """(why it is refused, what to do)."""
+def foreign_key_problem(child: Place, parent: Place, key: DefinedForeignKey | ForeignKey) -> tuple[str, str] | None:
+    """(why it is not kept, what to do); that two tables are on two clusters is not said here."""
     leave_out = f"Leave the foreign key out, or make {parent.label} `everywhere: true`."
     changes = key.on_update == "cascade" or key.on_update in _SETS or key.on_delete in _SETS
     if parent.everywhere:

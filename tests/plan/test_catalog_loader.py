@@ -18,8 +18,8 @@ EMPTY_ROWS: dict[str, list[list[str | None]]] = {
     "keys": [],
     "views": [],
     "triggers": [],
-    "cascades": [],
-    "referenced": [],
+    "foreign keys": [],
+    "columns of foreign keys": [],
 }
 
 
