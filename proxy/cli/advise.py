@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from proxy.admin.advice import GROWTH_S, PEAK_S, as_yaml, layout
+from proxy.admin.advice import GROWTH_S, ONLY, PEAK_S, as_yaml, layout
 from proxy.cli import console
 from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
 from proxy.measure.advice import CORES, Advice, Server, Step, advise, merged
@@ -19,12 +19,14 @@ from proxy.measure.log_keys import LogKeys
 from proxy.measure.ranking import Row, iso
 from proxy.measure.workload import workload
 from proxy.rules.loader import load
+from proxy.rules.model import Rules
 
 
 def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: bool, now: float | None = None) -> None:
-    """Print what to do. Raises TurnoutError."""
+    """Print what to do. Raises TurnoutError; click.UsageError where `cores` names clusters that are not there."""
     now = time.time() if now is None else now
     rules = load(asked.rules) if asked.rules.exists() else None
+    check_cores(cores, rules)
     of_logs = LogKeys(asked.lexer) if asked.slow_logs else None
     found = from_logs(asked, of_logs) if of_logs is not None else measured(asked)
     if not found.shapes:
@@ -181,19 +183,27 @@ def _when(step: Step) -> str:
 
 
 def parsed_cores(words: Sequence[str]) -> tuple[dict[str, float], float | None]:
-    """`16` or `main=16`: (by cluster, of all others). Raises ValueError."""
-    found: dict[str, float] = {}
-    every = None
-    for word in words:
-        cluster, given, number = word.rpartition("=")
+    """`16` or `main=16`, several of them in one word between commas: (by cluster, of all others). Raises ValueError."""
+    found: dict[str | None, float] = {}
+    for word in [part.strip() for each in words for part in each.split(",")]:
+        cluster, given, number = (part.strip() for part in (word.partition("=") if "=" in word else ("", "", word)))
         try:
             cores = float(number)
         except ValueError:
             cores = 0.0
         if not 0 < cores < 10_000 or (given and not cluster):
-            raise ValueError(f"`{word}` is no number of cores: write `16`, or `main=16`")
-        if cluster:
-            found[cluster] = cores
-        else:
-            every = cores
-    return found, every
+            raise ValueError(f"`{word}` is no number of cores: write `16`, `main=16` or `main=16,media=8`")
+        of = cluster or None
+        if found.setdefault(of, cores) != cores:
+            raise ValueError(f"The cores of {of or 'all others'} are given twice: {found[of]:g} and {cores:g}")
+    every = found.pop(None, None)
+    return {cluster: cores for cluster, cores in found.items() if cluster is not None}, every
+
+
+def check_cores(cores: Mapping[str, float], rules: Rules | None) -> None:
+    """Are there such clusters? Raises click.UsageError."""
+    known = list(rules.clusters) if rules is not None else [ONLY]
+    unknown = [f"`{cluster}`" for cluster in cores if cluster not in known]
+    if unknown:
+        there = "rules know" if rules is not None else "without rules there is"
+        raise click.UsageError(f"--cores: there is no cluster {', '.join(unknown)}; {there} {', '.join(known)}.")

@@ -23,6 +23,12 @@ def turnout(*words: object) -> Any:
     return result
 
 
+ENTRY = (
+    "# User@Host: app[app] @ localhost []\n# Query_time: {}  Lock_time: 0.0 Rows_sent: 1  Rows_examined: {}\n"
+    "use shop;\nSET timestamp={};\n{};\n"
+)
+
+
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     folder = tmp_path_factory.mktemp("advice")
@@ -63,11 +69,8 @@ def test_for_people(options: list[object]) -> None:
 
 def test_a_slow_log_needs_no_rules(tmp_path: Path) -> None:
     log = tmp_path / "slow.log"
-    entry = (
-        "# User@Host: app[app] @ localhost []\n# Query_time: 0.200  Lock_time: 0.0 Rows_sent: 1  Rows_examined: 90000\n"
-        "use shop;\nSET timestamp={};\nSELECT id FROM users WHERE email = 'x';\n"
-    )
-    log.write_text("".join(entry.format(1_700_000_000 + n) for n in range(100)))
+    sql = "SELECT id FROM users WHERE email = 'x'"
+    log.write_text("".join(ENTRY.format("0.200", 90_000, 1_700_000_000 + n, sql) for n in range(100)))
     document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
     (step,) = document["steps"]
     assert (step["technique"], step["sure"], step["due"]) == ("index", "sure", None)
@@ -78,15 +81,11 @@ def test_a_slow_log_needs_no_rules(tmp_path: Path) -> None:
 def test_keys_of_a_slow_log(tmp_path: Path) -> None:
     """Ten keys are asked for again and again, and one of them is written now and then: a cache would answer."""
     log = tmp_path / "slow.log"
-    entry = (
-        "# User@Host: app[app] @ localhost []\n# Query_time: 0.002  Lock_time: 0.0 Rows_sent: 1  Rows_examined: 1\n"
-        "use shop;\nSET timestamp={};\n{};\n"
-    )
     lines = []
     for n in range(3000):
         write = n % 100 == 99
         sql = "UPDATE t SET a = 1 WHERE id = 3" if write else f"SELECT a FROM t WHERE id = {n % 10}"
-        lines.append(entry.format(1_700_000_000 + n // 10, sql))
+        lines.append(ENTRY.format("0.002", 1, 1_700_000_000 + n // 10, sql))
     log.write_text("".join(lines))
     document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
     (step,) = document["steps"]
@@ -94,7 +93,34 @@ def test_keys_of_a_slow_log(tmp_path: Path) -> None:
     assert step["evidence"][0].startswith("9")  # per cent
 
 
-@pytest.mark.parametrize("word", ["many", "0", "=5", "main=-1"])
-def test_cores_that_are_none(word: str, options: list[object]) -> None:
-    result = turnout("advise", *options, "--cores", word)
-    assert (result.exit_code, "is no number of cores" in result.stderr) == (2, True)
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        *(
+            (word, "is no number of cores")
+            for word in ("many", "0", "=5", "main=-1", "main=16,", "main=16;media=2", "nan")
+        ),
+        ("foo=2", "there is no cluster `foo`; rules know main."),
+        ("main=16,media=2", "there is no cluster `media`; rules know main."),
+        ("main=16,main=8", "given twice: 16 and 8"),
+        ("16,8", "given twice: 16 and 8"),
+    ],
+)
+def test_cores_that_are_none(words: str, says: str, options: list[object]) -> None:
+    result = turnout("advise", *options, "--cores", words)
+    assert (result.exit_code, says in " ".join(result.stderr.split())) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize("words", [["--cores", "3,main=16"], ["--cores", "main=16", "--cores", "3"], ["--cores", "16"]])
+def test_cores(words: list[str], options: list[object]) -> None:
+    document = json.loads(turnout("advise", *options, *words, "--json").stdout)
+    assert [(one["cores"], one["cores_are"]) for one in document["servers"]] == [(16, "said")]
+
+
+def test_without_rules_there_is_one_server(tmp_path: Path) -> None:
+    log = tmp_path / "slow.log"
+    log.write_text(ENTRY.format("0.200", 90_000, 1_700_000_000, "SELECT id FROM users WHERE email = 'x'") * 100)
+    words = ["advise", tmp_path / "none.yaml", "--slow-log", log, "--json", "--cores"]
+    assert json.loads(turnout(*words, "server=4").stdout)["servers"][0]["cores"] == 4
+    result = turnout(*words, "main=4")
+    assert (result.exit_code, "without rules there is server" in result.stderr) == (2, True)
