@@ -105,6 +105,7 @@ class Advice(msgspec.Struct, frozen=True):
     headroom: list[Headroom]
     steps: list[Advised]
     leave_alone: list[LeaveAlone]
+    too_little: str = ""  # to advise on: how little it is, and what would change that
 
 
 def advice(path: Path, rules: Rules, now: float) -> Advice | None:
@@ -139,6 +140,7 @@ def advice(path: Path, rules: Rules, now: float) -> Advice | None:
             for one in made.steps[:STEPS]
         ],
         [LeaveAlone(one.table, round(100 * one.share, 1), one.why, one.unless) for one in made.alone[:TABLES]],
+        f"{made.too_little}; {made.enough}" if made.too_little else "",
     )
 
 

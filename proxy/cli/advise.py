@@ -66,6 +66,8 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
 
 def shown(advice: Advice) -> None:
     """For a terminal."""
+    if advice.too_little:
+        console.say(f"{_sentence(advice.too_little)} {_sentence(advice.enough)}", "bold")
     console.table(
         ["server", "busy", "safe", "growth a week", "full in (weeks)", "with all steps"],
         [
@@ -110,6 +112,10 @@ def shown(advice: Advice) -> None:
     )
 
 
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def document(advice: Advice, source: str, since: float | None, until: float | None) -> dict[str, object]:
     """For programs. What is not known is null."""
     rules: Mapping[str, object] = {}
@@ -120,6 +126,7 @@ def document(advice: Advice, source: str, since: float | None, until: float | No
         "since": iso(since),
         "until": iso(until),
         "servers": [_server(one) for one in advice.servers],
+        "too_little": f"{advice.too_little}; {advice.enough}" if advice.too_little else None,
         "steps": [_step(one) for one in advice.steps],
         "leave_alone": [
             {"table": one.table, "share_pct": round(100 * one.share, 2), "why": one.why, "unless": one.unless}

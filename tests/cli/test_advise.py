@@ -85,7 +85,7 @@ def test_keys_of_a_slow_log(tmp_path: Path) -> None:
     for n in range(3000):
         write = n % 100 == 99
         sql = "UPDATE t SET a = 1 WHERE id = 3" if write else f"SELECT a FROM t WHERE id = {n % 10}"
-        lines.append(ENTRY.format("0.002", 1, 1_700_000_000 + n // 10, sql))
+        lines.append(ENTRY.format("0.100", 1, 1_700_000_000 + n // 10, sql))
     log.write_text("".join(lines))
     document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
     (step,) = document["steps"]
@@ -124,3 +124,19 @@ def test_without_rules_there_is_one_server(tmp_path: Path) -> None:
     assert json.loads(turnout(*words, "server=4").stdout)["servers"][0]["cores"] == 4
     result = turnout(*words, "main=4")
     assert (result.exit_code, "without rules there is server" in result.stderr) == (2, True)
+
+
+def test_hardly_any_traffic(tmp_path: Path) -> None:
+    """A newcomer's: 34 statements in three minutes."""
+    log = tmp_path / "slow.log"
+    tables = ("authors", "posts")
+    sqls = [f"SELECT name FROM {tables[n % 2]} WHERE id = {n}" for n in range(34)]
+    log.write_text("".join(ENTRY.format("0.001", 1, 1_700_000_000 + 5 * n, sql) for n, sql in enumerate(sqls)))
+    document = json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
+    assert document["steps"] == []
+    assert document["rules"] == {}
+    assert "34 statements in 3 minutes, busiest server server 0.00 of 5.6" in document["too_little"]
+    assert {one["table"] for one in document["leave_alone"]} == {"shop.authors", "shop.posts"}
+    words = " ".join(turnout("advise", tmp_path / "none.yaml", "--slow-log", log).stdout.split())
+    assert "Too little to advise on (34 statements in 3 minutes" in words
+    assert "leave all alone for now. That takes 1,000 statements" in words
