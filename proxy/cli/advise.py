@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from proxy.admin.advice import GROWTH_S, ONLY, PEAK_S, as_yaml, layout
+from proxy.admin.advice import GROWTH_S, ONLY, PEAK_S, as_yaml, checked, layout, together
 from proxy.cli import console
 from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
-from proxy.measure.advice import CORES, Advice, Server, Step, advise, merged
+from proxy.measure import own
+from proxy.measure.advice import CORES, Advice, Server, Step, advise
 from proxy.measure.headroom import Growth, Weeks, daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.key_history import KeysRead
@@ -28,7 +29,7 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
     rules = load(asked.rules) if asked.rules.exists() else None
     check_cores(cores, rules)
     of_logs = LogKeys(asked.lexer) if asked.slow_logs else None
-    found = from_logs(asked, of_logs) if of_logs is not None else measured(asked)
+    found = own.without(from_logs(asked, of_logs) if of_logs is not None else measured(asked))
     if not found.shapes:
         raise NoMeasurements(f"{found.source} has no statements in that time")
     if not found.knows.times:
@@ -48,9 +49,10 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
             peak = history.read_peaks(until - PEAK_S, until)
         finally:
             history.close()
-    advice = advise(workload(found, keys), layout(rules, cores, every), growths, peak)
+    advice = checked(advise(workload(found, keys), layout(rules, cores, every), growths, peak), rules)
     if as_json:
-        click.echo(json.dumps(document(advice, found.source, found.since, found.until), indent=2, ensure_ascii=False))
+        shown_as = document(advice, rules, found.source, found.since, found.until)
+        click.echo(json.dumps({**shown_as, "notes": found.notes}, indent=2, ensure_ascii=False))
         return
     console.say(f"{found.source}, {iso(found.since)} to {iso(found.until)}", "bold")
     if guessed := [one.cluster for one in advice.servers if one.cores is None]:
@@ -59,6 +61,8 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
             f"weeks follow from. Say what they have: --cores {guessed[0]}=16, or `cores: 16` in its cluster's rules.",
             "yellow",
         )
+    for note in found.notes:
+        console.say(f"Note: {note}.", "yellow")
     if not keys.keys:
         console.say("Note: nothing is known of keys, so caches cannot be judged; a history tells of them.", "yellow")
     shown(advice)
@@ -116,11 +120,10 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def document(advice: Advice, source: str, since: float | None, until: float | None) -> dict[str, object]:
+def document(
+    advice: Advice, rules: Rules | None, source: str, since: float | None, until: float | None
+) -> dict[str, object]:
     """For programs. What is not known is null."""
-    rules: Mapping[str, object] = {}
-    for step in advice.steps:
-        rules = merged(rules, step.rules)
     return {
         "source": source,
         "since": iso(since),
@@ -132,7 +135,7 @@ def document(advice: Advice, source: str, since: float | None, until: float | No
             {"table": one.table, "share_pct": round(100 * one.share, 2), "why": one.why, "unless": one.unless}
             for one in advice.alone
         ],
-        "rules": rules,
+        "rules": together(advice, rules),
     }
 
 

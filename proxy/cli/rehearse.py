@@ -13,6 +13,7 @@ from proxy.back.catalog import EMPTY
 from proxy.cli import console
 from proxy.cli.servers import look
 from proxy.cli.sources import Asked, NoMeasurements, measured
+from proxy.measure import own
 from proxy.measure.ranking import Row, iso
 from proxy.rules.loader import load
 
@@ -28,7 +29,7 @@ def run(new_rules: Path, asked: Asked, fail_on: str, from_servers: bool, limit: 
     """Print the verdicts. Returns the exit code: 1 where a shape's is as bad as `fail_on`, or cannot be judged for want
     of a catalog (`never`: 0)."""
     rules = load(new_rules)
-    found = measured(asked)
+    found = own.without(measured(asked))
     if not found.shapes:
         raise NoMeasurements(f"{found.source} has no statements in that time")
     catalog, complete = EMPTY, False

@@ -140,3 +140,83 @@ def test_hardly_any_traffic(tmp_path: Path) -> None:
     words = " ".join(turnout("advise", tmp_path / "none.yaml", "--slow-log", log).stdout.split())
     assert "Too little to advise on (34 statements in 3 minutes" in words
     assert "leave all alone for now. That takes 1,000 statements" in words
+
+
+def busy(path: Path, sqls: dict[str, int], database: str = "shop") -> Path:
+    """A slow log of one minute of these, each so often a second, at 10 ms."""
+    entry = ENTRY.replace("use shop;\n", f"use {database};\n" if database else "")
+    path.write_text(
+        "".join(
+            entry.format("0.010", 1, 1_700_000_000 + second, sql)
+            for second in range(61)
+            for sql, per_s in sqls.items()
+            for _ in range(per_s)
+        )
+    )
+    return path
+
+
+READS = {"SELECT name FROM authors WHERE id > 5": 100, "UPDATE rest SET a = 1 WHERE b > 5": 20}
+SYSTEM = {
+    "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'x'": 30,
+    "INSERT INTO mysql.t VALUES (1)": 60,
+    "CREATE TEMPORARY TABLE `shop`.`authors` (`id` int)": 10,
+    "INSERT INTO `shop`.`authors` (`id`) VALUES (1)": 10,
+}
+
+
+def test_the_system_and_turnout_itself_are_no_application(tmp_path: Path) -> None:
+    alone = busy(tmp_path / "alone.log", READS)
+    mixed = busy(tmp_path / "mixed.log", {**READS, **SYSTEM, "CREATE TEMPORARY TABLE big (id INT)": 1,
+                                          "INSERT INTO big VALUES (1)": 30})  # fmt: skip
+    documents = [
+        json.loads(turnout("advise", tmp_path / "none.yaml", "--slow-log", log, "--json").stdout)
+        for log in (alone, mixed)
+    ]
+    assert documents[0]["steps"] == documents[1]["steps"] != []
+    assert documents[0]["leave_alone"] == documents[1]["leave_alone"]
+    assert documents[1]["notes"] == [f"{110 * 61} statements of system databases and of Turnout itself are left out"]
+    every = json.loads(turnout("measure", "--slow-log", mixed, "--json").stdout)
+    assert every["all"]["count"] == 61 * (120 + 110 + 31)
+    assert sum(row["count"] for row in every["shapes"]) == every["all"]["count"]
+    assert (every["shapes"][-1]["shape_id"], every["shapes"][-1]["count"]) == ("system", 110 * 61)
+
+
+RULES = """
+turnout: 1
+listen: {mysql: '127.0.0.1:3307'}
+users: {app: {password: a}}
+service: {user: turnout, password: t}
+clusters: {main: {primary: '127.0.0.1:3306'}, other: {primary: '127.0.0.1:3316'}}
+databases: {shop: {home: main%s}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tables", "database", "sqls", "lines"),
+    [
+        ("", "shop", READS, True),
+        ("", "blog", READS, True),  # whose home the rules do not say
+        (", tables: {AUTHORS: {reads: {from: primary}}}", "shop", READS, False),
+        ("", "", READS, False),
+        ("", "shop", {"UPDATE `a-b c` SET x = 1 WHERE `the key` = 5": 200, **READS}, True),
+        ("", "shop", {"INSERT INTO `ä.b` (id) VALUES (5)": 200, **READS}, True),
+    ],
+)
+def test_lines_that_check_rejects_are_not_printed(
+    tables: str, database: str, sqls: dict[str, int], lines: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES % tables)
+    log = busy(tmp_path / "slow.log", sqls, database)
+    document = json.loads(turnout("advise", path, "--slow-log", log, "--json").stdout)
+    assert document["steps"]
+    base = YAML(typ="safe").load(path.read_text())
+    for rules in [*(step["rules"] for step in document["steps"]), as_yaml(document["rules"])]:
+        if rules:
+            path.write_text(as_yaml(merged(base, YAML(typ="safe").load(rules) or {})))
+            result = turnout("check", path, "--no-servers")
+            assert result.exit_code == 0, result.output
+    assert any(step["rules"] for step in document["steps"]) == lines
+    if not lines:
+        assert all("would not accept them" in step["evidence"][-1] for step in document["steps"])

@@ -247,3 +247,16 @@ def test_rehearse_with_bad_rules(rules_file: Path, slow_log: Path) -> None:
     result = turnout("rehearse", rules_file, "--slow-log", slow_log)
     assert result.exit_code == 1
     assert "Did you mean `media`?" in result.stderr
+
+
+def test_rehearse_leaves_out_what_is_no_application(rules_file: Path, tmp_path: Path) -> None:
+    log = tmp_path / "slow.log"
+    entry = (
+        "# User@Host: app[app] @ localhost []\n# Query_time: 0.1  Lock_time: 0.0 Rows_sent: 0  Rows_examined: 0\n"
+        "use shop;\nSET timestamp=1700000000;\n{};\n"
+    )
+    sqls = ("SELECT * FROM users", "SELECT * FROM mysql.user", "SELECT token FROM turnout.cluster", "SHOW SLAVE STATUS")
+    log.write_text("".join(map(entry.format, sqls)))
+    document = json.loads(turnout("rehearse", rules_file, "--slow-log", log, "--json").stdout)
+    assert [(row["shape"], row["statements_pct"]) for row in document["shapes"]] == [("SELECT * FROM users", 100.0)]
+    assert "3 statements of system databases" in turnout("rehearse", rules_file, "--slow-log", log).stdout

@@ -252,3 +252,13 @@ def test_tables_on_several_clusters_are_left_alone_and_said_to_be() -> None:
     found = advice(shape(READ, 1000, 1), shape("SELECT a FROM u WHERE id = 5", 1000, 1), REST, where=where)
     assert "on several clusters already" in of_one(found, "shop.u").why
     assert of_one(found, "shop.u").share == pytest.approx(1 / 3)
+
+
+def test_tables_of_the_system_and_temporary_ones_are_nobody_s_to_move() -> None:
+    others = (
+        *("SELECT * FROM information_schema.TABLES", "SELECT * FROM turnout.cluster", "INSERT INTO big VALUES (1)"),
+        *("CREATE TEMPORARY TABLE big (id INT)", "ALTER TABLE wide ADD x INT", "SELECT 1 FROM t, mysql.user"),
+    )
+    found = advice(shape(READ, 1000, 1), REST, *(shape(sql, 1000, 1) for sql in others))
+    named = {name for step in found.steps for name in step.tables} | {one.table for one in found.alone}
+    assert named == {"shop.t", "shop.rest"}
