@@ -28,7 +28,7 @@ from proxy.front.reading import Pairs, Reading, collect_warnings
 from proxy.front.returned import Returned
 from proxy.front.row_streams import RowStream, Splitter, other_columns, server_error
 from proxy.front.session import Session, checked
-from proxy.front.statements import check_writer, join_transaction, note_writer, obtain
+from proxy.front.statements import check_writer, join_transaction, note_writer, obtain, record_otherwise
 from proxy.front.transactions import finish
 from proxy.plan.plan import Reply, Route, Send
 from proxy.rules.model import Transactions
@@ -50,7 +50,9 @@ async def run_everywhere(
     TurnoutError."""
     session.last_on = None  # no connection has the whole's FOUND_ROWS() or ROW_COUNT()
     if entry.plan.writes and route.reply not in (Reply.CONCATENATE, Reply.MERGE):
+        session.recorded = False
         await _write(session, entry, route, sql, execution)
+        record_otherwise(session, entry)
     else:
         await read(session, entry, route, sql, execution)
 
@@ -135,6 +137,8 @@ async def answer(
         else _Concatenation(session, entry, pairs, streams)
     )
     try:
+        if commands:
+            session.sending_to_several()
         for (_, connection), stream, command in zip(pairs, streams, commands):
             connection.send(command, stream, QUERY)
             if connection.pool is not None:
@@ -246,6 +250,10 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         await _undo(session, pairs, own)
         raise
     session.spread = [connection for _, connection in pairs]
+    session.sending_to_several()
+    for _, connection in pairs:
+        if connection.pool is not None:
+            connection.pool.server.counters.commands += 1
     results = await asyncio.gather(
         *(connection.exchange(command) for (_, connection), command in zip(pairs, commands)), return_exceptions=True
     )

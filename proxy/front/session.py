@@ -458,6 +458,10 @@ class Session:
         self.running_on = connection
         self._sent = _now()
 
+    def sending_to_several(self) -> None:
+        """The same on several connections at once."""
+        self._sent = _now()
+
     def send_now(self, connection: ServerConnection, packet: bytes, opening: Opening | None = None) -> None:
         """Send a command whose answer goes straight to the client (fast path), through `opening` if it may open a
         cursor."""

@@ -225,6 +225,14 @@ async def on_several(
     execution: Execution | None = None,
 ) -> None:
     """A statement that does not run on one server alone; of a prepared one, an execution. Raises TurnoutError."""
+    session.recorded = False
+    await _on_several(session, entry, route, values, sql, execution)
+    record_otherwise(session, entry)
+
+
+async def _on_several(
+    session: Session, entry: Entry, route: Route, values: ValueOf, sql: bytes, execution: Execution | None
+) -> None:
     from proxy.front.explained import explain_pulls
     from proxy.front.fanout import run_everywhere
     from proxy.front.in_settings import run_within
@@ -731,6 +739,12 @@ def _with_connection_id(
 
 def with_connection_id(number: int, shape: bytes, literals: list[bytes]) -> bytes:
     return Lexer.restore(CONNECTION_ID.sub(b"%d" % number, shape), literals)
+
+
+def record_otherwise(session: Session, entry: Entry) -> None:
+    """Count a statement that has ended, unless what carried it out has done so."""
+    if not session.recorded and session.running is not None and not session.closed:
+        record(session, entry, 0, 11)
 
 
 def record(session: Session, entry: Entry, rows: int, size: int, failed: bool = False) -> None:
