@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from parser.analyse import parse
 from parser.shape import lexer
 from proxy.measure.history import OTHER_TABLE
 from proxy.measure.key_sampling import TRANSACTIONS, KeySampler
-from proxy.measure.measures import Measures
+from proxy.measure.measures import Measures, Window
 from proxy.measure.recorder import MAX_WAITING, Recorder
-from proxy.measure.shapes import SAMPLE_EVERY, Sample
+from proxy.measure.shapes import SAMPLE_EVERY, Sample, ShapeId, ShapeWindow, digest_id
 from proxy.measure.states import ServerState
 from proxy.measure.tally import OTHERS
 
@@ -79,6 +82,42 @@ def test_a_flood_of_shapes_is_bounded() -> None:
         **{f"shop.t{n}": 60 for n in range(5)},
     }
     assert OTHER_TABLE not in minute.by_table()
+
+
+def of_shapes(begin: int, count: int) -> Window:
+    """What a worker sends of these: as it comes from the wire, every text an object of its own."""
+    shapes = []
+    for n in range(begin, begin + count):
+        digest = (
+            f"SELECT a.id, a.name, a.note_{n} FROM articles AS a JOIN authors AS b ON b.id = a.author_id WHERE a.id = ?"
+        )
+        shape = ShapeId(digest_id(digest), "forward", (f"shop.articles{n % 50}", "shop.authors"), ("main",))
+        buckets = dict.fromkeys((8, 9, 10, 11, 52, 53, 54, 96, 97), n + 1000)
+        sample = Sample(digest.replace("?", "\0").encode(), "shop")
+        numbers = (n + 1000, 0, n + 2000, 10**6 + n, 10**9 + n, 10**8 + n, 10**7 + n)
+        shapes.append(ShapeWindow(shape, digest, *numbers, buckets, sample))
+    return Window(shapes, [], {}, {}, {})
+
+
+@pytest.mark.parametrize("once", [0, 30_000])
+def test_memory_for_ten_thousand_shapes_is_bounded(once: int) -> None:
+    """docs/ARCHITECTURE.md says 27 MB; so it is however many others there are that occur once."""
+    tracemalloc.start()
+    try:
+        recorder = Recorder(10_000)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for begin in range(0, 10_000 + once, 1000):
+            recorder.add(of_shapes(begin, 1000), 600.0)
+        gc.collect()
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 10 * 2**20 < used < 27 * 2**20 * 1.15
+    minute = recorder.due(660.0)
+    assert minute is not None
+    assert sum(each.count for each in minute.shapes.values()) == sum(range(1000, 11_000 + once))
+    assert 10_000 - 10_000 // 8 <= len(minute.shapes) <= 10_001
 
 
 def test_what_cannot_be_written_waits_for_an_hour() -> None:
