@@ -18,8 +18,8 @@ _NONE: frozenset[int] = frozenset()
 
 
 def tell_keys(session: Session, tap: Tap, literals: Sequence[bytes], bound: Execute) -> None:
-    """An execution with these values, none of which was sent ahead: a value is the same key as its text in a statement.
-    What cannot be read is not counted; it is for whoever executes it to say so."""
+    """An execution with these values, none of which was sent ahead: a value is the same key as its text in a statement,
+    and NULL is none. What cannot be read is not counted; it is for whoever executes it to say so."""
     try:
         params = decode_params(bound, _NONE)
     except ProtocolError:
@@ -27,10 +27,16 @@ def tell_keys(session: Session, tap: Tap, literals: Sequence[bytes], bound: Exec
     sample, place = tap.sample, tap.place - len(literals)
     if session.began & sample.mask and place >= 0 and crc32(_text(params[place])) * MIX & sample.beyond:
         return  # as nearly always: see Tap
-    tap(session, [*literals, *map(_text, params)])
+    texts = [*literals, *map(_text, params)]
+    if None in params:
+        tap.beside(session, texts, {len(literals) + number for number, value in enumerate(params) if value is None})
+    else:
+        tap(session, texts)
 
 
 def _text(value: Value) -> bytes:
+    if value is None:
+        return b"NULL"
     if isinstance(value, int):
         return b"%d" % value
     return value if isinstance(value, bytes) else str(value).encode()

@@ -19,6 +19,7 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import msgspec
@@ -206,6 +207,10 @@ class Tap(ABC):
     @abstractmethod
     def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None: ...
 
+    @abstractmethod
+    def beside(self, session: InTransaction, literals: Sequence[bytes], nulls: AbstractSet[int]) -> None:
+        """The same where the values in some places are NULL: no row has such a key, or a new one that nobody knows."""
+
 
 class _Several(Tap):
     """A shape with several candidate keys, or one that writes: `each` grows with the candidate keys of its tables."""
@@ -222,6 +227,10 @@ class _Several(Tap):
             sample = tap.sample
             if not began & sample.mask or not _crc32(literals[tap.place]) * MIX & sample.beyond:
                 tap(session, literals)
+
+    def beside(self, session: InTransaction, literals: Sequence[bytes], nulls: AbstractSet[int]) -> None:
+        for tap in self.each:
+            tap.beside(session, literals, nulls)
 
 
 class _KeyTap(Tap):
@@ -242,6 +251,10 @@ class _KeyTap(Tap):
         if key < sample.limit or not session.began & sample.mask:
             _keep(sample, key, self._kind, self._salt, session, literals)
 
+    def beside(self, session: InTransaction, literals: Sequence[bytes], nulls: AbstractSet[int]) -> None:
+        if nulls.isdisjoint(self._places):
+            self(session, literals)
+
 
 class _BlindTap(Tap):
     """A shape that writes to the table and does not say which key."""
@@ -253,6 +266,9 @@ class _BlindTap(Tap):
         self._of = sample
 
     def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None:
+        self._of.blind()
+
+    def beside(self, session: InTransaction, literals: Sequence[bytes], nulls: AbstractSet[int]) -> None:
         self._of.blind()
 
 
