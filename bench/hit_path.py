@@ -23,17 +23,18 @@ from typing import cast
 
 from bench import fast_path
 from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
-from proxy.back.connection import ServerConnection
+from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.cache.memcached import Memcached, RemoteCounters, _Asked
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue, memory_of
-from proxy.front import caching
+from proxy.front import caching, prepared
 from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.values import TextValues
 from proxy.rules.loader import parse
 from proxy.rules.model import Address
+from proxy.wire import command
 from proxy.wire.frames import encode
 from proxy.wire.resultset import encode_resultset, text_column
 
@@ -107,6 +108,7 @@ def whole_statements() -> dict[str, Callable[[], object]]:
     lonely, shared_by_many = _RemoteMiss(sparse=True), _RemoteMiss(sparse=False)
     return {
         "a hit": partial(next, _statements(warm, None, few)),
+        "a hit of a prepared statement": partial(next, _executions()),
         "a miss whose answer is kept": partial(next, _new_statements(cold, server, emptied)),
         "the same with memcached, where it has nothing": partial(next, lonely.statements()),
         "the same with memcached, where it often has something": partial(next, shared_by_many.statements()),
@@ -154,6 +156,23 @@ def _statements(client: Client, server: ServerConnection | None, packets: Sequen
         if server is not None:
             server.data_received(ANSWER)
         yield
+
+
+def _executions() -> Iterator[None]:
+    """Each `next` is one execution of a prepared statement that is answered from memory."""
+    client, server, _ = make()
+    session = client.session
+    assert session is not None
+    made = prepared.read_statement(session, b"SELECT c FROM sbtest1 WHERE id=?")
+    made.params = 1
+    session.prepared[made.id] = made
+    server.statements[made.key] = ServerStatement(1)
+    head = bytes((command.COM_STMT_EXECUTE,)) + made.id.to_bytes(4, "little") + b"\0\1\0\0\0\0\1\x03\0"
+    packets = [encode(head + key.to_bytes(4, "little"), 0) for key in range(5000, 5100)]
+    for data in packets:
+        client.data_received(data)
+        server.data_received(ANSWER)
+    return _statements(client, None, packets)
 
 
 def _new_statements(
@@ -224,7 +243,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: a known text": partial(client.data_received, packet(5000)),
         "fill: slots": partial(cached.text_slots, literals),
         "fill: stamp": clock.stamp,
-        "fill: memory_of": partial(memory_of, ANSWER, value.slots, key[3]),
+        "fill: memory_of": partial(memory_of, len(ANSWER), value.slots, key[3]),
         "fill: CachedValue": partial(CachedValue, *_stamp(shared), value.slots, ANSWER, 1, now, 1000),
         "fill: store.keep": partial(shared.store.keep, key, value),
     }

@@ -4,7 +4,8 @@
 
 Python code alone, without the kernel, as in bench.fast_path: rounds are interleaved, CPU time, medians and their ratio.
 A window is taken every 4,000 statements, as a worker does once a second. The kernel's share of a statement, two thirds
-of it (bench/RESULTS.md), is the same on both sides and not in here, so the cost of throughput is a third of this.
+of it (bench/RESULTS.md), is the same on both sides and not in here. End to end, where other processes empty the
+processor's caches between two statements, each of these lines costs several times as much: bench.recorded.
 """
 
 from __future__ import annotations

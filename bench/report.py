@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench import cache_report, stream
+from bench import cache_report, recorded, stream
 from bench import clients as many_clients
 from bench.cached import CacheSample
 from bench.clients import ClientResults
+from bench.recorded import Recorded
 from bench.samples import Sample, Spread, ratios
 from bench.stream import StreamResults
 from bench.tables import Budget, budget, number, scaled, spread, table
@@ -47,6 +48,7 @@ class Results:
     cache_samples: Sequence[CacheSample] = ()
     stream: StreamResults | None = None
     many: ClientResults | None = None
+    recording: Sequence[Recorded] = ()
 
 
 def budgets(results: Results) -> list[Budget]:
@@ -115,7 +117,7 @@ def budgets(results: Results) -> list[Budget]:
     ]
     if results.cache_samples:
         found += cache_report.budgets(results.cache_samples)
-    return found
+    return found + recorded.budgets(results.recording)
 
 
 def _loads(samples: Sequence[Sample]) -> list[tuple[str, int]]:
@@ -200,4 +202,6 @@ def markdown(results: Results) -> str:
         lines += ["", "## Change stream", "", stream.markdown(results.stream).rstrip()]
     if results.many is not None:
         lines += ["", "## Many clients", "", *many_clients.section(results.many)]
+    if results.recording:
+        lines += ["", "## Recording", "", *recorded.section(results.recording)]
     return "\n".join(lines) + "\n"

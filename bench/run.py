@@ -1,6 +1,6 @@
 """`make bench`: measures MariaDB directly, through HAProxy and through Turnout side by side, and writes the results.
 
-A full run takes some 35 minutes and writes `bench/RESULTS.md`; `--quick` takes about two and writes
+A full run takes some 45 minutes and writes `bench/RESULTS.md`; `--quick` takes about four and writes
 `bench/out/quick.md`; a run of some `--parts` only writes `bench/out/parts.md`. No figure is asserted: a machine under
 other load gives others.
 """
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import cached, cached_topology, machine, memory, miss, report, stream, throughput
+from bench import cached, cached_topology, machine, memory, miss, recorded, report, stream, throughput
 from bench import clients as many_clients
 from bench.report import Results
 from bench.samples import Sample, Spread
@@ -22,7 +22,7 @@ from bench.topology import DIRECT, HAPROXY, SHARDED, TURNOUT, Topology, build
 from tests.servers import Run
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("routing", "prepared", "cache", "stream", "clients")
+PARTS = ("routing", "prepared", "cache", "stream", "clients", "recording")
 SLUGS = {"direct": DIRECT, "haproxy": HAPROXY, "turnout": TURNOUT, "sharded": SHARDED}
 
 
@@ -37,6 +37,7 @@ class Size:
     cache: cached.CacheSize
     stream_rows: int
     many: many_clients.ClientSize
+    recording: recorded.RecordedSize
 
 
 FULL = Size(
@@ -49,6 +50,7 @@ FULL = Size(
     cache=cached.FULL,
     stream_rows=100_000,
     many=many_clients.FULL,
+    recording=recorded.FULL,
 )
 QUICK = Size(
     rounds=2,
@@ -60,6 +62,7 @@ QUICK = Size(
     cache=cached.QUICK,
     stream_rows=10_000,
     many=many_clients.QUICK,
+    recording=recorded.QUICK,
 )
 
 
@@ -91,6 +94,10 @@ def main() -> None:
     if "clients" in arguments.parts:
         with Run() as run:
             results = dataclasses.replace(results, many=many_clients.measure(run, size.many, _say))
+    if "recording" in arguments.parts:
+        with Run() as run:
+            recording = recorded.measure(run, size.recording, _say)
+        results = dataclasses.replace(results, recording=recording)
     output.parent.mkdir(exist_ok=True)
     output.write_text(report.markdown(results))
     raw = HERE / "out" / "samples.json"
@@ -104,7 +111,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench.run", description="Measures Turnout beside HAProxy and MariaDB.")
-    parser.add_argument("--quick", action="store_true", help="about a minute and a half instead of thirty")
+    parser.add_argument("--quick", action="store_true", help="some minutes instead of three quarters of an hour")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, help="interleaved rounds")
     parser.add_argument("--seconds", type=int, help="length of one sysbench run")

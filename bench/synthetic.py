@@ -27,7 +27,7 @@ from pathlib import Path
 from parser.analyse import parse, shape_digest
 from parser.shape import lexer
 from proxy.admin.advice import as_yaml, layout
-from proxy.measure.advice import Advice, Step, Technique, advise, merged
+from proxy.measure.advice import CORES, SAFE, Advice, Step, Technique, advise, merged
 from proxy.measure.headroom import daily, growth
 from proxy.measure.history import HistoryFile, Minute
 from proxy.measure.key_book import Candidate, KeyBook
@@ -42,8 +42,7 @@ from proxy.measure.workload import workload
 from proxy.rules.loader import parse as parse_rules
 
 BEGIN = 1_767_225_600  # a day's begin, in UTC
-CORES = 8.0
-CAPACITY = 0.7 * CORES
+CAPACITY = SAFE * CORES
 A_WEEK = math.log(4) / 26
 DAYS = 21  # of history at each stage
 EVERY_S = 6 * HOUR  # between what is written
@@ -123,7 +122,7 @@ def sampled(seconds: int = 40, per_s: int = 1000, keys: int = 250) -> tuple[KeyS
     taps = {}
     for sql in (HOT, "UPDATE countries SET name = 'x' WHERE code = 'de'"):
         shape, literals = lexer().shape(sql.encode())
-        taps[sql[:6]] = sampler.taps(parse(shape, literals, lexer=lexer(), merged=()), shape, "shop") or []
+        taps[sql[:6]] = sampler.tap(parse(shape, literals, lexer=lexer(), merged=()), shape, "shop")
     idle, kept, written, hits, reads = _Idle(), set[int](), dict[int, int](), 0, 0
     for second in range(seconds):
         for n in range(per_s):
@@ -131,8 +130,9 @@ def sampled(seconds: int = 40, per_s: int = 1000, keys: int = 250) -> tuple[KeyS
             key, write = int(keys ** chance.random()), chance.random() < 0.002
             idle.began = chance.getrandbits(30)
             literals = [b"x", b"%d" % key] if write else [b"%d" % key]
-            for tap in taps["UPDATE" if write else "SELECT"]:
-                tap(idle, literals)
+            tap = taps["UPDATE" if write else "SELECT"]
+            assert tap is not None
+            tap(idle, literals)
             if write:
                 kept.discard(key)
                 written[key] = now[0]
@@ -216,8 +216,8 @@ def loads(state: State, week: float, hit_rate: float) -> dict[tuple[str, str], f
     return found
 
 
-def write_history(path: Path, state: State, week: float, hot: KeySketch, hit_rate: float) -> float:
-    """The last DAYS of a Turnout's history, up to this week; returns when it ends."""
+def write_history(path: Path, state: State, week: float, hot: KeySketch, hit_rate: float, days_later: int = 0) -> float:
+    """The last DAYS of a Turnout's history, up to this week; returns when it ends. `days_later`: it all was later."""
     chance = random.Random(int(week * 7))
     history = HistoryFile(path)
     end = BEGIN + int(week * 7) * DAY
@@ -228,7 +228,7 @@ def write_history(path: Path, state: State, week: float, hot: KeySketch, hit_rat
     for start in range(end - DAYS * DAY, end, EVERY_S):
         at = (start - BEGIN) / DAY / 7
         noise = math.exp(chance.gauss(0, 0.03))
-        minute = Minute(start)
+        minute = Minute(start + days_later * DAY)
         for kind, clusters, _ in kinds(state, at, hit_rate):
             shape, _ = lexer().shape(kind.sql.encode())
             digest = shape_digest(shape, lexer()) or "unknown"
@@ -247,7 +247,7 @@ def write_history(path: Path, state: State, week: float, hot: KeySketch, hit_rat
         minute.together = {names: round(share * EVERY_S * 280) for names, share in TOGETHER.items()}
         history.write(minute)
     history.close()
-    return float(end)
+    return float(end + days_later * DAY)
 
 
 def advised(state: State, week: float, hot: KeySketch, hit_rate: float) -> Advice:
@@ -261,7 +261,7 @@ def advised(state: State, week: float, hot: KeySketch, hit_rate: float) -> Advic
         growths = {name: growth(days) for name, days in daily(history.read_days(end - DAYS * DAY, end)).items()}
         history.close()
     rules = parse_rules(as_yaml(state.rules), Path("routing_rules.yaml"), {})
-    return advise(workload(measured, keys), layout(rules, {}, CORES), growths)
+    return advise(workload(measured, keys), layout(rules), growths)
 
 
 def main() -> None:

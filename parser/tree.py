@@ -48,6 +48,7 @@ _SELECT_MODIFIERS = vocabulary("""
     HIGH_PRIORITY STRAIGHT_JOIN SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT SQL_CACHE SQL_NO_CACHE
     SQL_CALC_FOUND_ROWS
 """)
+_DEFAULT_CALL = "default_of"  # DEFAULT(column), which sqlglot does not know
 _PREFIX_MARKS = frozenset("-+!~({[")
 
 
@@ -187,7 +188,7 @@ def render(tokens: Sequence[Token]) -> Rendered:
     open_joins = [0]  # joins whose ON or USING is still to come, for every parenthesis that is open
     end: int | None = None
     selecting = False  # between SELECT and its first item
-    for t in tokens:
+    for number, t in enumerate(tokens):
         of = t.of
         if selecting:
             upper = t.word
@@ -227,6 +228,8 @@ def render(tokens: Sequence[Token]) -> Rendered:
             places[size + (t.start != end and end is not None)] = (t.start, t.end)
             if upper in _NAMES_HERE or not _PLAIN_NAME.fullmatch(t.text):
                 piece = _stand_in(t.text, names)
+            elif upper == "DEFAULT" and number + 1 < len(tokens) and tokens[number + 1].is_mark("("):
+                piece = _DEFAULT_CALL
             else:
                 piece = t.text
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from ruamel.yaml import YAML
 
-from proxy.measure.advice import Layout, Server, advise
+from proxy.measure.advice import CORES, Layout, Server, advise
 from proxy.measure.headroom import daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.spans import DAY
@@ -17,7 +17,6 @@ from proxy.measure.workload import workload
 from proxy.rules.model import ReadFrom, Rules
 
 WINDOW_S = 7 * DAY
-CORES = 8.0  # that servers are taken to have
 STEPS = 20  # that are shown
 TABLES = 30  # that are to be left alone
 
@@ -26,10 +25,14 @@ PEAK_S = 35 * DAY
 ONLY = "server"  # the cluster's name where there are no rules
 
 
-def layout(rules: Rules | None, cores: Mapping[str, float], every: float) -> Layout:
-    """Where the rules have their tables. `cores` by cluster, `every`: of all others."""
+def layout(rules: Rules | None, cores: Mapping[str, float] | None = None, every: float | None = None) -> Layout:
+    """Where the rules have their tables. What is said here of cores goes before what the rules say: `cores` by cluster,
+    `every` of all others."""
+    said = dict(cores or {})
     if rules is None:
-        return Layout(lambda table: ONLY, cores=lambda cluster: cores.get(cluster, every))
+        return Layout(lambda table: ONLY, cores=lambda cluster: said.get(cluster, every))
+    if every is None:
+        said = {name: float(one.cores) for name, one in rules.clusters.items() if one.cores is not None} | said
 
     def cluster_of(name: str) -> str | None:
         database, _, table = name.rpartition(".")
@@ -44,7 +47,7 @@ def layout(rules: Rules | None, cores: Mapping[str, float], every: float) -> Lay
         frozenset(name for name, cluster in rules.clusters.items() if cluster.replicas),
         frozenset(f"{one.database}.{one.name}" for one in tables if one.reads.source is ReadFrom.REPLICAS),
         frozenset((f"{one.database}.{one.name}", each.by) for one in tables for each in one.cache),
-        lambda cluster: cores.get(cluster, every),
+        lambda cluster: said.get(cluster, every),
         frozenset(rules.clusters),
     )
 
@@ -94,6 +97,8 @@ class Headroom(msgspec.Struct, frozen=True):
     safe: float
     weeks: float | None  # until it is full; None: not known, or no end in sight
     known: bool
+    cores: float
+    assumed: bool  # are the cores? Nobody has said how many there are
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -115,7 +120,7 @@ def advice(path: Path, rules: Rules, now: float) -> Advice | None:
         file.close()
     if not found.shapes:
         return None
-    made = advise(workload(found, keys), layout(rules, {}, CORES), growths, peaks)
+    made = advise(workload(found, keys), layout(rules), growths, peaks)
     return Advice(
         [_headroom(one) for one in made.servers],
         [
@@ -145,4 +150,6 @@ def _headroom(one: Server) -> Headroom:
         round(one.capacity, 1),
         round(weeks, 1) if weeks is not None else None,
         one.weeks is not None,
+        one.cores if one.cores is not None else CORES,
+        one.cores is None,
     )

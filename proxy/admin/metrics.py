@@ -39,6 +39,11 @@ _LABELLED = {  # of Totals.labelled: (metric, label, help)
         "reason",
         "Statements refused because they could not be shown to be right.",
     ),
+    "fallbacks": (
+        "turnout_fallbacks",
+        "reason",
+        "Plans whose answers could not be merged, or brought in place, so that rows are pulled instead.",
+    ),
     "logins": ("turnout_logins", "outcome", "Logins of clients: ok, or why not."),
     "atomic": ("turnout_atomic_commits", "outcome", "COMMITs in two phases: committed, rolled back or unknown."),
     "recovered": (

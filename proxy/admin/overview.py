@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.measure.recent import Recent
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 from proxy.measure.totals import Totals
 from proxy.rules.model import Rules
 
@@ -48,6 +48,7 @@ class Overview:
     totals: Totals
     workers: tuple[WorkerView, ...]
     sessions: Callable[[], Awaitable[list[SessionState]]]
+    sequences: Callable[[], Awaitable[list[SequenceState]]]
     started: float
     now: float
     version: str

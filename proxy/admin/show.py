@@ -10,7 +10,7 @@ from typing import TypeVar
 from proxy.admin.overview import Overview, ServerSum, StreamView, WorkerView, servers
 from proxy.errors import StatementRefused
 from proxy.measure.peers import Rows
-from proxy.measure.states import SessionState
+from proxy.measure.states import SequenceState, SessionState
 from proxy.measure.totals import CacheTotal, ShapeTotal
 from proxy.plan.places import table_clusters
 from proxy.rules.mask import masked_text
@@ -125,6 +125,29 @@ async def shapes(overview: Overview) -> Shown:
 async def sessions(overview: Overview) -> Shown:
     """One line per client, by id."""
     return filled(SESSIONS, sorted(await overview.sessions(), key=lambda one: one.id))
+
+
+async def sequences(overview: Overview) -> Shown:
+    """One line per sequence, over all workers."""
+    columns = ["cluster", "sequence", "next_id", "at_hand", "block", "workers", "problem"]
+    found: dict[tuple[str, str], list[SequenceState]] = {}
+    for one in await overview.sequences():
+        found.setdefault((one.cluster, one.name), []).append(one)
+    rows: Rows = []
+    for (cluster, name), seen in sorted(found.items()):
+        known = [one.next_id for one in seen if one.next_id is not None]
+        rows.append(
+            [
+                cluster,
+                name,
+                max(known) if known else None,
+                sum(one.at_hand for one in seen),
+                max(one.block for one in seen),
+                sum(1 for one in seen if one.block),
+                next((one.problem for one in seen if one.problem), ""),
+            ]
+        )
+    return columns, rows
 
 
 async def tables(overview: Overview) -> Shown:
@@ -259,6 +282,7 @@ TABLES: dict[str, Callable[[Overview], Awaitable[Shown]]] = {
     "SHAPES": shapes,
     "SESSIONS": sessions,
     "TABLES": tables,
+    "SEQUENCES": sequences,
     "CACHE": cache,
     "STREAMS": streams,
     "RULES": rules,

@@ -13,7 +13,8 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -393,6 +394,15 @@ class ServerConnection(asyncio.Protocol):
         if not _NUMBER.fullmatch(value) or not -(1 << 63) <= int(value) < 1 << 64:
             raise self.nonsense(sql)
         return int(value)
+
+    @contextmanager
+    def understood(self, sql: str) -> Iterator[None]:
+        """Around nothing but the taking apart of the answer to a statement of ours. Raises ServerFailed where it cannot
+        be taken apart; the connection ends then."""
+        try:
+            yield
+        except (ValueError, TypeError, IndexError) as error:
+            raise self.nonsense(sql) from error
 
     def nonsense(self, sql: str) -> ServerFailed:
         """What came cannot be the answer to a statement of ours. The connection ends; the error is to be raised."""

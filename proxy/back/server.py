@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from proxy.back import init_connect
 from proxy.back.connection import ServerConnection
 from proxy.back.gtid import GtidPosition
 from proxy.back.pool import Pool, PoolKey
@@ -66,6 +67,7 @@ class Baseline:
     lower_case_table_names: int = 0
     wait_timeout_s: float = 28800.0
     interactive_timeout_s: float = 28800.0
+    init_connect: str = ""  # statements that begin sessions there (proxy.back.init_connect)
     charset: Settings = LOGIN_SETTINGS  # of a login whose collation is unknown
 
 
@@ -225,6 +227,8 @@ class Server:
                     await loop.create_connection(lambda: connection, self.address.host, self.address.port)
                 await connection.ready()
                 await connection.query(tracking(connection.server_version))
+                if self.health.baseline.init_connect:
+                    await init_connect.observe(connection)
         except TimeoutError:
             connection.abort(ServerFailed(f"{self.where} did not answer", errno=1429, sqlstate="HY000"))
             self.counters.open_failed.add("timeout")

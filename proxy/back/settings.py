@@ -112,7 +112,7 @@ def quoted(value: bytes) -> bytes:
 def tracked_value(name: str, value: bytes) -> bytes:
     """SQL text by which the tracked variable `name` gets the value that the server reported. Raises ProtocolError where
     that is no variable's name."""
-    if not _NAME.match(name):
+    if not (name.startswith("@") or _NAME.match(name)):
         raise ProtocolError(f"it told of a variable named {name!r}")
     if name == "character_set_results" and not value:
         return b"NULL"

@@ -17,8 +17,7 @@ from proxy.back.tags import SLOTS
 FORMAT = 1
 PREFIX = b"turnout:%d:" % FORMAT
 _MAGIC = b"TRN" + bytes((FORMAT,))
-OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
-SLOT_BYTES, LITERAL_BYTES = 36, 48  # and of each slot, and of each literal besides its text
+_OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
 
 RemoteKey = tuple[bytes, ...]
 
@@ -41,10 +40,9 @@ class CachedValue(msgspec.Struct, gc=False):
     unsent: int | None = None  # it is to be sent to memcached once it is served: by which definitions it was made
 
 
-def memory_of(response: bytes, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
-    """Bytes of a worker's memory that a value takes with a key of these literals, roughly."""
-    own = sum(map(len, literals)) + LITERAL_BYTES * len(literals)
-    return len(response) + SLOT_BYTES * len(slots) + own + OVERHEAD_BYTES
+def memory_of(response: int, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
+    """Bytes of a worker's memory that a value with so long a response takes with a key of these literals, roughly."""
+    return response + 36 * len(slots) + len(b"".join(literals)) + 48 * len(literals) + _OVERHEAD_BYTES
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

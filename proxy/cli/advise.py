@@ -11,7 +11,7 @@ import click
 from proxy.admin.advice import GROWTH_S, PEAK_S, as_yaml, layout
 from proxy.cli import console
 from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
-from proxy.measure.advice import Advice, Server, Step, advise, merged
+from proxy.measure.advice import CORES, Advice, Server, Step, advise, merged
 from proxy.measure.headroom import Growth, Weeks, daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.key_history import KeysRead
@@ -21,7 +21,7 @@ from proxy.measure.workload import workload
 from proxy.rules.loader import load
 
 
-def run(asked: Asked, cores: Mapping[str, float], every: float, as_json: bool, now: float | None = None) -> None:
+def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: bool, now: float | None = None) -> None:
     """Print what to do. Raises TurnoutError."""
     now = time.time() if now is None else now
     rules = load(asked.rules) if asked.rules.exists() else None
@@ -51,9 +51,11 @@ def run(asked: Asked, cores: Mapping[str, float], every: float, as_json: bool, n
         click.echo(json.dumps(document(advice, found.source, found.since, found.until), indent=2, ensure_ascii=False))
         return
     console.say(f"{found.source}, {iso(found.since)} to {iso(found.until)}", "bold")
-    if not cores:
+    if guessed := [one.cluster for one in advice.servers if one.cores is None]:
         console.say(
-            f"Note: servers are taken to have {every:g} cores each; --cores main=16 says what they have.", "yellow"
+            f"Note: the servers of {', '.join(guessed)} are taken to have {CORES:g} cores each, which `safe` and all "
+            f"weeks follow from. Say what they have: --cores {guessed[0]}=16, or `cores: 16` in its cluster's rules.",
+            "yellow",
         )
     if not keys.keys:
         console.say("Note: nothing is known of keys, so caches cannot be judged; a history tells of them.", "yellow")
@@ -131,6 +133,8 @@ def _server(one: Server) -> Row:
         "role": "primary",
         "busy": round(one.load, 3),
         "safe": round(one.capacity, 3),
+        "cores": one.cores if one.cores is not None else CORES,
+        "cores_are": "said" if one.cores is not None else "assumed",
         "growth_pct_a_week": round(100 * one.growth.a_week, 2) if one.growth is not None else None,
     }
     for name, weeks in (("weeks", one.weeks), ("weeks_with_all_steps", one.after)):

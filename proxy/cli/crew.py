@@ -17,7 +17,7 @@ from proxy.cli.link import Link, LinkBroken
 from proxy.cli.nursery import ChildProcess, Nursery
 from proxy.errors import TurnoutError
 from proxy.measure.measures import Window
-from proxy.measure.states import SessionState
+from proxy.measure.states import SequenceState, SessionState
 
 log = logging.getLogger("turnout.supervisor")
 
@@ -288,16 +288,23 @@ class Crew:
 
     async def sessions(self) -> list[SessionState]:
         """Of all workers that answer in time; a worker that is just dying has none."""
-        answers = await asyncio.gather(
-            *(child.link.ask(wire.AskSessions, ANSWER_S) for child in self._reachable()), return_exceptions=True
-        )
-        found: list[SessionState] = []
-        for answer in answers:
-            if isinstance(answer, wire.Sessions):
-                found += answer.sessions
-            elif isinstance(answer, BaseException) and not isinstance(answer, (LinkBroken, TimeoutError)):
+        answers = await self._answers(wire.AskSessions)
+        return [state for answer in answers if isinstance(answer, wire.Sessions) for state in answer.sessions]
+
+    async def sequences(self) -> list[SequenceState]:
+        """The same."""
+        answers = await self._answers(wire.AskSequences)
+        return [state for answer in answers if isinstance(answer, wire.Sequences) for state in answer.sequences]
+
+    async def _answers(self, question: Callable[[int], wire.Message]) -> list[wire.Answer]:
+        asked = (child.link.ask(question, ANSWER_S) for child in self._reachable())
+        answers = []
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if not isinstance(answer, BaseException):
+                answers.append(answer)
+            elif not isinstance(answer, (LinkBroken, TimeoutError)):
                 raise answer
-        return found
+        return answers
 
     async def kill(self, request: wire.Kill) -> str:
         """Forward to the worker that owns the id: "" when done, "unknown" or "denied"."""

@@ -7,7 +7,8 @@ socket is private (a socketpair, or a Unix socket of mode 0600); nothing here is
 Requests carry an `id` that their answer repeats. Either side may ask:
 
     supervisor -> stream process   Follow; and from it StreamState
-    supervisor -> worker   Start, Reload -> Outcome, AskSessions -> Sessions, Kill -> Outcome, Refresh -> Outcome, Drain
+    supervisor -> worker   Start, Reload -> Outcome, AskSessions -> Sessions, AskSequences -> Sequences,
+                           Kill -> Outcome, Refresh -> Outcome, Drain
     worker -> supervisor   Ready | Failed, Snapshot, Drained, Show -> Rows, Kill -> Outcome, Refresh -> Outcome
     command -> supervisor  Show -> Rows, ReloadNow -> Outcome (the control socket, see proxy.cli.control)
 """
@@ -24,7 +25,7 @@ from typing import Protocol, cast
 import msgspec
 
 from proxy.measure.measures import Window
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 
 log = logging.getLogger("turnout.link")
 
@@ -74,6 +75,10 @@ class StreamState(msgspec.Struct, tag="stream-state"):
 
 
 class AskSessions(msgspec.Struct, tag="ask-sessions"):
+    id: int
+
+
+class AskSequences(msgspec.Struct, tag="ask-sequences"):
     id: int
 
 
@@ -141,6 +146,11 @@ class Sessions(msgspec.Struct, tag="sessions"):
     sessions: list[SessionState]
 
 
+class Sequences(msgspec.Struct, tag="sequences"):
+    id: int
+    sequences: list[SequenceState]
+
+
 class Rows(msgspec.Struct, tag="rows"):
     """The answer to Show. With a `problem` there are no rows."""
 
@@ -156,6 +166,7 @@ Message = (
     | Follow
     | StreamState
     | AskSessions
+    | AskSequences
     | Kill
     | Refresh
     | Drain
@@ -167,9 +178,10 @@ Message = (
     | ReloadNow
     | Outcome
     | Sessions
+    | Sequences
     | Rows
 )
-Answer = Outcome | Sessions | Rows
+Answer = Outcome | Sessions | Sequences | Rows
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
@@ -290,7 +302,7 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
             return
         for message in messages:
-            if isinstance(message, (Outcome, Sessions, Rows)):
+            if isinstance(message, (Outcome, Sessions, Sequences, Rows)):
                 future = self._waiting.get(message.id)
                 if future is not None and not future.done():
                     future.set_result(message)

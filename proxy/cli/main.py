@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 DEFAULT_RULES = "routing_rules.yaml"
 DEFAULT_WINDOW = "1d"  # of `turnout measure` with a history
 ADVICE_WINDOW = "7d"
-DEFAULT_CORES = 8.0
 OVERVIEW = ("STATUS", "CLUSTERS", "WORKERS", "SHAPES LIMIT 10")
 
 _rules = click.argument("rules", type=click.Path(path_type=Path, dir_okay=False))
@@ -156,7 +155,8 @@ def reload(ctx: click.Context, rules: Path) -> None:
 def status(rules: Path, what: tuple[str, ...], as_json: bool) -> None:
     """Show how a running Turnout is doing.
 
-    WHAT is a table of SHOW TURNOUT: clusters, shapes, sessions, tables, rules, workers or status, also with "limit N".
+    WHAT is a table of SHOW TURNOUT: clusters, shapes, sessions, tables, sequences, cache, streams, rules, workers or
+    status, also with "limit N".
     """
     from proxy.cli import link
     from proxy.cli.control import NoControl, ask, candidates
@@ -316,7 +316,12 @@ def measure(
 @main.command()
 @_rules_or_default
 @_of_measurements
-@click.option("--cores", multiple=True, metavar="[CLUSTER=]N", help="Of the servers: `16`, or `main=16`. Default: 8.")
+@click.option(
+    "--cores",
+    multiple=True,
+    metavar="[CLUSTER=]N",
+    help="Of servers: `16`, `main=16`; default: the rules'.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the lines for RULES.")
 def advise(rules: Path, cores: tuple[str, ...], as_json: bool, **words: Any) -> None:
     """Say what to scale next, how, and what to leave alone.
@@ -333,7 +338,7 @@ def advise(rules: Path, cores: tuple[str, ...], as_json: bool, **words: Any) -> 
         by_cluster, every = parsed_cores(cores)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    run(_asked(rules, words), by_cluster, every or DEFAULT_CORES, as_json)
+    run(_asked(rules, words), by_cluster, every, as_json)
 
 
 @main.command()

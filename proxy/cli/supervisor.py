@@ -315,6 +315,7 @@ class Supervisor:
             totals=self.totals,
             workers=self.crew.views(),
             sessions=self.crew.sessions,
+            sequences=self.crew.sequences,
             started=self._started,
             now=time.time(),
             version=version(),

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import uvloop
@@ -29,7 +29,7 @@ from proxy.measure import log as logs
 from proxy.measure.measures import Measures
 from proxy.measure.memory import resident_bytes
 from proxy.measure.peers import Described, Peers, Rows
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 from proxy.rules.model import Rules
 from proxy.rules.packed import unpack
 
@@ -51,6 +51,8 @@ class WorkerLike(Protocol):
     def reload(self, rules: Rules, /) -> None: ...
 
     def sessions(self) -> list[SessionState]: ...
+
+    async def sequences(self) -> list[SequenceState]: ...
 
     def clusters(self) -> list[ServerState]: ...
 
@@ -197,20 +199,25 @@ class WorkerProcess:
                 link.send(wire.Outcome(message.id, self._reload(message)))
             case wire.AskSessions():
                 link.send(wire.Sessions(message.id, self._sessions()))
+            case wire.AskSequences():
+                self._spawn(self._send_sequences(link, message), "sequences")
             case wire.Kill():
                 problem = "unknown"
                 if self._worker is not None:
                     problem = self._worker.kill(message.connection_id, message.query_only, message.user, message.admin)
                 link.send(wire.Outcome(message.id, problem))
             case wire.Refresh():
-                task = asyncio.get_running_loop().create_task(self._refresh(link, message), name="refresh")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._spawn(self._refresh(link, message), "refresh")
             case wire.Drain():
                 if not self._end.done():
                     self._end.set_result(message.deadline_s)
             case _:
                 log.error("unexpected message from the supervisor", extra={"type": type(message).__name__})
+
+    def _spawn(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def closed(self, link: Link) -> None:
         if not self._end.done():
@@ -251,6 +258,15 @@ class WorkerProcess:
         for session in found:
             session.worker = self._start.result().slot
         return found
+
+    async def _send_sequences(self, link: Link, message: wire.AskSequences) -> None:
+        found: list[SequenceState] = []
+        try:
+            if self._worker is not None:
+                found = await self._worker.sequences()
+        except Exception:  # whoever asked has to have an answer
+            log.exception("defect: cannot tell of sequences")
+        link.send(wire.Sequences(message.id, found))
 
     async def _send_snapshots(self) -> None:
         while True:

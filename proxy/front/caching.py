@@ -24,7 +24,7 @@ from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import LITERAL_BYTES, OVERHEAD_BYTES, SLOT_BYTES, CachedValue, memory_of
+from proxy.cache.value import CachedValue, memory_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
@@ -43,7 +43,6 @@ _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _MAX_WORTHS = 20_000
-_OF_ONE = LITERAL_BYTES + OVERHEAD_BYTES
 _MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
@@ -136,8 +135,8 @@ class Fill(msgspec.Struct, eq=False):
     slots: tuple[int, ...]
     fingerprint: int  # of the definitions that `slots` follow from
     asked_ns: int
-    parts: list[bytes] | None = []  # None: too long to be kept
-    size: int = 0
+    parts: list[bytes] | None = None  # what has come of the answer, if it comes in several pieces
+    size: int = 0  # of these parts; -1: too long to be kept
     remote_key: tuple[bytes, ...] | None = None  # memcached is asked for it, and is to get the answer at once
     sends_late: bool = False  # memcached is to get the answer when it is asked for again
     replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
@@ -162,23 +161,27 @@ class Fill(msgspec.Struct, eq=False):
 
     def add(self, data: bytes) -> None:
         """Some of the answer's bytes, as the client gets them."""
-        if self.parts is None:
+        if self.size < 0:
             return
         self.size += len(data)
         if self.size > self.caching.max_value_bytes:
-            self.parts = None
+            self.parts, self.size = None, -1
             self.entry.cache_stats.not_kept("too-long")
             self.landed()
             return
+        if self.parts is None:
+            self.parts = []
         self.parts.append(data)
 
-    def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+    def complete(self, connection: ServerConnection, pieces: list[bytes], now_ns: int) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
-        parts, entry, caching, scanner = self.parts, self.entry, self.caching, connection.scanner
-        if parts is None:  # it is too long already
-            entry.cache_fill_ns = 0
-            return
-        response = pieces[0] if not parts and len(pieces) == 1 else b"".join(parts + pieces)
+        entry, caching, scanner = self.entry, self.caching, connection.scanner
+        if self.size or len(pieces) != 1:
+            if self.size < 0:  # it is too long already
+                entry.cache_fill_ns = 0
+                return
+            pieces = [b"".join((self.parts or []) + pieces)]
+        response = pieces[0]
         length = len(response)
         stamp = self.stamp
         if stamp is None:
@@ -197,12 +200,8 @@ class Fill(msgspec.Struct, eq=False):
             self._not_kept(connection, length)
             return
         incarnation, log_id, position = stamp
-        key, slots, now_ns = self.key, self.slots, _now()
-        literals = key[3]
-        if len(literals) == 1:  # `memory_of`, without a call for what most reads are
-            size = length + SLOT_BYTES * len(slots) + len(literals[0]) + _OF_ONE
-        else:
-            size = memory_of(response, slots, literals)
+        key, slots = self.key, self.slots
+        size = memory_of(length, slots, key[3])
         value = CachedValue(incarnation, log_id, position, slots, response, scanner.rows, now_ns, size)
         if self.sends_late:
             value.unsent = self.fingerprint
@@ -411,12 +410,45 @@ def serve_known(session: Session, known: Known) -> bool:
         value.incarnation, value.position, value.slots, now_ns, caching.max_staleness_ns
     ):
         return False
-    entry = session.running = known.entry
+    entry = known.entry
     environment.measures.plan_hits += 1
     entry.cache_stats.hits_local += 1
-    session.answer_cached(value)
+    # As `Session.answer_cached`, which begins and ends a statement that was under way.
+    response, rows = value.response, value.rows
+    client.write(response)
+    session.found_rows = None if entry.offset else rows
+    session.row_count = -1
+    if not entry.keeps_diagnostics:
+        session.diagnostics = None
+        session.warning_count = 0
+    session.last_on = None
+    entry.stats.record_own(_now() - now_ns, rows, len(response))
     if caching.rules.verify:
         _perhaps_sample(session, entry, known.cluster, value, known.literals)
+    return True
+
+
+def serve_execution(session: Session, packet: bytes) -> bool:
+    """The same for a whole COM_STMT_EXECUTE packet: answer it if it is known, as `prepared.start_execute` would.
+    False: nothing was done."""
+    prepared = session.prepared.get(int.from_bytes(packet[5:9], "little"))
+    if prepared is None:
+        return False
+    executions = prepared.known
+    if (
+        not executions
+        or session.cursors
+        or prepared.environment is not session.environment
+        or prepared.database != session.database
+        or prepared.long_data
+        or prepared.long_error is not None
+    ):
+        return False
+    types = prepared.types
+    known = executions.get(packet[9:] + types if types else packet[9:])
+    if known is None or not serve_known(session, known):
+        return False
+    prepared.types = known.types
     return True
 
 

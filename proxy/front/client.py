@@ -194,6 +194,22 @@ class Client(asyncio.Protocol):
                 except Exception as error:
                     session.fail(self.listener.unexpected(error))
                 return
+            if (
+                size > 9
+                and data[4] == 0x17  # COM_STMT_EXECUTE
+                and size == (data[0] | data[1] << 8 | data[2] << 16) + 4
+                and session.prepared
+            ):
+                self.sequence = 0
+                try:
+                    if caching.serve_execution(session, data):
+                        session.statements += 1
+                        if self.quiet:
+                            self.wake()
+                        return
+                except Exception as error:
+                    session.fail(self.listener.unexpected(error))
+                    return
         self._take(data)
 
     def _take(self, data: bytes) -> None:

@@ -141,6 +141,7 @@ class Entry:
         "cluster",
         "directories",
         "fixed",
+        "hashed",
         "head",
         "inserts_one",
         "keeps_diagnostics",
@@ -155,7 +156,7 @@ class Entry:
         "spread_head",
         "spreads",
         "stats",
-        "taps",
+        "tap",
         "undivided",
         "unmerged",
         "writes",
@@ -174,6 +175,7 @@ class Entry:
         self.unmerged = False  # its answers turned out to be such that only the workbench can put them together
         self.undivided = False  # a part of it turned out not to be answered by itself (`proxy.front.in_place`)
         self.by_key = isinstance(plan, ByKey | InsertRows)
+        self.hashed = plan.hashed if isinstance(plan, ByKey) else None
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
         self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""
@@ -195,7 +197,7 @@ class Entry:
         self.spread_head = b""  # the same as `head`, of what shards answer
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
-        self.taps: list[Tap] | None = None  # who is told which keys it asks for; set by Environment.miss
+        self.tap: Tap | None = None  # who is told which keys it asks for; set by Environment.miss
         self.directories: tuple[Directory, ...] = ()  # of the shardings of its tables; set by Environment.miss
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
@@ -313,7 +315,7 @@ class Environment:
         )
         entry = Entry(plan, stats, shape, self.mariadb)
         if self.measures.keys is not None and len(shape) <= MAX_CACHED_SHAPE and not is_opaque(shape):
-            entry.taps = self.measures.keys.taps(statement, shape, cache.database, self._columns)
+            entry.tap = self.measures.keys.tap(statement, shape, cache.database, self._columns)
         if self.catalog.directories:
             entry.directories = self._directories(statement, cache.database)
         if self.caching is not None:

@@ -36,7 +36,11 @@ Run = Callable[[bytes], Awaitable[None]]  # a statement on the workbench
 
 
 class NotInPlace(Exception):
-    """The statement has to be carried out without."""
+    """The statement has to be carried out without; `reason` is counted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class PartTable:
@@ -82,13 +86,13 @@ class PartTable:
     async def _begin(self, definitions: Sequence[ColumnDefinition]) -> None:
         columns = columns_of(definitions)
         if columns is None or (self._folded and not all(map(is_plain_string, definitions))):
-            raise NotInPlace
+            raise NotInPlace("in-place-types")
         # What a value is that is no number depends on more than its type: how a date is compared with a number, whose
         # collation gives way to the other's, how often a server warns of a string that is no number.
         if not self._is_table and not all(map(is_number, definitions)):
-            raise NotInPlace
+            raise NotInPlace("in-place-types")
         if any(not column.name.isascii() or len(column.name) > _LONGEST_NAME for column in definitions):
-            raise NotInPlace
+            raise NotInPlace("in-place-names")
         self.columns = {definition.name: definition for definition in definitions}
         if is_whole(definitions[0]):
             self.keys = set()
@@ -132,14 +136,14 @@ class _PartRead(MergedRead):
         raise server_error(packet)
 
     def refuse(self, refusal: StatementRefused) -> None:
-        raise NotInPlace from refusal
+        raise NotInPlace(refusal.reason) from refusal
 
     async def end(self, found_rows: int | None) -> None:
         await self._table.finish()
         for stream in self.streams:
             await stream.drain()
         if any(connection.scanner.warnings for _, connection in self.pairs):
-            raise NotInPlace
+            raise NotInPlace("in-place-warnings")
 
 
 async def bring(
@@ -164,4 +168,5 @@ async def bring(
             raise
         for stream in streams:
             await stream.drain()
-        raise NotInPlace from problem
+        reason = "in-place-error" if isinstance(problem, ServerFailed) else problem.reason
+        raise NotInPlace(reason) from problem

@@ -311,7 +311,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             session.run(execute(session, prepared, payload))
         return
     session.generated = entry.plan.generated_id
-    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks or entry.taps):
+    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks or entry.tap):
         # No value is looked at, here or on the way.
         if prepared.database == session.database:
             _execute_now(session, prepared, payload, entry.cluster)
@@ -322,8 +322,8 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
     cached = entry.cached is not None
-    if entry.taps:
-        tell_keys(session, entry.taps, prepared.literals, bound)
+    if entry.tap is not None:
+        tell_keys(session, entry.tap, prepared.literals, bound)
     if entry.by_key or entry.asks_id or cached or entry.marks is not None:
         params, charset = decode_params(bound, _NONE), session.lexer.charset
         values = BoundValues(params, bound.types, prepared.literals, prepared.lexer, charset)
@@ -433,8 +433,8 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
     execution = Execution.of(prepared, payload)
-    if entry.taps and not entry.simple and not prepared.long_data:
-        tell_keys(session, entry.taps, prepared.literals, execution.bound)
+    if entry.tap is not None and not entry.simple and not prepared.long_data:
+        tell_keys(session, entry.tap, prepared.literals, execution.bound)
     prepared.long_data.clear()
     if plan.effects & Effect.LOCAL_INFILE:
         await execute_as_text(session, execution)

@@ -23,6 +23,7 @@ from proxy.back.decisions import open_service, service_account
 from proxy.back.server import Server
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.id_blocks import LEASE_S, VOID_AFTER_S, IdBlocks
+from proxy.measure.states import SequenceState
 from proxy.plan.id_column import SequenceOf
 from proxy.rules.model import Rules
 from proxy.wire import capability as cap
@@ -39,6 +40,7 @@ CREATE = (
 MISSING = frozenset({1146, 1049})
 DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
 _ANSWER_S = 10.0
+_SHOWN_S = 3.0  # for who only looks
 _ASKED_AT_ONCE = 1000  # ids of one statement that are looked for on the shards
 # What a server's global variables may say otherwise.
 _SESSION = "SET SESSION autocommit = 1, sql_mode = 'STRICT_TRANS_TABLES', innodb_lock_wait_timeout = {lock_wait_s}"
@@ -111,6 +113,36 @@ class Sequences:
                 await self.home(cluster).make_table()
             except TurnoutError as error:
                 log.warning("cannot make the table of sequences", extra={"cluster": cluster, "error": error.message})
+
+    async def states(self) -> list[SequenceState]:
+        """Those that home knows, and what this worker has of each."""
+        homes = list(self._homes.values())
+        return [state for states in await asyncio.gather(*map(self._states, homes)) for state in states]
+
+    async def _states(self, home: Home) -> list[SequenceState]:
+        own = {name: each.blocks for (cluster, name), each in self._known.items() if cluster == home.cluster}
+        problem = ""
+        next_ids: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(_SHOWN_S):
+                outcome = await home.run(f"SELECT name, next_id FROM {TABLE}")
+            next_ids = {(row[0] or b"").decode(): int(row[1] or 0) for row in outcome.rows}
+        except TimeoutError:
+            problem = f"cluster {home.cluster} does not answer"
+        except TurnoutError as error:
+            problem = error.message
+        names = sorted({*next_ids, *own}) or ([""] if problem else [])
+        return [
+            SequenceState(
+                home.cluster,
+                name,
+                next_ids.get(name),
+                own[name].left if name in own else 0,
+                own[name].size if name in own else 0,
+                problem,
+            )
+            for name in names
+        ]
 
     def primary(self, cluster: str) -> Server:
         servers = self.clusters.by_name.get(cluster)

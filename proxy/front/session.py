@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Iterable
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from parser.shape import Lexer, lexer
 from proxy.back.connection import Discarded, ServerConnection
@@ -30,6 +31,7 @@ from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
+from proxy.measure.key_sketch import MIX
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Route, Send
 from proxy.rules.model import Transactions
@@ -276,7 +278,7 @@ class Session:
 
     def query(self, payload: bytes, packet: bytes | None) -> None:
         """COM_QUERY. `packet` is the payload as it was framed, when it came in one piece."""
-        self.began = _now()
+        self.began = began = _now()
         self._sent = 0
         self.guard = None
         sql = payload[1:]
@@ -288,8 +290,10 @@ class Session:
             self.environment.measures.plan_hits += 1
         self.running = entry
         self.busy = True
-        if entry.taps:
-            for tap in entry.taps:
+        tap = entry.tap
+        if tap is not None:
+            sample = tap.sample
+            if not began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond:  # seldom: see Tap
                 tap(self, literals)
         if self.transaction.touched is not None:
             self._touch(entry)
@@ -307,9 +311,10 @@ class Session:
             if self.generated is None:  # the server will have to be asked
                 self._spawn_statement(entry, sql, shape, literals)
                 return
-        if entry.fixed is not None:
-            cluster = entry.cluster
-        else:
+        cluster = entry.cluster
+        if entry.hashed is not None:
+            cluster = entry.hashed.cluster(literals)
+        if not cluster:
             try:
                 route = entry.plan.route(TextValues(literals, self.lexer), sql)
             except KeysUnknown:
@@ -619,11 +624,11 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
+        now = _now()
         fill = self.fill
         if fill is not None:
             self.fill = None
-            fill.complete(connection, pieces)
-        now = _now()
+            fill.complete(connection, pieces, now)
         entry = self.running
         assert entry is not None
         total = now - self.began
@@ -676,7 +681,7 @@ class Session:
         """The answer that was to be cached is complete."""
         fill, self.fill = self.fill, None
         if fill is not None:
-            fill.complete(connection, pieces)
+            fill.complete(connection, pieces, _now())
 
     def not_filled(self) -> None:
         """The answer that was to be cached will not come."""

@@ -288,11 +288,13 @@ async def _or_on_workbench(
     except StatementRefused as refusal:  # nothing of an answer is out
         if route.otherwise is None or refusal.reason not in LIFTED:
             raise
+        session.environment.measures.fell_back(refusal.reason)
         entry.unmerged = True
     except ServerFailed as error:
         merge = route.merge
         if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
             raise
+        session.environment.measures.fell_back("row-beyond-limit")
     work = route.otherwise.route(values, sql).work
     assert work is not None
     await finish_on_workbench(session, entry, work, execution)

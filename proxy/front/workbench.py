@@ -210,7 +210,8 @@ class _Workbench:
                 part = PartTable(asked, partial(self._for_part, asked.part.labels), self._count)
                 self._parts.append(part)
                 await bring(session, self._entry, asked, self._sources, part)
-        except NotInPlace:
+        except NotInPlace as problem:
+            session.environment.measures.fell_back(problem.reason)
             self._entry.undivided = True
             await self._drop_tables([part.name for part in self._parts if part.created])
             self._parts = []

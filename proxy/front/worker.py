@@ -27,7 +27,7 @@ from proxy.front.schemas import SchemaReader
 from proxy.front.sequences import Sequences
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 from proxy.plan.foreign_keys import apart
 from proxy.plan.id_column import sequence_homes
 from proxy.rules.model import Rules, Transactions
@@ -185,6 +185,9 @@ class Worker:
                 )
             )
         return found
+
+    async def sequences(self) -> list[SequenceState]:
+        return await self._sequences.states() if self._sequences is not None else []
 
     def clusters(self) -> list[ServerState]:
         return [self._state(server) for server in self._clusters.servers()] if self._clusters is not None else []

@@ -18,6 +18,7 @@ from proxy.measure.workload import Use, Workload
 
 SHARE = 0.05  # of a server's load: less is not worth a change
 HORIZON_WEEKS = 12.0  # a step is due when a server may be full by then
+CORES = 8.0  # that a server is taken to have where nobody says
 SAFE = 0.7  # of a server's cores that may be busy
 WASTE = 100.0  # rows examined for each row that is sent: an index is missing
 SLOW = 20.0  # times as slow as lookups: the same, where rows examined are not known
@@ -82,6 +83,7 @@ class Server:
     growth: Growth | None
     weeks: Weeks | None  # None: too few days to say
     after: Weeks | None  # when all steps are done
+    cores: float | None = None  # that it was said to have; None: CORES were assumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Layout:
     replicas: frozenset[str] = frozenset()  # clusters that have some
     from_replicas: frozenset[str] = frozenset()  # tables
     cached: frozenset[tuple[str, tuple[str, ...]]] = frozenset()  # table, columns
-    cores: Callable[[str], float] = lambda cluster: 8.0
+    cores: Callable[[str], float | None] = lambda cluster: None  # None: nobody has said
     clusters: frozenset[str] = frozenset()
 
 
@@ -119,7 +121,8 @@ def advise(
         grown = math.exp(how.a_week * work.seconds / 2 / (7 * DAY)) if how is not None else 1.0
         one = _Cluster(cluster, by_cluster[cluster], work, layout, grown * (peaks or {}).get(cluster, 1.0))
         one.decide()
-        capacity = SAFE * layout.cores(cluster)
+        cores = layout.cores(cluster)
+        capacity = SAFE * (cores if cores is not None else CORES)
         weeks = weeks_left(one.load, capacity, how) if how is not None else None
         left = one.load
         due = left >= capacity if weeks is None else weeks.soonest is not None and weeks.soonest < HORIZON_WEEKS
@@ -128,7 +131,7 @@ def advise(
             left -= step.takes_off
             steps.append(replace(step, adds_weeks=more, due=due if how is not None or due else None))
         after = weeks_left(left, capacity, how) if how is not None else None
-        servers.append(Server(cluster, one.load, capacity, how, weeks, after))
+        servers.append(Server(cluster, one.load, capacity, how, weeks, after, cores))
         alone += one.alone()
     return Advice(tuple(servers), tuple(steps), tuple(alone))
 
@@ -278,7 +281,7 @@ class _Cluster:
                 f"a cache class of {table} by {', '.join(columns)}",
                 [
                     f"{100 * (sketch.hit_rate or 0):.0f} % of these reads would be answered from memory (replayed)",
-                    f"about {sketch.distinct} different keys, {memory_mb:.0f} MB; "
+                    f"about {sketch.distinct} different keys, {max(1, math.ceil(memory_mb))} MB at most; "
                     f"{100 * sketch.writes / max(1, sketch.reads + sketch.writes):.1f} % of its statements are writes",
                 ],
                 off,
@@ -377,7 +380,10 @@ class _Cluster:
                 Technique.MOVE,
                 names,
                 f"{', '.join(names)} to a cluster of their own",
-                [f"{crossing} statements join them with other tables, {together} transactions touch both"],
+                [
+                    f"statements that join them with other tables: {crossing or 'none'}; "
+                    f"transactions that touch both: {together or 'none'}"
+                ],
                 inside,
                 Sure.SURE if self.work.keys.together or not together else Sure.LIKELY,
                 rules,

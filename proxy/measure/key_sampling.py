@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -25,7 +26,7 @@ import msgspec
 from parser.shape import HOLE
 from parser.statement import Hole, Statement
 from proxy.measure.key_replay import BLIND, CACHEABLE, COUNTED, REPLAYED, SHADOW_NS, WRITE, KeyEvent
-from proxy.measure.key_sketch import MAX_LEVEL, key_hash
+from proxy.measure.key_sketch import MAX_LEVEL, MIX, key_hash
 from proxy.measure.key_taps import ColumnsOf, Write, keys_of
 
 MAX_CANDIDATES = 200
@@ -37,7 +38,6 @@ WANTED = 30  # statements of the sample in a window
 BLIND_NS = 20_000_000  # between two writes without a key that are handed on
 MAX_TOGETHER = 500  # sets of tables
 TRANSACTIONS = 8  # one in so many is followed
-_MIX = 0x9E3779B1  # as in key_hash, which is written out here
 _crc32 = zlib.crc32
 _AT, _KEY, _ANSWER, _KIND, _N, _UNTIL = range(6)  # of a KeyEvent that is still added to
 
@@ -64,7 +64,20 @@ class KeyWindow(msgspec.Struct, array_like=True):
     events: list[KeyEvent]
 
 
-class KeySample:
+class Asked:
+    """A statement is of a sample when the bits of `mask` are 0 in the time at which it arrived, or those of `beyond` in
+    its key's hash."""
+
+    __slots__ = ("beyond", "mask")
+
+    def __init__(self) -> None:
+        self.mask = self.beyond = 0
+
+
+ALWAYS = Asked()  # of taps that want to be told of everything
+
+
+class KeySample(Asked):
     """One candidate key of one worker."""
 
     __slots__ = (
@@ -78,16 +91,15 @@ class KeySample:
         "columns",
         "level",
         "limit",
-        "mask",
         "table",
     )
 
     def __init__(self, table: str, columns: tuple[str, ...], clock: Callable[[], int]) -> None:
+        super().__init__()
         self.table = table
         self.columns = columns
         self.level = 0
         self.limit = 1 << 32  # hashes below it are of the sample of keys
-        self.mask = 0  # a statement that arrives when these bits of the clock are 0 is of the sample of statements
         self.blind_ns = -BLIND_NS
         self._clock = clock
         self._light_ns = 0  # when answers are served again after a write without a key
@@ -157,6 +169,7 @@ class KeySample:
         if self.level < MAX_LEVEL:
             self.level += 1
             self.limit >>= 1
+            self.beyond = (1 << 32) - self.limit
 
     def take(self) -> KeyWindow | None:
         if not self._events:
@@ -175,37 +188,72 @@ class KeySample:
         return window
 
 
-Tap = Callable[[InTransaction, Sequence[bytes]], None]  # is told of each statement, with its literals
+class Tap(ABC):
+    """Where statements of one shape have the value of one candidate key: told of each, with its literals (and what is
+    bound to it behind them). Whoever has very many of them asks first whether that is in vain:
+
+        sample = tap.sample
+        if not session.began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond:
+            tap(session, literals)
+    """
+
+    __slots__ = ("place", "sample")
+
+    def __init__(self, sample: Asked, place: int) -> None:
+        self.sample = sample
+        self.place = place  # of the value, among the literals
+
+    @abstractmethod
+    def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None: ...
 
 
-def _tap(sample: KeySample, places: tuple[int, ...], kind: int, salt: int) -> Tap:
-    """Where texts of one shape have one candidate key. A closure finds its names quickest."""
-    crc32, mix = zlib.crc32, _MIX
-    if len(places) == 1:
-        (place,) = places
+class _Several(Tap):
+    """A shape with several candidate keys, or one that writes: `each` grows with the candidate keys of its tables."""
 
-        def see(session: InTransaction, literals: Sequence[bytes]) -> None:
-            key = crc32(literals[place]) * mix & 0xFFFFFFFF
-            if key < sample.limit or not session.began & sample.mask:
-                _keep(sample, key, kind, salt, session, literals)
+    __slots__ = ("each",)
 
-        return see
+    def __init__(self, each: list[Tap]) -> None:
+        super().__init__(ALWAYS, 0)
+        self.each = each
 
-    def see_several(session: InTransaction, literals: Sequence[bytes]) -> None:
-        key = key_hash(HOLE.join([literals[place] for place in places]))
+    def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None:
+        began = session.began
+        for tap in self.each:
+            sample = tap.sample
+            if not began & sample.mask or not _crc32(literals[tap.place]) * MIX & sample.beyond:
+                tap(session, literals)
+
+
+class _KeyTap(Tap):
+    """The candidate key is one column or several."""
+
+    __slots__ = ("_kind", "_of", "_places", "_salt")
+
+    def __init__(self, sample: KeySample, places: tuple[int, ...], kind: int, salt: int) -> None:
+        super().__init__(sample if len(places) == 1 else ALWAYS, places[0])
+        self._of = sample
+        self._places = places
+        self._kind = kind
+        self._salt = salt
+
+    def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None:
+        sample, places = self._of, self._places
+        key = key_hash(literals[places[0]] if len(places) == 1 else HOLE.join([literals[place] for place in places]))
         if key < sample.limit or not session.began & sample.mask:
-            _keep(sample, key, kind, salt, session, literals)
-
-    return see_several
+            _keep(sample, key, self._kind, self._salt, session, literals)
 
 
-def _blind_tap(sample: KeySample) -> Tap:
+class _BlindTap(Tap):
     """A shape that writes to the table and does not say which key."""
 
-    def see(session: InTransaction, literals: Sequence[bytes]) -> None:
-        sample.blind()
+    __slots__ = ("_of",)
 
-    return see
+    def __init__(self, sample: KeySample) -> None:
+        super().__init__(ALWAYS, 0)
+        self._of = sample
+
+    def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None:
+        self._of.blind()
 
 
 def _keep(sample: KeySample, key: int, kind: int, salt: int, session: InTransaction, literals: Sequence[bytes]) -> None:
@@ -240,11 +288,10 @@ class KeySampler:
         self._together: dict[tuple[str, ...], int] = {}
         self._transactions = 0
 
-    def taps(
+    def tap(
         self, statement: Statement, shape: bytes, database: str | None, columns_of: ColumnsOf = lambda _, __: None
-    ) -> list[Tap] | None:
-        """What is to be told of each statement of a shape (with its literals, and what is bound to it behind them);
-        None: nothing."""
+    ) -> Tap | None:
+        """What is to be told of each statement of a shape; None: nothing."""
         reads, writes = keys_of(statement, database, columns_of)
         if not reads and not writes:
             return None
@@ -255,7 +302,7 @@ class KeySampler:
             sample = self._sample(read.table, read.columns)
             if sample is not None:
                 places = tuple(_number(place, holes) for place in read.places)
-                taps.append(_tap(sample, places, CACHEABLE if read.cacheable else 0, salt))
+                taps.append(_KeyTap(sample, places, CACHEABLE if read.cacheable else 0, salt))
         for write in writes:
             writer = _Writer(write, taps, holes)
             known = self._writers.setdefault(write.table, []) if len(self._writers) < 10 * MAX_CANDIDATES else []
@@ -265,7 +312,9 @@ class KeySampler:
             for (table, _), sample in self._samples.items():
                 if table == write.table:
                     _add_write(writer, sample)
-        return taps
+        if len(taps) == 1 and not writes:
+            return taps[0]
+        return _Several(taps) if taps or writes else None
 
     def _sample(self, table: str, columns: tuple[str, ...]) -> KeySample | None:
         found = self._samples.get((table, columns))
@@ -311,6 +360,6 @@ def _add_write(writer: _Writer, sample: KeySample) -> None:
     places = [write.places.get(column) for column in sample.columns]
     if all(place is not None for place in places):
         numbers = tuple(_number(place, writer.holes) for place in places)
-        writer.taps.append(_tap(sample, numbers, WRITE, 0))
+        writer.taps.append(_KeyTap(sample, numbers, WRITE, 0))
     elif not write.inserts:
-        writer.taps.append(_blind_tap(sample))
+        writer.taps.append(_BlindTap(sample))

@@ -23,12 +23,12 @@ REGISTERS = 1 << _INDEX_BITS
 _RANK_BITS = 32 - _INDEX_BITS
 HEAVY = 32  # keys that are counted by themselves
 MAX_LEVEL = _RANK_BITS - 2
-_MIX = 0x9E3779B1
+MIX = 0x9E3779B1
 
 
 def key_hash(text: bytes) -> int:
     """32 bits, the same in every process. Multiplying spreads what CRC leaves of patterns in numbers."""
-    return zlib.crc32(text) * _MIX & 0xFFFFFFFF
+    return zlib.crc32(text) * MIX & 0xFFFFFFFF
 
 
 class _Packed(msgspec.Struct, array_like=True):

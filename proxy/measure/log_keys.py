@@ -30,7 +30,7 @@ class LogKeys:
         self._now_ns = self._taken_ns = 0
         self._sampler = KeySampler(lambda: self._now_ns)
         self._book = KeyBook()
-        self._taps: dict[tuple[bytes, bytes], list[Tap] | None] = {}
+        self._taps: dict[tuple[bytes, bytes], Tap | None] = {}
         self._chance = random.Random(1)
 
     def see(self, text: bytes, database: bytes, unix_s: float | None) -> None:
@@ -40,19 +40,18 @@ class LogKeys:
             if len(self._taps) >= MAX_KNOWN:
                 return
             self._taps[place] = None if is_opaque(shape) else self._tapped(shape, database)
-        taps = self._taps[place]
-        if not taps:
+        tap = self._taps[place]
+        if tap is None:
             return
         self._now_ns = max(self._now_ns + 1, int((unix_s or 0) * 1e9))
         if self._now_ns - self._taken_ns >= _WINDOW_NS:
             self._hand_on()
         self.began = self._chance.getrandbits(30)
-        for tap in taps:
-            tap(self, literals)
+        tap(self, literals)
 
-    def _tapped(self, shape: bytes, database: bytes) -> list[Tap] | None:
+    def _tapped(self, shape: bytes, database: bytes) -> Tap | None:
         statement = parse(shape, [], lexer=self._lexer, merged=())
-        return self._sampler.taps(statement, shape, database.decode("utf-8", "replace") or None)
+        return self._sampler.tap(statement, shape, database.decode("utf-8", "replace") or None)
 
     def _hand_on(self) -> None:
         self._taken_ns = self._now_ns

@@ -153,6 +153,7 @@ class Measures:
         self._errors = Labelled(ERRNO_LABELS)
         self._refused = Labelled()
         self._logins = Labelled()
+        self._fallbacks = Labelled()
         self._kills = Labelled()
         self._dismissed = Labelled()
         self._atomic = Labelled()
@@ -201,6 +202,11 @@ class Measures:
     def refused(self, reason: str) -> None:
         """A statement was refused (StatementRefused.reason); also count its `error`."""
         self._refused.add(reason or "unnamed")
+
+    def fell_back(self, reason: str) -> None:
+        """What was to be merged, or brought in place, turned out to need the rows themselves: a refusal's reason, or
+        "in-place-types", ... (`proxy.front.in_place`)."""
+        self._fallbacks.add(reason or "unnamed")
 
     def login(self, outcome: str = "ok") -> None:
         """A login ended: "ok", or why not ("unknown-user", "wrong-password", "unknown-database", "timeout", ...)."""
@@ -254,6 +260,7 @@ class Measures:
                 "pins": self._pins.take(),
                 "errors": self._errors.take(),
                 "refused": self._refused.take(),
+                "fallbacks": self._fallbacks.take(),
                 "logins": self._logins.take(),
                 "kills": self._kills.take(),
                 "dismissed": self._dismissed.take(),

@@ -1,4 +1,4 @@
-"""What a worker says about its servers and sessions when asked: gauges, not counters. Small enough to send."""
+"""What a worker says about its servers, sessions and sequences: gauges, not counters. Small enough to send."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ class SessionState(msgspec.Struct):
     seconds: float = 0.0  # in this state
     statements: int = 0
     worker: int = 0
+
+
+class SequenceState(msgspec.Struct):
+    """One sequence of ids as one worker sees it; without a name: the table of a cluster's sequences, where there is a
+    problem with it."""
+
+    cluster: str  # home, which has the table
+    name: str = ""
+    next_id: int | None = None  # where the next block begins, as home says; None: it does not say
+    at_hand: int = 0  # ids that the worker has taken and not given out yet
+    block: int = 0  # ids that it takes at once
+    problem: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -137,6 +137,28 @@ class Scatter(Plan):
         return [*lines, *self.traits()]
 
 
+class HashedLiteral:
+    """An integer key that is literal number `place`: digits as the key's text has them are hashed as they are."""
+
+    __slots__ = ("_high", "_place", "_slots")
+
+    def __init__(self, place: int, high: int, slots: tuple[str, ...]) -> None:
+        self._place = place
+        self._high = high
+        self._slots = slots
+
+    def cluster(self, literals: Sequence[bytes]) -> str:
+        """ "": the route has to be asked for."""
+        text = literals[self._place]
+        if text.isdigit() and text[0] != _ZERO and len(text) < _MOST_DIGITS and int(text) <= self._high:
+            return self._slots[crc32(text) % SLOTS]
+        return ""
+
+
+_ZERO = ord("0")
+_MOST_DIGITS = 21
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByKey(Plan):
     """To the one shard that holds every row that matters: all `keys` lead there (and `required` is it, if given).
@@ -174,6 +196,14 @@ class ByKey(Plan):
             object.__setattr__(self, "_value", key.values[0])
             object.__setattr__(self, "_low", form.low)
             object.__setattr__(self, "_high", form.high)
+
+    @property
+    def hashed(self) -> HashedLiteral | None:
+        """What says the cluster of nearly all statements of this shape from their literals alone."""
+        value = self._value
+        if not isinstance(value, Hole) or value.is_string or value.negative or self._directory is not None:
+            return None
+        return HashedLiteral(value.index, self._high, self.keys[0].placement.sharding.slots)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
         if self._value is not None:

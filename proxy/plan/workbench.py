@@ -473,7 +473,16 @@ def _problem(asked: Case) -> str:
             return why
     if "partition" in statement.names and not any(block.windows for block in statement.blocks):
         return "names a table's partitions"
+    if "default" in statement.names and not all(
+        map(_has_constant_defaults, map(asked.schema, range(len(asked.places))))
+    ):
+        return "calls DEFAULT(), and a column's default is no constant"
     return ""
+
+
+def _has_constant_defaults(schema: TableSchema | None) -> bool:
+    """Then a copy has them, too."""
+    return schema is not None and not any(column.server_default for column in schema.columns)
 
 
 def _pulls(asked: Case, cluster: str, parts: tuple[Part, ...] = ()) -> tuple[Pull, ...]:

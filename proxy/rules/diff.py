@@ -147,6 +147,9 @@ def _cluster(old: Cluster, new: Cluster) -> Iterator[Change]:
             "servers see clients' addresses only where they are told and trust Turnout's."
         )
         yield Change(Severity.CAUTION, f"{where}.proxy_protocol", message)
+    if old.cores != new.cores:
+        before, after = (f"{cores}" if cores is not None else "not said" for cores in (old.cores, new.cores))
+        yield Change(Severity.INFO, f"{where}.cores", f"changes from {before} to {after}, for advice alone.")
 
 
 def _caching(old: Rules, new: Rules) -> Iterator[Change]:

@@ -236,6 +236,9 @@ class ClusterForm(Form):
     proxy_protocol: Literal["off", "v1", "v2"] = Field(
         "off", description="Tell its servers the address of the client, by a header of this version."
     )
+    cores: Annotated[int, Field(ge=1, le=9999)] | None = Field(
+        None, description="Processor cores of each of its servers, which advice reckons with."
+    )
 
 
 _METHOD = "How a key finds its cluster: hash, range, list or directory."

@@ -126,6 +126,7 @@ class Cluster:
     max_connections: int = 100  # to each server, per worker
     compression: Compression = Compression.OFF
     proxy_protocol: ProxyHeader = ProxyHeader.OFF  # what servers are told of whom a connection is for
+    cores: int | None = None  # of each of its servers, for advice; None: nobody has said
 
 
 class Method(enum.Enum):

@@ -61,6 +61,7 @@ def read_clusters(report: Report, form: FileForm, folder: Path, secrets: Secrets
             max_connections=cluster.max_connections,
             compression=Compression(cluster.compression),
             proxy_protocol=ProxyHeader(cluster.proxy_protocol),
+            cores=cluster.cores,
         )
     if not report.keys(("clusters",)) and not report.has_problem(("clusters",)):
         suggestion = "Write `clusters: {main: {primary: 127.0.0.1:3306}}` with your server's address."

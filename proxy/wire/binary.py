@@ -7,6 +7,7 @@ two bytes: a column type, and a second one whose top bit says unsigned. Needs co
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 from collections.abc import Callable, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ _HEADER: Final = 10  # command, statement id, cursor flags, iterations
 _ID_END: Final = 5
 _WRONG_ARGUMENTS: Final = (1210, "HY000")
 _UNSIGNED: Final = 0x80
+_FEW: Final = 64  # bytes of types, of which `_integers` remembers a thousand
 READ_ONLY_CURSOR: Final = 1  # the only type of cursor that servers know
 
 
@@ -138,6 +140,11 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
     payload, types, nulls = execute.payload, execute.types, execute.null_bitmap
     pos, size = execute.values_offset, len(payload)
     values: list[Value] = []
+    if not long_data and len(types) <= _FEW and not any(nulls):
+        integers = _integers(types)
+        if integers is not None and size == pos + integers.size:
+            values += integers.unpack_from(payload, pos)
+            return values
     for index, kind in enumerate(types[::2]):
         if index in long_data:
             values.append(LONG_DATA)
@@ -164,6 +171,18 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
     if pos < size:
         raise ProtocolError("Malformed packet: an execute is longer than its values", *_WRONG_ARGUMENTS)
     return values
+
+
+@functools.lru_cache(1000)
+def _integers(types: bytes) -> struct.Struct | None:
+    """How values of these types follow each other, if all are integers, as those of keys mostly are."""
+    codes = "<"
+    for kind, sign in zip(types[::2], types[1::2]):
+        width = _INTEGERS.get(kind)
+        if width is None:
+            return None
+        codes += _CODES[width].upper() if sign & _UNSIGNED else _CODES[width]
+    return struct.Struct(codes)
 
 
 def rebuild_execute(execute: Execute, statement_id: int, flags: int = 0) -> bytes:
@@ -309,6 +328,7 @@ def _null(cursor: Cursor) -> None:
     return None
 
 
+_CODES: Final = {1: "b", 2: "h", 4: "i", 8: "q"}  # of struct
 _INTEGERS: Final = {
     column.TINY: 1,
     column.SHORT: 2,

@@ -22,6 +22,8 @@ A payload of 0xFFFFFF bytes goes on in the next packet, whose first byte then me
 
 from __future__ import annotations
 
+import struct
+
 from proxy.errors import ProtocolError
 from proxy.wire.packets import Ok, encode_ok, parse_err, parse_ok
 from proxy.wire.status import CURSOR_EXISTS, MORE_RESULTS, SESSION_STATE_CHANGED
@@ -43,6 +45,8 @@ _ONE = 6
 
 _BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS)  # by mode
 
+_unpack = struct.Struct("<IB").unpack_from  # a packet's header and first byte
+_MANY = 64  # bytes behind a row, where it pays to look whether they are rows: an EOF has 9
 _STATE_CHANGED = SESSION_STATE_CHANGED >> 8  # in the second byte of a status
 MAX_HEAD = 4096  # what `learned` may hold
 MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
@@ -164,6 +168,16 @@ class ResponseScanner:
                     if n == 0xFFFFFF:
                         self._continued = True
                     pos += n + 4
+                    if size - pos >= _MANY and not self._continued:
+                        # The same for the rows that follow, up to one that needs a closer look.
+                        last = size - 5
+                        while pos <= last:
+                            n, first = _unpack(data, pos)
+                            n &= 0xFFFFFF  # without the packet's number
+                            if first >= 0xFE or n == 0xFFFFFF:
+                                break
+                            rows += 1
+                            pos += n + 4
                     if pos > size:
                         self._skip = pos - size
                         pos = size
@@ -210,13 +224,13 @@ class ResponseScanner:
                     pos = end
                     continue
                 if first == 0:
-                    if n == 7 and data[pos + 5] < 0xFB and data[pos + 6] < 0xFB and not data[pos + 8] & _STATE_CHANGED:
-                        # Small numbers, and nothing that the client must not see: as most are.
-                        self.affected_rows = data[pos + 5]
-                        self.insert_id = data[pos + 6]
-                        self.status = data[pos + 7] | data[pos + 8] << 8
-                        self.warnings = data[pos + 9] | data[pos + 10] << 8
-                        self.info = b""
+                    instead = self._small_ok(data, pos, end)
+                    if instead is not None:
+                        if instead:
+                            if pos > start:
+                                out.append(data[start:pos])
+                            out.append(instead)
+                            start = end
                         pos = end
                         if not self.status & MORE_RESULTS:
                             return self._end(data, start, end, out)
@@ -303,6 +317,37 @@ class ResponseScanner:
         self.params = data[at + 7] | data[at + 8] << 8
         self.warnings = data[at + 10] | data[at + 11] << 8
         self._left = 0
+
+    def _small_ok(self, data: bytes, pos: int, end: int) -> bytes | None:
+        """Reads an OK whose numbers and lengths have one byte each, as nearly all do. Returns the packet that the
+        client gets instead, b"" where it gets the same; None where it has to be looked at more closely."""
+        if end - pos < 11 or data[pos + 5] >= 0xFB or data[pos + 6] >= 0xFB or not self.session_track:
+            return None
+        at = info_at = pos + 11
+        if at < end:
+            info_at += 1
+            at = info_at + data[at]
+            if at > end or data[info_at - 1] >= 0xFB:
+                return None
+        instead = b""
+        if data[pos + 8] & _STATE_CHANGED:
+            if at < end:
+                if data[at] >= 0xFB or at + 1 + data[at] != end:
+                    return None
+                if at + 1 < end:
+                    self.session_state.append(data[at + 1 : end])
+            kept = data[pos + 11 : at] if at > info_at else b""
+            status = bytes((data[pos + 8] & ~_STATE_CHANGED & 0xFF,))
+            head = (7 + len(kept)).to_bytes(3, "little")
+            instead = b"".join((head, data[pos + 3 : pos + 8], status, data[pos + 9 : pos + 11], kept))
+        elif at != end:
+            return None
+        self.affected_rows = data[pos + 5]
+        self.insert_id = data[pos + 6]
+        self.status = data[pos + 7] | data[pos + 8] << 8
+        self.warnings = data[pos + 9] | data[pos + 10] << 8
+        self.info = data[info_at:at]
+        return instead
 
     def _rewritten(self, ok: Ok, sequence: int) -> bytes:
         if ok.state:

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.admin.overview import Overview, WorkerView
 from proxy.measure.measures import Measures
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 from proxy.measure.totals import Totals
 from proxy.rules.loader import parse
 
@@ -94,11 +94,20 @@ def overview() -> Overview:
             SessionState(64, "app", "10.0.0.1:4", "shop", "running", "main", True, "temporary-table", "ab", 1.23456, 7),
         ]
 
+    async def sequences() -> list[SequenceState]:
+        return [
+            SequenceState("main", "shop.orders", 2001, 900, 1000),
+            SequenceState("media", problem="no such table"),
+            SequenceState("main", "shop.events", 17),
+            SequenceState("main", "shop.orders", 3001, 100, 1000),
+        ]
+
     return Overview(
         rules=parse(RULES, Path("/etc/turnout/routing_rules.yaml")),
         totals=totals,
         workers=(*reversed(views), WorkerView(2, restarts=4)),
         sessions=sessions,
+        sequences=sequences,
         started=1_700_000_000.0,
         now=1_700_000_200.0,
         version="1.2.3",

@@ -111,6 +111,16 @@ def test_workers(overview: Overview) -> None:
     assert (third["pid"], third["state"], third["started"], third["restarts"]) == (None, "down", None, 4)
 
 
+def test_sequences_add_up_over_workers(overview: Overview) -> None:
+    columns, rows = run(show("SEQUENCES", overview))
+    assert columns == ["cluster", "sequence", "next_id", "at_hand", "block", "workers", "problem"]
+    assert rows == [
+        ["main", "shop.events", 17, 0, 0, 0, ""],
+        ["main", "shop.orders", 3001, 1000, 1000, 2, ""],
+        ["media", "", None, 0, 0, 0, "no such table"],
+    ]
+
+
 def test_status(overview: Overview) -> None:
     values = {row["what"]: row["value"] for row in shown(overview, "STATUS")}
     assert (values["state"], values["clients"], values["statements"], values["errors"]) == ("ready", 7, 204, 2)

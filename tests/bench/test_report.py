@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench import clients
+from bench import clients, recorded
 from bench.clients import ClientResults
 from bench.profile import hottest
+from bench.recorded import Recorded, Round, Turn
 from bench.report import Results, budgets, markdown
 from bench.samples import Sample, Spread, ratios
 from bench.sysbench import SysbenchFailed, parse
@@ -153,3 +154,18 @@ def test_prepared_statements_have_a_budget_of_their_own() -> None:
     (found,) = [each for each in budgets(results(prepared=prepared(20, 30))) if "prepared" in each.what]
     assert (found.limit, found.found, found.met) == ("<= 1.6 x HAProxy", "1.50 x", True)
     assert "## sysbench, prepared statements" in markdown(results(prepared=prepared(20, 30)))
+
+
+def test_what_recording_costs_is_the_middle_of_the_rounds() -> None:
+    per_s = [97.0, 98.0, 90.0, 96.0, 99.0, 97.5, 97.2]  # of a Turnout that records, for 100 of the other
+    rounds = [Round(Turn(100, 50.0), Turn(each, 51.0)) for each in per_s]
+    found = Recorded("oltp_point_select", rounds)
+    assert found.speed == Spread(0.972, 0.9, 0.99, 7)
+    made = results(recording=[found])
+    (budget,) = (each for each in budgets(made) if "recording" in each.what)
+    assert (budget.limit, budget.found, budget.met) == ("<= 3 %", "2.8 (1.0 to 10.0) %", True)
+    assert "| oltp_point_select | 100 | 97.2 | 2.8 (1.0 to 10.0) % | 50.0 | 51.0 | +2.0 (+2.0 to +2.0) % |" in markdown(
+        made
+    )
+    slower = [Round(Turn(100, 50.0), Turn(96.9, 51.0))] * 3
+    assert [each.met for each in recorded.budgets([Recorded("oltp_point_select", slower)])] == [False]

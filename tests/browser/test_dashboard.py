@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bench.synthetic import ALONE, BASE, BEGIN, TRUTH, State, sampled, write_history
+from proxy.measure.spans import DAY
 from tests.browser.chromium import COMMAND, Chromium
 from tests.servers import Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, OPS, OPS_PASSWORD
@@ -87,6 +89,57 @@ def test_the_page(served: Turnout, traffic: Traffic, run: Run) -> None:
     asyncio.run(scene())
 
 
+@pytest.fixture(scope="module")
+def advised(run: Run, shop_servers: Shop) -> Iterator[Turnout]:
+    """With three weeks of the history of an application that should be scaled (bench/synthetic.py), up to today."""
+    week = 10
+    path = run.place("history") / "history.sqlite"
+    today = int(time.time()) // DAY
+    write_history(path, State(BASE), week, *sampled(seconds=5), days_later=today - (BEGIN // DAY + 7 * week))
+    turnout = run.turnout(
+        shop_servers.rules() + f"databases: {{shop: {{home: main}}}}\nhistory: {{file: {path}}}\n", "advised"
+    )
+    yield turnout
+    turnout.stop()
+
+
+def test_advice(advised: Turnout, run: Run) -> None:
+    async def scene() -> None:
+        async with Chromium(run.environment) as browser:
+            await browser.size(1280, 900)
+            await browser.open(advised.url + "/")
+            await says_what_to_do(browser)
+            await fits_a_telephone_and_the_dark(browser)
+            assert browser.errors == []
+
+    asyncio.run(scene())
+
+
+async def says_what_to_do(browser: Chromium) -> None:
+    def cells(table: str) -> str:
+        return (
+            f"[...document.querySelectorAll('#{table} tbody tr')]"
+            ".map(row => [...row.cells].map(cell => cell.textContent))"
+        )
+
+    await browser.until("document.querySelectorAll('#advice tbody tr').length", 60)
+    steps = await browser.eval(cells("advice"))
+    assert {technique.value for technique in TRUTH.values()} <= {step[1] for step in steps}
+    for table in TRUTH:
+        assert any(table in step[0] for step in steps)
+    assert all("% of main" in step[2] and step[5] in ("now", "later") for step in steps)
+    alone = await browser.eval(cells("alone"))
+    assert set(ALONE) <= {row[0] for row in alone}
+    assert all(row[2] for row in alone)
+    ((cluster, busy, safe, cores, full),) = await browser.eval(cells("headroom"))
+    assert (cluster, safe, cores) == ("main", "5.60", "8 (assumed)")
+    assert float(busy) > 0
+    assert float(full) > 0
+    assert await browser.eval("document.getElementById('assumed').checkVisibility()")
+    await browser.eval("document.querySelectorAll('#advice details').forEach(one => one.open = true)")
+    assert "cache:" in await browser.eval("document.querySelector('#advice').innerText")
+
+
 async def shows_live_numbers(browser: Chromium, served: Turnout) -> None:
     await browser.open(served.url + "/")
     await browser.until(f"{ORDERS} && {ROWS} >= 2", 40)  # it may say <0.01
@@ -156,7 +209,7 @@ async def fits_a_telephone_and_the_dark(browser: Chromium) -> None:
         "(e.getBoundingClientRect().right > 361 || e.getBoundingClientRect().left < -1)).map(e => e.outerHTML)"
     )
     assert await browser.eval(beyond) == []
-    assert await browser.eval("document.querySelector('#by-table canvas').getBoundingClientRect().width") < 340
+    assert await browser.eval("document.querySelector('#by-table canvas')?.getBoundingClientRect().width ?? 0") < 340
     await browser.colours("dark")
     dark = await browser.eval("getComputedStyle(document.body).backgroundColor")
     assert dark != light

@@ -23,7 +23,7 @@ from proxy.measure import log as logs
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.measure.shapes import ShapeStats
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 from proxy.rules.model import Rules
 
 
@@ -58,6 +58,9 @@ class FakeWorker:
 
     def sessions(self) -> list[SessionState]:
         return [SessionState(id, "app", "h", transaction=id in self._in_transaction) for id in self._clients]
+
+    async def sequences(self) -> list[SequenceState]:
+        return [SequenceState("main", "a.b", 100, 5, 10)]
 
     def clusters(self) -> list[ServerState]:
         return [

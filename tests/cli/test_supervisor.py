@@ -215,6 +215,7 @@ def test_questions_cross_processes(fake: Start) -> None:
     columns, rows = ast.literal_eval(first.ask("show SESSIONS"))
     sessions = [dict(zip(columns, row, strict=True)) for row in rows]
     assert {session["worker"] for session in sessions} == {0, 1}
+    assert ast.literal_eval(second.ask("show SEQUENCES"))[1] == [["main", "a.b", 100, 10, 10, 2, ""]]
     assert first.ask("show SESSION").startswith("error No SHOW TURNOUT SESSION. Did you mean SESSIONS?")
     target = int(second.ask("who").split()[2])
     assert target % 64 == 1

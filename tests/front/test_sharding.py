@@ -47,7 +47,7 @@ CREATE TABLE customers (id INT PRIMARY KEY, name VARCHAR(40) NOT NULL, country C
 CREATE TABLE orders (customer_id INT, id INT, total DECIMAL(10,2), note VARCHAR(60), PRIMARY KEY (customer_id, id))
 CREATE TABLE logins (email VARCHAR(60) PRIMARY KEY, customer_id INT NOT NULL)
 CREATE TABLE events (year INT, id INT, what VARCHAR(30), PRIMARY KEY (year, id))
-CREATE TABLE stores (region VARCHAR(10), id INT, city VARCHAR(30), PRIMARY KEY (region, id))
+CREATE TABLE stores (region VARCHAR(10), id INT, city VARCHAR(30) DEFAULT 'nowhere', PRIMARY KEY (region, id))
 CREATE TABLE countries (code CHAR(2) PRIMARY KEY, name VARCHAR(30))
 """
 HOME_TABLE = "CREATE TABLE users (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(30))"
@@ -233,6 +233,12 @@ SELECT FOUND_ROWS()
 """.splitlines()
 
 SCATTER = """\
+SELECT id, DEFAULT(city) FROM stores
+SELECT DISTINCT DEFAULT(city), id FROM stores ORDER BY 2
+SELECT MAX(DEFAULT(city)), COUNT(*) FROM stores
+UPDATE stores SET city = DEFAULT(city) WHERE id > 20
+SELECT id FROM stores WHERE city = DEFAULT(city) ORDER BY id
+SELECT DEFAULT(city) AS c, COUNT(*) FROM stores GROUP BY DEFAULT(city)
 SELECT * FROM customers
 SELECT id, UPPER(name), country IS NULL FROM customers WHERE country = 'de' OR id < 20
 SELECT c.name, o.id FROM customers c JOIN orders o ON o.customer_id = c.id WHERE o.total > 50

@@ -43,13 +43,16 @@ class Campaign(Generic[Played]):
     warm_up: int  # inputs
 
     def timed(self, seed: int, number: int) -> tuple[Played, float]:
-        """What was played, and the processor time it took. Raises what it found."""
-        before = time.process_time()
-        played = self.play(seed, number)
-        took_s = time.process_time() - before
-        if took_s > self.max_cpu_s:
-            raise Finding(f"it took {took_s:.1f} s")
-        return played, took_s
+        """What was played, and the processor time it took. Raises what it found. What takes too long is played again:
+        where a virtual machine stands still, that is time of whatever was running."""
+        took_s = 0.0
+        for _ in range(2):
+            before = time.process_time()
+            played = self.play(seed, number)
+            took_s = time.process_time() - before
+            if took_s <= self.max_cpu_s:
+                return played, took_s
+        raise Finding(f"it took {took_s:.1f} s, twice")
 
     def run(self, seconds: float, seed: int, count: Callable[[Played], None]) -> Totals:
         """Plays inputs for so long. Raises Finding with what plays the input again."""

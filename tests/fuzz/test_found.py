@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from bench import fast_path
 from parser.analyse import parse
 from parser.shape import lexer
 from parser.statement import Kind
+from proxy.back import decisions
 from proxy.back.connection import ServerConnection
 from proxy.errors import ProtocolError, ServerFailed
+from proxy.front import recovery
 from proxy.front.row_streams import RowStream, Splitter
 from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_bytes
@@ -177,6 +180,29 @@ def test_a_server_that_answers_our_question_with_something_else(answer: bytes) -
         with pytest.raises(ServerFailed, match="broke the protocol"):
             await asked
         assert connection.aborted is not None
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        encode_resultset([text_column("outcome")], [[b"perhaps"]]),
+        encode_resultset([text_column("outcome")], [[b"\xff"]]),
+        encode_resultset([text_column("outcome")] * 4, [[b"x", b"2", b"many", b"4"]]),
+    ],
+    ids=["no decision", "no text", "another row"],
+)
+def test_a_server_that_answers_with_what_makes_no_sense(answer: bytes) -> None:
+    async def play() -> None:
+        for ask in (partial(decisions.read_rows, older_than_s=1.0), recovery.look):
+            _, connection = await pair()
+            asked = asyncio.ensure_future(ask(connection))
+            await asyncio.sleep(0)
+            connection.data_received(answer)
+            with pytest.raises(ServerFailed, match="broke the protocol"):
+                await asked
+            assert connection.aborted is not None
 
     asyncio.run(play())
 

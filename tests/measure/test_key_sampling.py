@@ -6,6 +6,7 @@ import random
 from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from parser.shape import lexer
 from proxy.measure.key_book import KeyBook
 from proxy.measure.key_replay import SHADOW_NS
 from proxy.measure.key_sampling import MAX_CANDIDATES, TRANSACTIONS, KeySampler, KeyWindow, Tap
-from proxy.measure.key_sketch import KeySketch
+from proxy.measure.key_sketch import MIX, KeySketch
 from proxy.measure.key_taps import keys_of
 from proxy.measure.measures import Measures, Window
 
@@ -37,15 +38,16 @@ class Traffic:
         self.now_ns = 10**12
         self._chance = random.Random(7)
         self.sampler = KeySampler(lambda: self.now_ns)
-        self._taps: dict[bytes, list[Tap] | None] = {}
+        self._taps: dict[bytes, Tap | None] = {}
 
     def run(self, sql: str, session: Idle | None = None) -> None:
         shape, literals = LEXER.shape(sql.encode())
         if shape not in self._taps:
             statement = parse(shape, literals, lexer=LEXER, merged=())
             columns = lambda _, name: COLUMNS.get(name)  # noqa: E731
-            self._taps[shape] = self.sampler.taps(statement, shape, "shop", columns)
-        for tap in self._taps[shape] or ():
+            self._taps[shape] = self.sampler.tap(statement, shape, "shop", columns)
+        tap = self._taps[shape]
+        if tap is not None:
             session = session or Idle()
             session.began = self._chance.getrandbits(30)
             tap(session, literals)
@@ -123,11 +125,36 @@ def test_samples_stand_for_everything_however_much_it_is() -> None:
     assert sketch.distinct == pytest.approx(40_000 * (1 - 0.25), rel=0.35)  # those that have come at least once
 
 
+def test_who_asks_before_telling_a_tap_misses_nothing() -> None:
+    traffic, chance = Traffic(), random.Random(5)
+    for _ in range(20_000):  # until only some are looked at
+        traffic.run(f"SELECT * FROM t WHERE id = {chance.randrange(10**6)}")
+    traffic.sampler.take()
+    shape, literals = LEXER.shape(b"SELECT * FROM t WHERE id = 5")
+    tap = traffic.sampler.tap(parse(shape, literals, lexer=LEXER, merged=()), shape, "shop")
+    assert tap is not None
+    sample = tap.sample
+    assert sample.mask
+    assert sample.beyond
+    told = 0
+    for _ in range(20_000):
+        session, literals = Idle(began=chance.getrandbits(40)), [b"%d" % chance.randrange(10**6)]
+        asked = not session.began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond
+        tap(session, literals)
+        window = traffic.sampler.take()[0]
+        assert asked == bool(window)
+        told += asked
+        if sample.mask == 0:
+            break  # with so little in each window, all are looked at again
+    assert told
+
+
 def test_windows_go_over_the_wire() -> None:
     measures = Measures()
     measures.keys = Traffic().sampler
     shape, literals = LEXER.shape(b"SELECT * FROM t WHERE id = 5")
-    (tap,) = measures.keys.taps(parse(shape, literals, lexer=LEXER, merged=()), shape, "shop") or ()
+    tap = measures.keys.tap(parse(shape, literals, lexer=LEXER, merged=()), shape, "shop")
+    assert tap is not None
     tap(Idle(), literals)
     measures.keys.ended([("a", "b"), ("a",)])
     window = measures.take()

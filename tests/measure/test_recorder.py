@@ -150,7 +150,8 @@ def test_what_is_known_of_keys_is_added_up_too() -> None:
         measures.keys = KeySampler()
         lex = lexer()
         shape, literals = lex.shape(b"SELECT * FROM t WHERE id = %d" % n)
-        (tap,) = measures.keys.taps(parse(shape, literals, lexer=lex, merged=()), shape, "shop") or ()
+        tap = measures.keys.tap(parse(shape, literals, lexer=lex, merged=()), shape, "shop")
+        assert tap is not None
         tap(Idle(), literals)
         measures.keys.ended([("shop.t", "shop.u")])
         measures.shape("SELECT ?", "forward").record(1, 0, 0, 0, False)

@@ -388,10 +388,15 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
     ),
     "what servers hear": (
         {},
-        {"clusters": SECTIONS["clusters"].replace("{primary", "{compression: zlib, proxy_protocol: v1, primary", 1)},
+        {
+            "clusters": SECTIONS["clusters"].replace(
+                "{primary", "{cores: 16, compression: zlib, proxy_protocol: v1, primary", 1
+            )
+        },
         [
             (INFO, "clusters.main.compression", "changes from off to zlib: its pools are opened anew."),
             (CAUTION, "clusters.main.proxy_protocol", "changes from off to v1: its pools are opened anew"),
+            (INFO, "clusters.main.cores", "changes from not said to 16, for advice alone."),
         ],
     ),
     "limits": (

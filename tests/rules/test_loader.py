@@ -82,6 +82,7 @@ clusters:
     max_connections: 7
     compression: zlib
     proxy_protocol: v2
+    cores: 16
   b-2: {primary: /run/mysqld/mysqld.sock, replicas: , tls: {verify: false}}
 service: {user: turnout, password_env: TURNOUT}
 shardings:
@@ -139,8 +140,8 @@ history: {file: var/history.sqlite}
     assert main.tls is not None
     assert (main.tls.ca, main.tls.key, main.tls.verify) == (tmp_path / "ca.pem", tmp_path / "server.key", True)
     assert main.max_connections == 7
-    assert (main.compression, main.proxy_protocol) == (Compression.ZLIB, ProxyHeader.V2)
-    assert (other.compression, other.proxy_protocol) == (Compression.OFF, ProxyHeader.OFF)
+    assert (main.compression, main.proxy_protocol, main.cores) == (Compression.ZLIB, ProxyHeader.V2, 16)
+    assert (other.compression, other.proxy_protocol, other.cores) == (Compression.OFF, ProxyHeader.OFF, None)
     assert found.tls_files == tuple(tmp_path / name for name in ("server.pem", "server.key", "ca.pem"))
     assert found.tells_origins
     assert other.tls is not None

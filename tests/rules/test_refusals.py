@@ -251,13 +251,14 @@ clusters:
       cert: no.pem  #! clusters.main.tls.cert: there is no file #! clusters.main.tls.cert: needs `key` beside it
 """,
     },
-    "cluster compression and proxy_protocol": {
+    "cluster compression, proxy_protocol and cores": {
         "clusters": """
 clusters:
   main:
     primary: x:1
     compression: true    #! clusters.main.compression: must be
     proxy_protocol: 2    #! clusters.main.proxy_protocol: must be
+    cores: 0             #! clusters.main.cores: must be
 """,
     },
     "cluster tls key alone": {

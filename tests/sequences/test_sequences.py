@@ -17,7 +17,7 @@ from tests.front.raw import Client, Statement
 from tests.sequences.conftest import World, ids
 from tests.servers.mariadb import OWN_GRANTS
 from tests.servers.process import wait_until
-from tests.servers.shop import APP, APP_PASSWORD, DATABASE, SERVICE
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE, OPS, OPS_PASSWORD, SERVICE
 
 pytestmark = pytest.mark.servers
 Connect = Callable[..., Client]
@@ -36,6 +36,27 @@ def test_begins_above_what_the_shards_have_and_had(world: World, connect: Connec
     assert insert(client) == 100, "the counter of a shard remembers 99"
     assert client.query("INSERT INTO members (k) VALUES ('a')").insert_id == 2000001
     assert ids(client.query("SELECT id FROM orders ORDER BY id")) == [41, 100]
+
+
+def test_show_tells_of_them(world: World, connect: Connect) -> None:
+    proxy = world.start()
+    client = connect(proxy)
+    insert(client, 3)
+    with Client(proxy.port, OPS, OPS_PASSWORD, DATABASE) as admin:
+        answer = admin.query("SHOW TURNOUT SEQUENCES").checked()
+    names = [column.name for column in answer.columns]
+    assert names == [b"cluster", b"sequence", b"next_id", b"at_hand", b"block", b"workers", b"problem"]
+    shown = {row[1]: row for row in answer.rows}
+    next_id = world.sequence("orders")[0]
+    row = shown[b"shop.orders"]
+    assert row[0] == b"main"
+    assert int(row[2] or 0) == next_id
+    assert 0 < int(row[3] or 0) < next_id
+    assert (row[5], row[6]) == (b"1", b"")
+    world.main.execute("DROP TABLE turnout.sequences")
+    with Client(proxy.port, OPS, OPS_PASSWORD, DATABASE) as admin:
+        (row,) = admin.query("SHOW TURNOUT SEQUENCES").checked().rows
+    assert (row[:3], b"turnout.sequences" in (row[6] or b"")) == ((b"main", b"shop.orders", None), True)
 
 
 def test_explicit_ids_are_never_made_again(world: World, connect: Connect) -> None:

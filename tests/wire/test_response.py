@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from proxy.errors import ProtocolError
 from proxy.wire.frames import encode
-from proxy.wire.packets import encode_eof, encode_err, encode_ok
+from proxy.wire.lenenc import write_bytes, write_int
+from proxy.wire.packets import encode_eof, encode_err, encode_ok, parse_ok
 from proxy.wire.response import FETCH, FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
 from proxy.wire.resultset import encode_column, encode_resultset, text_column
+from proxy.wire.status import SESSION_STATE_CHANGED
 
 COLUMNS = [text_column("a"), text_column("b")]
 RESULT = encode_resultset(COLUMNS, [[b"1", b"x"], [None, b"y" * 300]], 2, 1)
@@ -62,6 +64,67 @@ def test_info_is_rewritten_even_without_state() -> None:
     out, scanner, _ = follow(PLAIN, [])
     assert out.endswith(b"hello")
     assert scanner.session_state == []
+
+
+NUMBERS = ((0, 0), (1, 250), (251, 1), (1, 70_000))
+INFOS = (None, b"", b"Rows matched: 1", b"i" * 250, b"i" * 251, b"i" * 300)
+STATES = (None, b"", b"\x00\x04\x01a\x01b", b"\x02\x02\x011" * 30, b"\x02\x02\x011" * 300)
+
+
+def test_ok_of_all_sizes() -> None:
+    """What is read of it at a glance is what `parse_ok` says, and the client gets what `encode_ok` makes of that."""
+    for numbers, info, state, track in itertools.product(NUMBERS, INFOS, STATES, (True, False)):
+        flags = (2 | (SESSION_STATE_CHANGED if state is not None else 0)).to_bytes(2, "little")
+        payload = b"\0" + write_int(numbers[0]) + write_int(numbers[1]) + flags + b"\x03\0"
+        if info is not None or state is not None:
+            payload += write_bytes(info or b"")
+        if state is not None:
+            payload += write_bytes(state)
+        scanner = ResponseScanner(session_track=track)
+        scanner.begin(QUERY)
+        out: list[bytes] = []
+        assert scanner.feed(encode(payload, 1), 0, out) == len(payload) + 4
+        ok = parse_ok(payload, track)
+        found = (scanner.affected_rows, scanner.insert_id, scanner.status, scanner.warnings, scanner.info)
+        assert found == (ok.affected_rows, ok.insert_id, ok.status, ok.warnings, ok.info)
+        assert scanner.session_state == ([ok.state] if ok.state else [])
+        untouched = not (ok.info or ok.state or state is not None)
+        rewritten = encode_ok(ok.affected_rows, ok.insert_id, ok.status, ok.warnings, ok.info)
+        assert b"".join(out) == encode(payload if untouched else rewritten, 1)
+
+
+@given(st.binary(max_size=40))
+def test_ok_of_any_bytes(data: bytes) -> None:
+    payload = b"\0" + data
+    scanner = ResponseScanner()
+    scanner.begin(QUERY)
+    try:
+        ok = parse_ok(payload, True)
+    except ProtocolError:
+        with pytest.raises(ProtocolError):
+            scanner.feed(encode(payload, 1), 0, [])
+        return
+    scanner.feed(encode(payload, 1), 0, [])
+    found = (scanner.affected_rows, scanner.insert_id, scanner.status, scanner.warnings, scanner.info)
+    assert found == (ok.affected_rows, ok.insert_id, ok.status, ok.warnings, ok.info)
+    assert scanner.session_state == ([ok.state] if ok.state else [])
+
+
+@pytest.mark.parametrize("end", [encode_eof(1, 2), encode_err(1317, "70100", "interrupted")])
+def test_many_rows_cut_anywhere(end: bytes) -> None:
+    """They are passed over in one go, up to what is no row, or has not come yet."""
+    head = encode_resultset(COLUMNS, [])[:-9]
+    rows = [
+        b"\x01a\xfb",
+        b"\xfb\x01b",
+        b"\xfa" + b"c" * 250 + b"\xfb",
+        b"\xfe" + (5).to_bytes(8, "little") + b"ddddd\xfb",
+    ] * 6
+    data = head + b"".join(encode(row, n) for n, row in enumerate([*rows, end], 5))
+    for cuts in ([], *([cut] for cut in range(1, len(data))), list(range(0, len(data), 7))):
+        out, scanner, at = follow(data, cuts)
+        assert (out, at, scanner.rows) == (data, len(data), len(rows))
+        assert scanner.errno == (1317 if end[:1] == b"\xff" else 0)
 
 
 def test_error_keeps_the_last_status() -> None:

@@ -40,6 +40,17 @@ def test_quotients_have_all_their_digits(pair: Pair, sql: str) -> None:
     pair.same(sql)
 
 
+def test_defaults_are_those_of_the_tables(pair: Pair) -> None:
+    pair.run("ALTER TABLE parts ALTER price SET DEFAULT 1.25", "ALTER TABLE photos ALTER n SET DEFAULT 7")
+    try:
+        answer = pair.same("SELECT DEFAULT(p.price), DEFAULT(f.n) FROM parts p JOIN photos f ON f.id = p.part LIMIT 1")
+        assert answer.rows == ((b"1.25", b"7"),)
+        pair.same("SELECT p.part, f.n FROM parts p JOIN photos f ON f.id = p.part AND f.n < DEFAULT(f.n)")
+        pair.same("SELECT MAX(DEFAULT(i)) FROM things WHERE id IN (SELECT id FROM photos)")
+    finally:
+        pair.run("ALTER TABLE parts ALTER price SET DEFAULT NULL", "ALTER TABLE photos ALTER n SET DEFAULT NULL")
+
+
 @pytest.mark.parametrize(
     "sql",
     [

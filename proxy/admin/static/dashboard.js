@@ -30,6 +30,7 @@ function number(value) {
   return size < 10 ? value.toFixed(2) : size < 100 ? value.toFixed(1) : grouped.format(Math.round(value));
 }
 const whole = (value) => (value === null || value === undefined ? "–" : grouped.format(value));
+const weeks = (value) => (value === null || value === undefined ? "unknown" : value < 10 ? value.toFixed(1) : whole(Math.round(value)));
 const percent = (value) => (value === null || value === undefined ? "–" : `${value.toFixed(1)} %`);
 
 function compact(value) {
@@ -376,7 +377,8 @@ const tables = {
     { name: "Cluster", classes: "", cell: (row) => row.cluster },
     n("Busiest hour", "statements at once", (row) => number(row.load)),
     n("Safe", "statements at once", (row) => number(row.safe)),
-    n("Full in", "weeks", (row) => (row.weeks === null ? (row.known ? "no end in sight" : "unknown") : number(row.weeks))),
+    n("Cores", "", (row) => `${whole(row.cores)}${row.assumed ? " (assumed)" : ""}`),
+    n("Full in", "weeks", (row) => (row.weeks === null ? (row.known ? "no end in sight" : "unknown") : weeks(row.weeks))),
   ], "No advice yet."),
   advice: new Table(at("advice"), "What to do next", [
     { name: "What", classes: "wide", cell: (row) => {
@@ -385,13 +387,17 @@ const tables = {
       const fold = make("details");
       fold.append(make("summary", "zero", row.rules ? "why, and what to write" : "why"));
       for (const line of row.evidence) fold.append(make("p", "", line));
-      if (row.rules) fold.append(make("pre", "shape", row.rules));
+      if (row.rules) {
+        const lines = make("pre", "shape", row.rules);
+        lines.tabIndex = 0; // it may have to be scrolled
+        fold.append(lines);
+      }
       wrap.append(fold);
       return wrap;
     } },
     { name: "Technique", classes: "", cell: (row) => row.technique },
     n("Takes off", "", (row) => `${percent(row.share_pct)} of ${row.cluster}`),
-    n("Adds", "weeks", (row) => number(row.adds_weeks)),
+    n("Adds", "weeks", (row) => weeks(row.adds_weeks)),
     { name: "How sure", classes: "", cell: (row) => row.sure },
     { name: "When", classes: "", cell: (row) => (row.due === null ? "unknown" : row.due ? "now" : "later") },
   ], ""),
@@ -465,6 +471,7 @@ function show(shown) {
   tables.workers.show(shown.workers, (row) => String(row.worker));
   say(tables.advice.empty, shown.advice ? "Nothing: no step is worth its work." : "No advice yet.");
   say(tables.alone.empty, shown.advice ? "No tables." : "No advice yet.");
+  at("assumed").hidden = !shown.advice?.headroom.some((row) => row.assumed);
   tables.headroom.show(shown.advice?.headroom ?? [], (row) => row.cluster);
   tables.advice.show(shown.advice?.steps ?? [], (row) => JSON.stringify([row.tables, row.technique]));
   tables.alone.show(shown.advice?.leave_alone ?? [], (row) => row.table);
