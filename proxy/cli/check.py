@@ -38,8 +38,10 @@ def check(path: Path, against: Path | None, servers: bool) -> int:
         findings = list(server_findings(rules, answer))
         for finding in findings:
             style, word = ("yellow", "warning") if finding.warning else ("red", "error")
+            if finding.note:
+                style, word = "green", "note"
             console.problems([Problem(str(path), 0, 0, finding.where, finding.message)], style, word)
-        failed = sum(not finding.warning for finding in findings)
+        failed = sum(not finding.warning and not finding.note for finding in findings)
         doubts += [Problem(str(path), 0, 0, f.where, f.message) for f in findings if f.warning]
     if old is not None:
         console.say(f"Against {against}:", "bold")
@@ -59,6 +61,7 @@ class Finding:
     where: str
     message: str
     warning: bool
+    note: bool = False  # neither wrong nor doubtful
 
 
 def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
@@ -83,9 +86,9 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
         yield Finding(where, f"It is not the same on all of its clusters. {other.what} {advice}", not other.grave)
     yield from _foreign_key_findings(rules, answer)
     yield from _cache_findings(rules, answer)
-    for home, missing in answer.sequences.items():
+    for home, (missing, wrong) in answer.sequences.items():
         message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
-        yield Finding(f"clusters.{home}", message, True)
+        yield Finding(f"clusters.{home}", message, warning=wrong, note=not wrong)
     for found in answer.directories:
         yield Finding(f"shardings.{found.sharding}.table", found.message, found.warning)
     for cluster, why in answer.not_atomic.items():

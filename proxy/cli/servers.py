@@ -34,7 +34,8 @@ class Answer:
     unreachable: tuple[tuple[str, str], ...]  # (where, reason)
     asked: frozenset[str]  # clusters whose schemas are in the catalog
     not_followable: Mapping[str, str] = field(default_factory=dict)  # clusters with coherent cache classes -> why not
-    sequences: Mapping[str, str] = field(default_factory=dict)  # homes that are to keep sequences -> what is missing
+    # Homes that are to keep sequences -> what is missing, and whether somebody has to do something about it.
+    sequences: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     # With `transactions: atomic`: clusters that cannot take part, or not as safely as they should -> why.
     not_atomic: Mapping[str, str] = field(default_factory=dict)
     not_durable: Mapping[str, str] = field(default_factory=dict)
@@ -140,13 +141,15 @@ async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dic
     return found
 
 
-async def _sequences(rules: Rules, clusters: Clusters, asked: Collection[str], catalog: Catalog) -> dict[str, str]:
+async def _sequences(
+    rules: Rules, clusters: Clusters, asked: Collection[str], catalog: Catalog
+) -> dict[str, tuple[str, bool]]:
     """Where ids of sharded tables have to be made, and cannot be yet."""
     sequences = Sequences(clusters, rules, lambda work, what: None)
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, bool]] = {}
     try:
         for cluster in sequence_homes(rules, catalog):
-            if cluster in asked and (problem := await sequences.home(cluster).missing()):
+            if cluster in asked and (problem := await sequences.home(cluster).missing())[0]:
                 found[cluster] = problem
     finally:
         sequences.close()

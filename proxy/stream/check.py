@@ -47,7 +47,8 @@ async def check(connection: ServerConnection, user: str, databases: Collection[s
         )
         wrong = wrong_mysql_settings({(row[0] or b"").decode().lower(): (row[1] or b"").decode() for row in rows})
     if wrong:
-        raise NotFollowable(f"{connection.where} needs {', '.join(wrong)} in its configuration to be cached coherently")
+        message = f"{connection.where} needs {', '.join(wrong)} in its configuration to be cached coherently"
+        raise NotFollowable(message + at_once(wrong))
     try:
         if mariadb:  # MySQL's name for it depends on the version; `source.current_end` asks
             for _, _, only, ignored, *_ in await connection.query("SHOW MASTER STATUS"):
@@ -89,10 +90,13 @@ def _wanted(mariadb: bool) -> tuple[str, ...]:
 
 
 def missing_grants(
-    grants: Iterable[str], databases: Collection[str], everywhere: Collection[str] = GLOBAL
+    grants: Iterable[str],
+    databases: Collection[str],
+    everywhere: Collection[str] = GLOBAL,
+    needed: Collection[str] = NEEDED,
 ) -> list[str]:
-    """Which of NEEDED is granted neither on everything nor on all of these databases, and which of `everywhere` is not
-    granted; `grants` as SHOW GRANTS says them (of roles, only what it shows)."""
+    """Which of `needed` is granted neither on everything nor on all of these databases, and which of `everywhere` is
+    not granted; `grants` as SHOW GRANTS says them (of roles, only what it shows)."""
     held: dict[str, set[str]] = {}
     for line in grants:
         found = _GRANT.match(line)
@@ -100,11 +104,11 @@ def missing_grants(
             continue
         names = {name.strip().upper() for name in found["what"].split(",")}
         if names & {"ALL PRIVILEGES", "ALL"}:
-            names.update((*SERVICE, MARIADB_ONLY))
+            names.update((*SERVICE, MARIADB_ONLY, *needed))
         names.update(_SAME[name] for name in names & _SAME.keys())
         held.setdefault(found["where"], set()).update(names)
     lacking = []
-    for name in NEEDED:
+    for name in needed:
         on = [where for where, names in held.items() if name in names]
         if "*.*" not in on and not all(any(_covers(where, database) for where in on) for database in databases):
             lacking.append(name)
@@ -134,6 +138,19 @@ def wrong_settings(log_bin: str, row_format: str, image: str) -> list[str]:
     if image.upper() != "FULL":
         wrong.append(f"binlog_row_image=FULL (it is {image})")
     return wrong
+
+
+def at_once(wrong: Iterable[str]) -> str:
+    """What to do about settings of `wrong_settings` that can be changed while the server runs."""
+    settings = [found.groups() for each in wrong if (found := _SETTABLE.match(each)) is not None]
+    if not settings:
+        return ""
+    now = " ".join(f"SET GLOBAL {name} = '{value}';" for name, value in settings)
+    lines = ", ".join(f"`{name} = {value}`" for name, value in settings)
+    return f". Now: {now} (for connections that begin after it); for its next start, under [mysqld]: {lines}"
+
+
+_SETTABLE = re.compile(r"(binlog_format|binlog_row_image)=(\w+)")
 
 
 def wrong_mysql_settings(variables: dict[str, str]) -> list[str]:
