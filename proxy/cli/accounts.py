@@ -32,6 +32,7 @@ class AccountFinding:
     where: str
     message: str
     warning: bool = False
+    lacking: tuple[str, ...] = ()  # of a database: the clusters that it is not on
 
 
 @dataclass(slots=True)
@@ -88,7 +89,7 @@ async def look_at_accounts(rules: Rules, clusters: Clusters, asked: Collection[s
             f"There is no database {database} on {_clusters(on)}, or Turnout's own account may not see it. Is the name "
             f"right? Else: CREATE DATABASE {quoted(database)};"
         )
-        found.append(AccountFinding(f"databases.{database}", message))
+        found.append(AccountFinding(f"databases.{database}", message, lacking=tuple(on)))
     for user in rules.users.values():
         for cluster in seen.values():
             await _try(user, cluster)
@@ -202,7 +203,10 @@ def _why_denied(user: str, cluster: _Cluster) -> str:
         )
     hosts = " or ".join(f"'{user}'@'{one}'" for one in sorted(mine))
     came = f" Turnout comes from '{host}'." if host else ""
-    return f"access denied. The password in the rules is not that of {hosts}, or that is not for here.{came}"
+    return (
+        f"access denied. The password in the rules is not that of {hosts}, or that is for other "
+        f"hosts, or for TLS alone.{came}"
+    )
 
 
 def _clusters(names: Collection[str]) -> str:

@@ -71,11 +71,14 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
             yield Finding(f"clusters.{one.name}", "has no service account: its servers were not asked.", True)
     for where, reason in answer.unreachable:
         yield Finding("", f"{where} could not be asked: {reason}{_denied(reason)}", False)
+    nowhere = {(one.where, cluster) for one in answer.accounts for cluster in one.lacking}
     for account in answer.accounts:
         yield Finding(account.where, account.message, account.warning)
     for database in rules.databases.values():
         for entry in database.tables.values():
             for cluster in table_clusters(rules, entry):
+                if (f"databases.{entry.database}", cluster) in nowhere:
+                    continue
                 if cluster in answer.asked and answer.catalog.find(cluster, entry.database, entry.name) is None:
                     where = f"databases.{entry.database}.tables.{entry.name}"
                     message = f"There is no such table on cluster {cluster}, or Turnout's own account may not see it."

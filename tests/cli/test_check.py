@@ -149,9 +149,10 @@ def test_accounts_of_applications_are_tried(shop_servers: Shop, three: Callable[
 def test_databases_and_privileges_that_are_missing(shop_servers: Shop, tmp_path: Path) -> None:
     main = shop_servers.main
     shop_servers.recreate()
-    path = written(tmp_path, shop_servers.rules("main"), "databases: {shpo: {home: main}}\n")
-    code, said = checked(path)
+    databases = "databases: {shpo: {home: main, tables: {cust: {cluster: main}}}}\n"
+    code, said = checked(written(tmp_path, shop_servers.rules("main"), databases))
     assert code == 1
+    assert "no such table" not in said
     assert "error: databases.shpo There is no database shpo on cluster main" in said
     main.execute("REVOKE TRIGGER, REPLICA MONITOR, BINLOG MONITOR ON *.* FROM turnout")
     try:
