@@ -1,6 +1,6 @@
 """What the Python code of one routed point select costs, without the kernel: fake transports on both sides.
 
-    python -m bench.fast_path [--profile]
+    python -m bench.fast_path [--prepared] [--profile]
 
 Prints microseconds per statement (median of rounds) from the client's bytes to the relayed answer.
 """
@@ -13,22 +13,25 @@ import cProfile
 import pstats
 import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import ClusterServers
-from proxy.back.connection import ServerConnection
+from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import LOGIN_SETTINGS, Role, Server, State
 from proxy.front.caching import Caching
 from proxy.front.client import Client
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
+from proxy.front.prepared import read_statement
 from proxy.front.session import Session
 from proxy.measure.measures import Measures
 from proxy.rules.loader import parse
 from proxy.rules.model import Address
+from proxy.wire.binary import encode_binary_resultset
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
 from proxy.wire.resultset import encode_resultset, text_column
@@ -123,10 +126,28 @@ def make(
     return client, connection
 
 
-async def run(profile: bool) -> None:
+def executions(client: Client, connection: ServerConnection, numbers: Iterable[int]) -> list[bytes]:
+    """The select as executions of a statement that client and server have prepared, the types of whose parameter are
+    sent with the first."""
+    session = client.session
+    assert session is not None
+    statement = read_statement(session, b"SELECT c FROM sbtest1 WHERE id=?")
+    statement.params, statement.types = 1, b"\x08\0"
+    session.prepared[statement.id] = statement
+    connection.statements[statement.key] = ServerStatement(7)
+    head = b"\x17" + statement.id.to_bytes(4, "little") + b"\0\x01\0\0\0" + b"\0\0"
+    return [encode(head + number.to_bytes(8, "little"), 0) for number in numbers]
+
+
+async def run(profile: bool, prepared: bool) -> None:
     client, connection = make()
-    statements = [encode(b"\x03SELECT c FROM sbtest1 WHERE id=%d" % n, 0) for n in range(5000, 5100)]
-    answer = encode_resultset([text_column("c")], [[b"x" * 119]])
+    columns, rows = [text_column("c")], [[b"x" * 119]]
+    if prepared:
+        statements = executions(client, connection, range(5000, 5100))
+        answer = encode_binary_resultset(columns, rows)
+    else:
+        statements = [encode(b"\x03SELECT c FROM sbtest1 WHERE id=%d" % n, 0) for n in range(5000, 5100)]
+        answer = encode_resultset(columns, rows)
     take, give = client.data_received, connection.data_received
     for packet in statements:
         take(packet)
@@ -152,4 +173,6 @@ async def run(profile: bool) -> None:
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--profile", action="store_true")
-    asyncio.run(run(options.parse_args().profile))
+    options.add_argument("--prepared", action="store_true", help="a prepared statement, whose values are bound")
+    arguments = options.parse_args()
+    asyncio.run(run(arguments.profile, arguments.prepared))

@@ -224,7 +224,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: a known text": partial(client.data_received, packet(5000)),
         "fill: slots": partial(cached.text_slots, literals),
         "fill: stamp": clock.stamp,
-        "fill: memory_of": partial(memory_of, ANSWER, value.slots, key[3]),
+        "fill: memory_of": partial(memory_of, len(ANSWER), value.slots, key[3]),
         "fill: CachedValue": partial(CachedValue, *_stamp(shared), value.slots, ANSWER, 1, now, 1000),
         "fill: store.keep": partial(shared.store.keep, key, value),
     }

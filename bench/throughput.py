@@ -19,7 +19,16 @@ WORKLOADS = (
 )
 PREPARED = tuple(  # the OLTP set with `--db-ps-mode=auto`
     Workload(f"oltp_{name}", prepared=True)
-    for name in ("point_select", "read_only", "read_write", "insert", "update_index", "delete")
+    for name in (
+        "point_select",
+        "read_only",
+        "read_write",
+        "write_only",
+        "insert",
+        "update_index",
+        "update_non_index",
+        "delete",
+    )
 )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 from proxy.back.compressed import ServerLink
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("turnout.back")
+
+_NUMBER = re.compile(rb"-?[0-9]{1,20}")
 
 
 class Sink(Protocol):
@@ -70,6 +74,10 @@ class ServerStatement:
     """A statement prepared on one connection, by the server's id."""
 
     id: int
+    executing: bytes = field(init=False)  # what a command that executes it begins with
+
+    def __post_init__(self) -> None:
+        self.executing = bytes((com.COM_STMT_EXECUTE,)) + self.id.to_bytes(4, "little")
 
     @property
     def closing(self) -> bytes:
@@ -355,18 +363,56 @@ class ServerConnection(asyncio.Protocol):
         data = await self.command(bytes((com.COM_QUERY,)) + sql.encode())
         reader = ResultsetReader()
         pos = 0
-        while pos < len(data):
-            n = int.from_bytes(data[pos : pos + 3], "little")
-            reader.feed(data[pos + 4 : pos + 4 + n])
-            pos += 4 + n
-        if reader.err is not None:
-            error = reader.err
+        try:
+            while pos < len(data):
+                n = int.from_bytes(data[pos : pos + 3], "little")
+                reader.feed(data[pos + 4 : pos + 4 + n])
+                pos += 4 + n
+        except ProtocolError as error:
+            raise self.broken(error) from None
+        refusal = reader.err
+        if refusal is not None:
             raise ServerFailed(
-                f"{self.where}: {error.errno} {error.message.decode('utf-8', 'replace')}",
-                errno=error.errno,
-                sqlstate=error.sqlstate,
+                f"{self.where}: {refusal.errno} {refusal.message.decode('utf-8', 'replace')}",
+                errno=refusal.errno,
+                sqlstate=refusal.sqlstate,
             )
         return reader.rows
+
+    async def row(self, sql: str, columns: int = 1) -> list[bytes | None]:
+        """The same for a statement whose answer has one row of so many columns, whatever happens."""
+        rows = await self.query(sql)
+        if len(rows) != 1 or len(rows[0]) != columns:
+            raise self.nonsense(sql)
+        return rows[0]
+
+    async def number(self, sql: str) -> int | None:
+        """The same for one that gives a whole number of 64 bits, or NULL."""
+        (value,) = await self.row(sql)
+        if value is None:
+            return None
+        if not _NUMBER.fullmatch(value) or not -(1 << 63) <= int(value) < 1 << 64:
+            raise self.nonsense(sql)
+        return int(value)
+
+    @contextmanager
+    def understood(self, sql: str) -> Iterator[None]:
+        """Around nothing but the taking apart of the answer to a statement of ours. Raises ServerFailed where it cannot
+        be taken apart; the connection ends then."""
+        try:
+            yield
+        except (ValueError, TypeError, IndexError) as error:
+            raise self.nonsense(sql) from error
+
+    def nonsense(self, sql: str) -> ServerFailed:
+        """What came cannot be the answer to a statement of ours. The connection ends; the error is to be raised."""
+        return self.broken(ProtocolError(f"its answer to {sql} is none"))
+
+    def broken(self, error: ProtocolError) -> ServerFailed:
+        """What the server said cannot be taken apart. The connection ends; the error is to be raised."""
+        failure = ServerFailed(f"{self.where} broke the protocol: {error.message}")
+        self.abort(failure)
+        return failure
 
     @property
     def idle(self) -> bool:
@@ -441,7 +487,7 @@ class ServerConnection(asyncio.Protocol):
         link.start(b"")
 
     def _broken(self, error: ProtocolError) -> None:
-        self.abort(ServerFailed(f"{self.where} broke the protocol: {error.message}"))
+        self.broken(error)
 
     def _login_failed(self, error: ServerFailed) -> None:
         self.aborted = error

@@ -89,11 +89,14 @@ async def token_of(connection: ServerConnection, user: str) -> str:
 
 
 async def _read_token(connection: ServerConnection) -> str:
-    rows = await connection.query("SELECT token FROM turnout.cluster WHERE one = 1")
+    asked = "SELECT token FROM turnout.cluster WHERE one = 1"
+    rows = await connection.query(asked)
     if not rows:  # whoever is first gives it
         await connection.query(f"INSERT IGNORE INTO turnout.cluster (one, token) VALUES (1, '{secrets.token_hex(8)}')")
-        rows = await connection.query("SELECT token FROM turnout.cluster WHERE one = 1")
-    return (rows[0][0] or b"").decode("ascii")
+        rows = await connection.query(asked)
+    with connection.understood(asked):
+        ((token,),) = rows
+        return (token or b"").decode("ascii")
 
 
 def commit_row(transaction: str, branches: Iterable[str]) -> bytes:
@@ -115,25 +118,29 @@ async def ask(connection: ServerConnection, transaction: str) -> Decision | None
             raise
     else:
         return Decision.ABORT
-    rows = await connection.query(f"SELECT outcome FROM {TABLE} WHERE id = '{transaction}'")
-    return Decision((rows[0][0] or b"").decode()) if rows else None
+    asked = f"SELECT outcome FROM {TABLE} WHERE id = '{transaction}'"
+    rows = await connection.query(asked)
+    with connection.understood(asked):
+        return Decision((rows[0][0] or b"").decode()) if rows else None
 
 
 async def read_rows(connection: ServerConnection, older_than_s: float) -> list[Row]:
     """The decisions that were taken so long ago. Raises ServerFailed."""
-    rows = await connection.query(
+    asked = (
         "SELECT id, outcome, branches, TIMESTAMPDIFF(SECOND, at, CURRENT_TIMESTAMP)"
         f" FROM {TABLE} WHERE at <= CURRENT_TIMESTAMP - INTERVAL {int(older_than_s)} SECOND LIMIT 10000"
     )
-    return [
-        Row(
-            (name or b"").decode("ascii"),
-            Decision((outcome or b"").decode("ascii")),
-            tuple(filter(None, (branches or b"").decode("ascii").split(","))),
-            float(age or 0),
-        )
-        for name, outcome, branches, age in rows
-    ]
+    rows = await connection.query(asked)
+    with connection.understood(asked):
+        return [
+            Row(
+                (name or b"").decode("ascii"),
+                Decision((outcome or b"").decode("ascii")),
+                tuple(filter(None, (branches or b"").decode("ascii").split(","))),
+                float(age or 0),
+            )
+            for name, outcome, branches, age in rows
+        ]
 
 
 async def forget(connection: ServerConnection, transactions: Sequence[str]) -> None:

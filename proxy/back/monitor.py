@@ -27,10 +27,11 @@ FULL = frozenset({1040, 1203, 1226})
 _BASELINE_EVERY_S = 30.0
 _REPLICA_EVERY_S = 0.1  # while sessions wait to see their own writes on a replica, a stale position costs primary reads
 
+_BASELINE_COLUMNS = 9
 _BASELINE = (
     "SELECT @@global.sql_mode, @@global.read_only, @@global.lower_case_table_names, "
     "@@global.character_set_client, @@global.character_set_results, @@global.collation_connection, "
-    "@@global.wait_timeout, @@global.interactive_timeout"
+    "@@global.wait_timeout, @@global.interactive_timeout, @@global.init_connect"
 )
 
 
@@ -114,30 +115,34 @@ class Monitor:
                 await self._read_lag(connection)
                 self._lag_at = now
         else:
-            rows = await connection.query("SELECT @@global.read_only")
-            self.server.health.baseline.read_only = _text(rows[0][0]) not in ("0", "OFF")
+            (read_only,) = await connection.row("SELECT @@global.read_only")
+            self.server.health.baseline.read_only = _text(read_only) not in ("0", "OFF")
 
     async def _connect(self) -> ServerConnection:
         secret = Secret(password=self.account.password.encode(), native_stage1=None)
         return await self.server.connect(self.account.user, secret, 0, probe=True)
 
     async def _read_baseline(self, connection: ServerConnection) -> None:
-        rows = await connection.query(_BASELINE)
+        row = await connection.row(_BASELINE, _BASELINE_COLUMNS)
         baseline = self.server.health.baseline
         baseline.version = connection.server_version
-        baseline.sql_mode = _text(rows[0][0])
-        baseline.read_only = _text(rows[0][1]) not in ("0", "OFF")
-        baseline.lower_case_table_names = int(_text(rows[0][2]))
-        baseline.wait_timeout_s, baseline.interactive_timeout_s = (float(_text(value)) for value in rows[0][6:8])
-        client, results, collation = (_text(value) for value in rows[0][3:6])
+        baseline.sql_mode = _text(row[0])
+        baseline.read_only = _text(row[1]) not in ("0", "OFF")
+        baseline.lower_case_table_names = int(_text(row[2]))
+        baseline.wait_timeout_s, baseline.interactive_timeout_s = (float(_text(value)) for value in row[6:8])
+        init_connect = _text(row[8])
+        if baseline.init_connect != init_connect:
+            baseline.init_connect = init_connect
+            self.server.close()  # connections that were begun otherwise
+        client, results, collation = (_text(value) for value in row[3:6])
         baseline.charset = for_charset(client, collation).with_changes(
             {"character_set_results": tracked_value("character_set_results", results.encode())}
         )
 
     async def _read_position(self, connection: ServerConnection) -> None:
         mariadb = "MariaDB" in connection.server_version
-        rows = await connection.query("SELECT @@gtid_slave_pos" if mariadb else "SELECT @@gtid_executed")
-        self.server.health.position = gtid.parse(_text(rows[0][0]))
+        (position,) = await connection.row("SELECT @@gtid_slave_pos" if mariadb else "SELECT @@gtid_executed")
+        self.server.health.position = gtid.parse(_text(position))
 
     async def _read_lag(self, connection: ServerConnection) -> None:
         """Seconds behind the source as the server says; None when replication does not run."""

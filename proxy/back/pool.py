@@ -37,7 +37,7 @@ class PoolKey:
 class Pool:
     """See the module. `secret` may be renewed by later logins of the same account (a changed password)."""
 
-    __slots__ = ("__weakref__", "_opening", "idle", "key", "secret", "server", "size", "waiters")
+    __slots__ = ("__weakref__", "_opening", "idle", "initial", "key", "secret", "server", "size", "waiters")
 
     def __init__(self, server: Server, key: PoolKey, secret: Secret) -> None:
         self.server = server
@@ -45,6 +45,7 @@ class Pool:
         self.secret = secret
         self.idle: list[ServerConnection] = []
         self.size = 0  # connections open or being opened
+        self.initial: Settings | None = None  # what the last one had when it was opened
         self._opening = 0
         self.waiters: deque[asyncio.Future[ServerConnection]] = deque()
 
@@ -221,6 +222,7 @@ class Pool:
             raise
         self._opening -= 1
         connection.pool = self
+        self.initial = connection.settings
         self.server.connections.add(connection)
         if connection.aborted is not None:  # lost between login and here
             self.on_closed(connection)
@@ -255,6 +257,7 @@ class Pool:
         for connection in self.idle:
             connection.close()
         self.idle.clear()
+        self.initial = None
 
 
 def _is_at_rest(connection: ServerConnection) -> bool:

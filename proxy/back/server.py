@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from proxy.back import init_connect
 from proxy.back.connection import ServerConnection
 from proxy.back.gtid import GtidPosition
 from proxy.back.pool import Pool, PoolKey
@@ -53,6 +54,9 @@ class State(enum.Enum):
     DOWN = "down"
 
 
+_DOWN = State.DOWN  # asked for with every statement, and a member of an enumeration costs as much as a call
+
+
 @dataclass(slots=True)
 class Baseline:
     """Global values of the server that a new session begins with."""
@@ -63,6 +67,7 @@ class Baseline:
     lower_case_table_names: int = 0
     wait_timeout_s: float = 28800.0
     interactive_timeout_s: float = 28800.0
+    init_connect: str = ""  # statements that begin sessions there (proxy.back.init_connect)
     charset: Settings = LOGIN_SETTINGS  # of a login whose collation is unknown
 
 
@@ -222,6 +227,8 @@ class Server:
                     await loop.create_connection(lambda: connection, self.address.host, self.address.port)
                 await connection.ready()
                 await connection.query(tracking(connection.server_version))
+                if self.health.baseline.init_connect:
+                    await init_connect.observe(connection)
         except TimeoutError:
             connection.abort(ServerFailed(f"{self.where} did not answer", errno=1429, sqlstate="HY000"))
             self.counters.open_failed.add("timeout")
@@ -263,7 +270,7 @@ class Server:
 
     @property
     def usable(self) -> bool:
-        return self.health.state is not State.DOWN
+        return self.health.state is not _DOWN
 
     def mark_up(self) -> bool:
         """Returns whether this is news."""

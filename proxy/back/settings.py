@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from weakref import WeakValueDictionary
 
+from proxy.errors import ProtocolError
+
 # Variables that a SET on one connection cannot be repeated for on another: their value is an event, not a setting.
 # Setting one of them pins the session (proxy.front.set_statement).
 UNCARRIED = frozenset(
@@ -108,7 +110,10 @@ def quoted(value: bytes) -> bytes:
 
 
 def tracked_value(name: str, value: bytes) -> bytes:
-    """SQL text by which the tracked variable `name` gets the value that the server reported."""
+    """SQL text by which the tracked variable `name` gets the value that the server reported. Raises ProtocolError where
+    that is no variable's name."""
+    if not (name.startswith("@") or _NAME.match(name)):
+        raise ProtocolError(f"it told of a variable named {name!r}")
     if name == "character_set_results" and not value:
         return b"NULL"
     return quoted(value)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from zlib import crc32
 
 SLOTS = 1 << 18  # of the clocks, for every cluster
-_MIX = 0x9E3779B1  # 2^32 / golden ratio: spreads what CRC32 leaves regular over the upper bits
+MIX = 0x9E3779B1  # 2^32 / golden ratio: spreads what CRC32 leaves regular over the upper bits
+SLOT_SHIFT = 32 - 18  # of 32 bits the upper ones are the slot
 
 
 def _slot(crc: int) -> int:
-    return (crc * _MIX & 0xFFFFFFFF) >> 14
+    return (crc * MIX & 0xFFFFFFFF) >> SLOT_SHIFT
 
 
 def slot_of(tag: bytes) -> int:
@@ -55,13 +55,8 @@ def key_slot(seed: int, texts: Sequence[bytes | None]) -> int:
 
 
 def length_seeds(seed: int, longest: int) -> tuple[int, ...]:
-    """For texts of one column of up to `longest` bytes: what `text_slot` begins with, by the length."""
+    """For texts of one column of up to `longest` bytes: what `key_slot` has after their length, by the length."""
     return tuple(zlib.crc32(b"%d:" % length, seed) for length in range(longest + 1))
-
-
-def text_slot(seeds: tuple[int, ...], text: bytes) -> int:
-    """`key_slot` of a class with one column. `seeds`: its `length_seeds`."""
-    return (crc32(text, seeds[len(text)]) * _MIX & 0xFFFFFFFF) >> 14
 
 
 def _folded(name: str) -> bytes:

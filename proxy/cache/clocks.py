@@ -27,8 +27,8 @@ A *position* is `file number << 40 | offset in the file`.
 Nobody takes a lock. Every word has one writer: of two processes that could write the same P, the slower would undo the
 other's mark, so a worker's number is given to one living process at a time. A worker that dies leaves its P to its
 successor, which goes on with it and never clears it: what was acknowledged stays acknowledged. Words are aligned, and
-CPython copies them with an 8-byte `memcpy`, which compilers make one load or store: a reader gets an old or a new word,
-never half of each (x86-64 and ARMv8 alike). Between two words only their order counts:
+CPython (memoryview and struct) copies them with an 8-byte `memcpy`, which compilers make one load or store: a reader
+gets an old or a new word, never half of each (x86-64 and ARMv8 alike). Between two words only their order counts:
 
 1. W, A, T0. The stream process stores all W of a transaction, then A, then T0; `fresh` loads T0, then W. On x86 stores
    become visible in their order and loads are done in theirs, so whoever sees T0 sees its W. CPython adds no barrier
@@ -53,6 +53,7 @@ import mmap
 import os
 import platform
 import secrets
+import struct
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -98,6 +99,7 @@ class Stamp(NamedTuple):
 
 
 _stamp = partial(tuple.__new__, Stamp)  # what Stamp() does, at a third of its price
+_first_four = struct.Struct("@4Q").unpack_from  # of the state, each word by a load of its own
 
 
 class Clocks:
@@ -150,13 +152,14 @@ def _source_words(workers: int) -> int:
 class SourceClock:
     """The words of one source. Times are `time.perf_counter_ns()` (CLOCK_MONOTONIC, the same in all processes)."""
 
-    __slots__ = ("_mine", "_state", "marked", "touched")
+    __slots__ = ("_mine", "_stamped", "_state", "marked", "touched")
 
     def __init__(self, state: memoryview, w: memoryview, p: tuple[memoryview, ...], mine: memoryview | None) -> None:
         self._state = state
         self.touched = w
         self.marked = p
         self._mine = mine
+        self._stamped: Stamp | None = None  # the newest that was given
 
     # -- workers -------------------------------------------------------------------------------------------------
 
@@ -164,14 +167,17 @@ class SourceClock:
         """The stamp for an answer whose SELECT is sent after this; None: the source is not followed. A fill asks
         `follows` after it has its stamp."""
         state = self._state
-        incarnation = state[_INCARNATION]
-        visible = state[_VISIBLE]
-        applied = state[_APPLIED]
+        incarnation, _, applied, visible = _first_four(state)
         position = visible if visible < applied else applied
+        known = self._stamped
+        # A position that was visible is so for ever, in its incarnation; and values with one stamp share its numbers.
+        if known is not None and position == known[2] and incarnation == known[0]:
+            return known
         log_id = state[_IDS + (position >> OFFSET_BITS) % _LOG_IDS]
         if not incarnation or not visible or state[_INCARNATION] != incarnation:
             return None
-        return _stamp((incarnation, log_id, position))
+        known = self._stamped = _stamp((incarnation, log_id, position))
+        return known
 
     def stamp_of_replica(self, domain: int, sequence: int) -> Stamp | None:
         """The stamp for an answer of a replica that has applied its primary's transactions up to this one (MariaDB's

@@ -15,7 +15,17 @@ from proxy.cache.value import CachedValue
 class Local:
     """See the module. `limit_bytes` holds for both generations together."""
 
-    __slots__ = ("_old", "_old_bytes", "_young", "_young_bytes", "evictions", "generation", "let_go", "limit_bytes")
+    __slots__ = (
+        "_old",
+        "_old_bytes",
+        "_room",
+        "_young",
+        "_young_bytes",
+        "evictions",
+        "generation",
+        "let_go",
+        "limit_bytes",
+    )
 
     def __init__(self, limit_bytes: int, let_go: Callable[[], None] = lambda: None) -> None:
         self.limit_bytes = limit_bytes
@@ -26,6 +36,7 @@ class Local:
         self._old: dict[Hashable, CachedValue] = {}
         self._young_bytes = 0
         self._old_bytes = 0
+        self._room = limit_bytes // 2  # how many bytes the young generation may have before it has to turn
 
     def get(self, key: Hashable) -> CachedValue | None:
         value = self._young.get(key)
@@ -37,7 +48,14 @@ class Local:
 
     def put(self, key: Hashable, value: CachedValue) -> None:
         """Keep it, unless it is longer than half of everything. What it replaces takes no room."""
-        size, limit = value.size_bytes, self.limit_bytes
+        size = value.size_bytes
+        filled = self._young_bytes + size
+        if filled <= self._room and not value.generation and key not in self._old:
+            if self._young.setdefault(key, value) is value:  # as nearly always: it is new, and there is room
+                self._young_bytes = filled
+                value.generation = self.generation
+                return
+        limit = self.limit_bytes
         if key in self._young or key in self._old:
             self.discard(key)
         if 2 * size > limit:
@@ -58,12 +76,14 @@ class Local:
         value = self._old.pop(key, None)
         if value is not None:
             self._old_bytes -= value.size_bytes
+            self._measure()
 
     def clear(self) -> None:
         self._young, self._old = {}, {}
         self.generation += 1
         self.let_go()
         self._young_bytes = self._old_bytes = 0
+        self._measure()
 
     def resize(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -71,6 +91,7 @@ class Local:
             self._turn()
         if self.bytes > limit_bytes:
             self._turn()
+        self._measure()
 
     @property
     def bytes(self) -> int:
@@ -85,3 +106,8 @@ class Local:
         self.generation += 1
         self.let_go()
         self._old_bytes, self._young_bytes = self._young_bytes, 0
+        self._measure()
+
+    def _measure(self) -> None:
+        # Where there is room by this, `put` would turn for neither of its two reasons.
+        self._room = min(self.limit_bytes // 2, self.limit_bytes - self._old_bytes)

@@ -40,10 +40,9 @@ class CachedValue(msgspec.Struct, gc=False):
     unsent: int | None = None  # it is to be sent to memcached once it is served: by which definitions it was made
 
 
-def memory_of(response: bytes, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
-    """Bytes of a worker's memory that a value takes with a key of these literals, roughly."""
-    own = sum(map(len, literals)) + 48 * len(literals) if len(literals) != 1 else len(literals[0]) + 48
-    return len(response) + 36 * len(slots) + own + _OVERHEAD_BYTES
+def memory_of(response: int, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
+    """Bytes of a worker's memory that a value with so long a response takes with a key of these literals, roughly."""
+    return response + 36 * len(slots) + len(b"".join(literals)) + 48 * len(literals) + _OVERHEAD_BYTES
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -343,10 +343,9 @@ class Coordinator:
                 try:
                     if await finish_branch(connection, branch, Decision.COMMIT):
                         mariadb = "MariaDB" in connection.server_version
-                        position = await connection.query(
-                            f"SELECT @@{'gtid_binlog_pos' if mariadb else 'gtid_executed'}"
-                        )
-                        self._session.wrote(cluster, position[0][0] or b"")
+                        variable = "gtid_binlog_pos" if mariadb else "gtid_executed"
+                        (position,) = await connection.row(f"SELECT @@{variable}")
+                        self._session.wrote(cluster, position or b"")
                         return
                 finally:
                     connection.close()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _now = time.perf_counter_ns
 _PRIMARY = Role.PRIMARY
-_NO_STAMP = (0, 0, 0)
+_NO_STAMP = Stamp(0, 0, 0)
 _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
@@ -74,6 +74,7 @@ class Caching:
 
     def __init__(self, store: Store, rules: Cache) -> None:
         self.store = store
+        self.peek, self.keep = store.peek, store.keep
         self.local = store.local
         self.local.let_go = self._let_go
         self.rules = rules
@@ -170,16 +171,18 @@ class Fill(msgspec.Struct, eq=False):
             return
         self.parts.append(data)
 
-    def complete(self, connection: ServerConnection, pieces: list[bytes]) -> None:
+    def complete(self, connection: ServerConnection, pieces: list[bytes], now_ns: int) -> None:
         """The answer is whole with its last `pieces`: keep it if nothing speaks against that."""
-        parts, entry, caching = self.parts, self.entry, self.caching
+        parts, entry, caching, scanner = self.parts, self.entry, self.caching, connection.scanner
         if parts is None:  # it is too long already
             entry.cache_fill_ns = 0
             return
         response = pieces[0] if not parts and len(pieces) == 1 else b"".join(parts + pieces)
-        scanner = connection.scanner
-        stamp, by_primary = self.stamp, connection.role is _PRIMARY
-        if stamp is not None and not by_primary:
+        length = len(response)
+        stamp = self.stamp
+        if stamp is None:
+            stamp = _NO_STAMP
+        elif connection.role is not _PRIMARY:
             # What a replica was known to have may not be visible on the primary yet, which may have answered instead.
             stamp = self.replica_stamp
         if (
@@ -187,26 +190,29 @@ class Fill(msgspec.Struct, eq=False):
             or scanner.warnings
             or not scanner.columns
             or connection.aborted is not None
-            or len(response) > caching.max_value_bytes
-            or (stamp is None and self.stamp is not None)
+            or length > caching.max_value_bytes
+            or stamp is None
         ):
-            self._not_kept(connection, len(response))
+            self._not_kept(connection, length)
             return
-        incarnation, log_id, position = stamp or _NO_STAMP
-        key, slots, now_ns = self.key, self.slots, _now()
-        size = memory_of(response, slots, key[3])
+        incarnation, log_id, position = stamp
+        key, slots = self.key, self.slots
+        size = memory_of(length, slots, key[3])
         value = CachedValue(incarnation, log_id, position, slots, response, scanner.rows, now_ns, size)
         if self.sends_late:
             value.unsent = self.fingerprint
-        caching.local.put(key, value)
+        caching.keep(key, value)
         if self.remote_key is not None:
             caching.store.send(self.remote_key, value)
         took_ns = entry.cache_fill_ns = now_ns - self.asked_ns
         stats = entry.cache_stats
         stats.fills += 1
         stats.fill_ns += took_ns
-        if self.leads:
+        if self.flight is not None or self.leased:
             self.landed()
+        elif self.leads:  # nobody waits for it, as nearly always
+            self.leads = False
+            caching.flights.pop(key, None)
 
     def _not_kept(self, connection: ServerConnection, length: int) -> None:
         scanner = connection.scanner
@@ -285,12 +291,16 @@ class Served(enum.Enum):
     WAIT = "wait"  # `elsewhere.look` goes on: somebody else may have the answer
 
 
+ANSWERED, ASK, WAIT = Served  # a member costs as much as a call where it is looked up with every statement
+
+
 def serve(
     session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], values: ValueOf | None = None
 ) -> Served:
     """Answer a read of a cache class from this worker's memory, if it may be. `values`: those of a prepared statement,
     whose `literals` are made up."""
-    caching = session.environment.caching
+    environment = session.environment
+    caching = environment.caching
     cached = entry.cached
     assert caching is not None
     assert cached is not None
@@ -298,54 +308,54 @@ def serve(
     identity = session.identity if session.cache_settings is session.settings else session.cache_identity()
     if identity == 0 or session.held or session.transaction.explicit or session.next_transaction:
         stats.bypass("settings" if identity == 0 and session.autocommit else "in-transaction")
-        return Served.ASK
+        return ASK
     if session.client.write_paused:
         stats.bypass("slow-client")  # answers of servers wait for the client to read; ours would pile up
-        return Served.ASK
+        return ASK
     key = (entry.cache_shape, identity, cluster, literals)
-    value = caching.store.peek(key)
+    value = caching.peek(key)
     if value is not None and judge(caching, entry, cluster, value, session.began):
         stats.hits_local += 1
         session.answer_cached(value)
         if value.unsent is not None:
             _send_late(session, entry, cluster, literals, value)
         _perhaps_sample(session, entry, cluster, value, literals)
-        return Served.ANSWERED
+        return ANSWERED
     slots = cached.text_slots(literals) if values is None else None
     if slots is None:
         slots = cached.slots(values or TextValues(literals, session.lexer))
-    if slots is None:
-        stats.bypass("no-normal-form")
-        return Served.ASK
+        if slots is None:
+            stats.bypass("no-normal-form")
+            return ASK
     clock = caching.clocks.get(cluster)
     stamp: Stamp | None = None
-    fingerprint = session.environment.fingerprints.get(cluster, 0)
+    fingerprint = environment.fingerprints.get(cluster, 0)
     if cached.cache_class.ttl_s is None:
         stamp = clock.stamp() if clock is not None else None
         if clock is None or stamp is None:
             stats.bypass("no-stream")
-            return Served.ASK
+            return ASK
         if not clock.follows(fingerprint):
             stats.bypass("definitions")  # this worker or the stream process has older ones: their slots may differ
-            return Served.ASK
+            return ASK
     fill = session.fill = Fill(caching, entry, cluster, key, clock, stamp, slots, fingerprint, session.began)
     flight = caching.flights.setdefault(key, fill)
     if flight is not fill:
         if not waiting_pays(fill):
             stats.misses += 1
-            return Served.ASK
+            return ASK
         fill.follows = flight.landing()
-        return Served.WAIT
+        return WAIT
     fill.leads = True
     if caching.store.remote is not None and stamp is not None:  # no stamp, no telling how old it is, or of which server
         slow = (entry.cache_fill_ns or 0) >= SLOW_NS
         if slow or not entry.cache_worth.sparse or in_sample(slots[-1], session.began):
             fill.remote_key = remote_key(session, entry, cluster, literals, fingerprint)
-            return Served.WAIT
+            return WAIT
         fill.sends_late = True
         stats.unasked += 1
     stats.misses += 1
-    return Served.ASK
+    return ASK
 
 
 def _send_late(session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], value: CachedValue) -> None:
@@ -396,12 +406,45 @@ def serve_known(session: Session, known: Known) -> bool:
         value.incarnation, value.position, value.slots, now_ns, caching.max_staleness_ns
     ):
         return False
-    entry = session.running = known.entry
+    entry = known.entry
     environment.measures.plan_hits += 1
     entry.cache_stats.hits_local += 1
-    session.answer_cached(value)
+    # As `Session.answer_cached`, which begins and ends a statement that was under way.
+    response, rows = value.response, value.rows
+    client.write(response)
+    session.found_rows = None if entry.offset else rows
+    session.row_count = -1
+    if not entry.keeps_diagnostics:
+        session.diagnostics = None
+        session.warning_count = 0
+    session.last_on = None
+    entry.stats.record_own(_now() - now_ns, rows, len(response))
     if caching.rules.verify:
         _perhaps_sample(session, entry, known.cluster, value, known.literals)
+    return True
+
+
+def serve_execution(session: Session, packet: bytes) -> bool:
+    """The same for a whole COM_STMT_EXECUTE packet: answer it if it is known, as `prepared.start_execute` would.
+    False: nothing was done."""
+    prepared = session.prepared.get(int.from_bytes(packet[5:9], "little"))
+    if prepared is None:
+        return False
+    executions = prepared.known
+    if (
+        not executions
+        or session.cursors
+        or prepared.environment is not session.environment
+        or prepared.database != session.database
+        or prepared.long_data
+        or prepared.long_error is not None
+    ):
+        return False
+    types = prepared.types
+    known = executions.get(packet[9:] + types if types else packet[9:])
+    if known is None or not serve_known(session, known):
+        return False
+    prepared.types = known.types
     return True
 
 

@@ -218,12 +218,12 @@ class _Change:
                 raise _prefixed(error, f"cluster {cluster}: ") from error
             self.connections[cluster] = connection
         session.spread = list(self.connections.values())
-        for cluster, rows in zip(self.connections, await self._ask_all("SELECT @@global.read_only")):
-            if rows[0][0] not in (b"0", b"OFF"):
+        for cluster, (read_only,) in zip(self.connections, await self._ask_all("SELECT @@global.read_only LIMIT 1")):
+            if read_only not in (b"0", b"OFF"):
                 raise ServerFailed(f"the primary of cluster {cluster} is read-only", 1290, "HY000")
 
-    async def _ask_all(self, sql: str) -> list[list[Row]]:
-        answers = await asyncio.gather(*(each.query(sql) for each in self.connections.values()), return_exceptions=True)
+    async def _ask_all(self, sql: str) -> list[Row]:
+        answers = await asyncio.gather(*(each.row(sql) for each in self.connections.values()), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
@@ -235,8 +235,7 @@ class _Change:
         for cluster, name in sorted(wanted):
             connection = self.connections[cluster]
             lock = "turnout_ddl_" + hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:40]
-            rows = await connection.query(f"SELECT GET_LOCK('{lock}', {LOCK_WAIT_S})")
-            if rows[0][0] != b"1":
+            if await connection.number(f"SELECT GET_LOCK('{lock}', {LOCK_WAIT_S}) LIMIT 1") != 1:
                 raise ServerFailed(f"another session has been changing {name} for {LOCK_WAIT_S} s", 1205, "HY000")
             self.locks.append((connection, lock))
 
@@ -265,14 +264,18 @@ class _Change:
     async def _definition(self, cluster: str, each: SchemaObject) -> str | None:
         show = "SHOW GRANTS FOR" if each.thing is Thing.GRANTS else f"SHOW CREATE {each.thing.value}"
         try:
-            rows = await self.connections[cluster].query(f"{show} {each.quoted}")
+            connection, asked = self.connections[cluster], f"{show} {each.quoted}"
+            rows = await connection.query(asked)
         except ServerFailed as error:
             if error.errno not in _MISSING[each.thing]:
                 raise
             if each.database:  # which has to be there
                 await self.connections[cluster].query(f"SHOW CREATE DATABASE {each.database}")
             return None
-        text = b"\n".join(row[_SHOWN[each.thing]] or b"" for row in rows)
+        column = _SHOWN[each.thing]
+        if any(len(row) <= column for row in rows):
+            raise connection.nonsense(asked)
+        text = b"\n".join(row[column] or b"" for row in rows)
         return definition(_PASSWORD.sub(b"", text) if each.thing is Thing.GRANTS else text)
 
     async def _move_sequences(self) -> None:

@@ -131,7 +131,7 @@ class _Search:
         fill = self.fill
         fill.entry.cache_worth.asked(True)
         fill.entry.cache_stats.hits_memcached += 1
-        value.size_bytes = memory_of(value.response, value.slots, fill.key[3])
+        value.size_bytes = memory_of(len(value.response), value.slots, fill.key[3])
         fill.caching.store.keep(fill.key, value)
         self._end(value)
 

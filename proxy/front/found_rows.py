@@ -131,6 +131,6 @@ async def time_zone(session: Session, connection: ServerConnection) -> bytes:
     """The session's, as SQL text; the system's where that is what it says."""
     zone = session.settings.get("time_zone")
     if zone is None or zone.upper() in (b"'SYSTEM'", b"SYSTEM"):
-        rows = await connection.query("SELECT IF(@@time_zone = 'SYSTEM', @@system_time_zone, @@time_zone) LIMIT 1")
-        zone = rows[0][0] or b""
+        (said,) = await connection.row("SELECT IF(@@time_zone = 'SYSTEM', @@system_time_zone, @@time_zone) LIMIT 1")
+        zone = said or b""
     return zone

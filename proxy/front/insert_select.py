@@ -300,7 +300,7 @@ class _Inserting:
             await self._writer.run(connection, self._text(batch))
             last = self._writer.last_insert_id
             if first is None:
-                said = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
+                said = await connection.number("SELECT LAST_INSERT_ID() LIMIT 1") or 0
                 if said != before:
                     first = session.last_insert_id = said
         return first if first is not None else last
@@ -318,11 +318,11 @@ class _Inserting:
             found = []
             for connection in connections:
                 last = run.first + run.count - 1
-                rows = await connection.query(
-                    f"SELECT MIN({column}) FROM {table} WHERE {column} BETWEEN {run.first} AND {last}"
+                least = await connection.number(
+                    f"SELECT MIN({column}) FROM {table} WHERE {column} BETWEEN {run.first} AND {last} LIMIT 1"
                 )
-                if rows[0][0] is not None:
-                    found.append(int(rows[0][0]))
+                if least is not None:
+                    found.append(least)
             if found:
                 return min(found)
         return 0

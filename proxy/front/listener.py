@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from parser.statement import Statement
+from proxy.back.init_connect import begun_with
+from proxy.back.server import LOGIN_SETTINGS, Server
 from proxy.back.settings import NONE, Settings, for_charset
 from proxy.errors import Defect, ProtocolError, StatementRefused, TurnoutError
 from proxy.front import commands
@@ -255,7 +257,8 @@ class Listener:
             client.connection_id,
             self.accounts.is_admin(event.user),
         )
-        if not event.database or ((event.user, event.database) in self._databases and old is None):
+        known = not event.database or ((event.user, event.database) in self._databases and old is None)
+        if known and (old is not None or self._begun_by(event.database) is None):
             session.database = event.database or None
             session.refresh()
             if old is None:
@@ -271,18 +274,36 @@ class Listener:
         if old is not None:
             await old.release_all()
             old.closed = True
-        if event.database:
-            try:
+        try:
+            if event.database:
                 await find_database(session, event.database)
-            except TurnoutError as error:
-                self.measures.login("unknown-database" if error.errno in (1044, 1049) else "server")
-                client.refuse_login(encode_err(error.errno, error.sqlstate, error.message), event.sequence)
-                return
+            begun_by = self._begun_by(session.database) if old is None else None  # servers do not begin again either
+            if begun_by is not None:
+                await self._begin(session, begun_by)
+        except TurnoutError as error:
+            self.measures.login("unknown-database" if error.errno in (1044, 1049) else "server")
+            client.refuse_login(encode_err(error.errno, error.sqlstate, error.message), event.sequence)
+            return
+        if event.database:
             if len(self._databases) > 10_000:
                 self._databases.clear()
             self._databases[event.user, event.database] = time.monotonic()
         self.measures.login()
         client.logged_in(session, event.sequence, event.leftover)
+
+    def _begun_by(self, database: str | None) -> Server | None:
+        """The server whose own statements (init_connect) begin a session in this database."""
+        home = self.environment.servers.get(self.rules.home(database or None))
+        return home.primary if home is not None and home.primary.health.baseline.init_connect else None
+
+    async def _begin(self, session: Session, server: Server) -> None:
+        """Give a session what those statements set for its account. Raises TurnoutError."""
+        pool = server.pool(session.key, session.secret)
+        if pool.initial is None:
+            pool.release(await pool.take(session.settings, session.database))
+        if pool.initial is not None:
+            session.settings = begun_with(pool.initial, session.settings, LOGIN_SETTINGS)
+            session.refresh()
 
     def _initial_settings(self, charset: int) -> Settings:
         """What a login with this collation id sets; the server's own defaults for ids that it does not know."""

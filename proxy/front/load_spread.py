@@ -132,9 +132,9 @@ async def _first_made(loading: Loading, parts: dict[str, FilePart], lines: _Line
         between = f"{column} BETWEEN {run.first} AND {run.first + run.count - 1}"
         found = []
         for part in parts.values():
-            rows = await part.connection.query(f"SELECT MIN({column}) FROM {table} WHERE {between}")
-            if rows[0][0] is not None:
-                found.append(int(rows[0][0]))
+            least = await part.connection.number(f"SELECT MIN({column}) FROM {table} WHERE {between} LIMIT 1")
+            if least is not None:
+                found.append(least)
         if found:
             return min(found)
     return 0
@@ -194,8 +194,8 @@ class _Lines:
         if not charset:
             found = set()
             for part in parts.values():
-                rows = await part.connection.query("SELECT @@session.character_set_database LIMIT 1")
-                found.add((rows[0][0] or b"").decode())
+                (name,) = await part.connection.row("SELECT @@session.character_set_database LIMIT 1")
+                found.add((name or b"").decode("utf-8", "replace"))
             if len(found) > 1:
                 why = f"clusters differ in the character set of the database ({', '.join(sorted(found))})"
                 raise refusals.LOAD_FORMAT.error(table=loading.label, why=why)

@@ -161,7 +161,7 @@ async def identify(session: Session, entry: Entry, answers: Answers) -> int:
         session.last_insert_id = first
         return first
     if plan.effects & Effect.SETS_LAST_INSERT_ID:
-        session.last_insert_id = int((await answers[-1][0].query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
+        session.last_insert_id = await answers[-1][0].number("SELECT LAST_INSERT_ID() LIMIT 1") or 0
         made.asked = True
     return answers[-1][1].insert_id
 
@@ -191,8 +191,8 @@ async def _first_asked(made: MadeIds, plan: InsertRows, connections: Sequence[Se
     for connection in connections:
         made.asked = True
         try:
-            rows = await connection.query(
-                f"SELECT MIN({column}) FROM {table} WHERE {column} BETWEEN {first} AND {last}"
+            least = await connection.number(
+                f"SELECT MIN({column}) FROM {table} WHERE {column} BETWEEN {first} AND {last} LIMIT 1"
             )
         except TurnoutError as error:
             raise ServerFailed(
@@ -201,8 +201,8 @@ async def _first_asked(made: MadeIds, plan: InsertRows, connections: Sequence[Se
                 error.errno,
                 error.sqlstate,
             ) from error
-        if rows[0][0] is not None:
-            found.append(int(rows[0][0]))
+        if least is not None:
+            found.append(least)
     return min(found, default=0)
 
 

@@ -399,8 +399,7 @@ class MergedRead(Reading):
             return None if merge.offset and not merge.found_rows else self.rows
         total = 0
         for shard in self._shards:
-            rows = await shard.connection.query("SELECT FOUND_ROWS()")
-            total += int(rows[0][0] or 0)
+            total += await shard.connection.number("SELECT FOUND_ROWS() LIMIT 1") or 0
         return total
 
 

@@ -51,7 +51,7 @@ from proxy.plan.key_list import ByKeyList
 from proxy.plan.plan import Do, Local, Plan, Reply, Route, Send
 from proxy.plan.workbench import Workbench
 from proxy.wire import command as com
-from proxy.wire.binary import READ_ONLY_CURSOR, Execute, decode_params, parse_execute, rebuild_execute
+from proxy.wire.binary import READ_ONLY_CURSOR, decode_params, parse_execute, rebuild_execute, relayed_execute
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof
 from proxy.wire.response import PREPARE, QUERY
@@ -307,12 +307,20 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     entry = prepared.entry
     session.begin_statement(entry)
     if not entry.simple or prepared.long_data or prepared.long_error is not None:
-        session.run(execute(session, prepared, payload))
+        if not (entry.quick and prepared.long_error is None and session.quick(entry.quick)):
+            session.run(execute(session, prepared, payload))
+        return
+    session.generated = entry.plan.generated_id
+    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks or entry.taps):
+        # No value is looked at, here or on the way.
+        if prepared.database == session.database:
+            _execute_now(session, prepared, payload, entry.cluster)
+        else:
+            session.run(execute(session, prepared, payload))
         return
     types = prepared.types
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
-    session.generated = entry.plan.generated_id
     cached = entry.cached is not None
     if entry.taps:
         tell_keys(session, entry.taps, prepared.literals, bound)
@@ -353,7 +361,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 return
             if served is Served.WAIT:
                 session.guard = Guard.of(entry.directories) if entry.directories else None
-                elsewhere.look(session, lambda: _ask(session, prepared, bound, payload, cluster))
+                elsewhere.look(session, lambda: _ask(session, prepared, payload, cluster))
                 return
         elif entry.marks is not None:
             caching.note_write(session, entry, values, (cluster,))
@@ -362,20 +370,22 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
         if prepared.database != session.database:
             session.run(execute(session, prepared, payload))
             return
-    _execute_now(session, prepared, bound, payload, cluster)
+    _execute_now(session, prepared, payload, cluster)
 
 
-def _ask(session: Session, prepared: Prepared, bound: Execute, payload: bytes, cluster: str) -> None:
+def _ask(session: Session, prepared: Prepared, payload: bytes, cluster: str) -> None:
     """A read that waited for an answer from elsewhere goes to its server."""
     if prepared.entry.directories:
         session.run(execute(session, prepared, payload))  # its key may be on another cluster now
     else:
-        _execute_now(session, prepared, bound, payload, cluster)
+        _execute_now(session, prepared, payload, cluster)
 
 
-def _execute_now(session: Session, prepared: Prepared, bound: Execute, payload: bytes, cluster: str) -> None:
-    """Execute on `cluster`: at once when the connection at hand has the statement, else as a task."""
+def _execute_now(session: Session, prepared: Prepared, payload: bytes, cluster: str) -> None:
+    """Execute on `cluster`: at once when the connection at hand has the statement, else as a task. Raises
+    ProtocolError."""
     entry = prepared.entry
+    relayed, prepared.types = relayed_execute(payload, prepared.params, prepared.types)
     connection = session.acquire_now(entry, cluster)
     if connection is None:
         session.run(execute(session, prepared, payload))
@@ -384,15 +394,18 @@ def _execute_now(session: Session, prepared: Prepared, bound: Execute, payload: 
     if made is None:
         session.send_prelude(connection)
         session.guard = Guard.of(entry.directories) if entry.directories else None
-        session.run(_prepare_and_execute(session, Execution(prepared, bound, {}), payload, connection, cluster))
-        return
-    if bound.flags and fetching.asked_for(session, bound, entry):
-        opening = fetching.Opening(session, prepared)
-        packet = encode(rebuild_execute(bound, made.id, READ_ONLY_CURSOR), 0)
-        session.execute_now(connection, packet, prepared, payload, opening)
-        return
-    packet = encode(rebuild_execute(bound, made.id), 0)
-    session.execute_now(connection, packet, prepared, payload)
+        execution = Execution.of(prepared, payload)
+        session.run(_prepare_and_execute(session, execution, payload, connection, cluster))
+    elif relayed[0]:  # a cursor is asked for
+        bound = parse_execute(payload, prepared.params, prepared.types)
+        if fetching.asked_for(session, bound, entry):
+            opening = fetching.Opening(session, prepared)
+            packet = encode(rebuild_execute(bound, made.id, READ_ONLY_CURSOR), 0)
+            session.execute_now(connection, packet, prepared, payload, opening)
+        else:
+            session.execute_now(connection, encode(rebuild_execute(bound, made.id), 0), prepared, payload)
+    else:
+        session.execute_now(connection, encode(made.executing + relayed, 0), prepared, payload)
 
 
 def _bound_by(payload: bytes, types: bytes | None) -> bytes:

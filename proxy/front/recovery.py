@@ -45,7 +45,9 @@ _NOT_THERE = 1397  # XAER_NOTA: unknown, or a connection has it still
 async def look(connection: ServerConnection) -> list[Branch]:
     """Turnout's branches that are prepared on a server. Raises ServerFailed."""
     try:
-        return prepared(await connection.query("XA RECOVER"))
+        rows = await connection.query("XA RECOVER")
+        with connection.understood("XA RECOVER"):
+            return prepared(rows)
     except ServerFailed as error:
         if error.errno in (1227, 1401):
             raise ServerFailed(

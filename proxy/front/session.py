@@ -24,9 +24,9 @@ from proxy.back.gtid import parse as parse_gtid
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
-from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching, cursors, elsewhere
-from proxy.front.caching import Known, Served
+from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.values import TextValues
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
+_REPLICA = Role.REPLICA  # asked for with every statement, and a member of an enumeration costs as much as a call
 _BEGIN = Discarded("BEGIN")
 _SET = Discarded("SET")
 BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
@@ -297,7 +298,7 @@ class Session:
                 return
             if entry.spreads and packet is not None and self._spread_now(entry, packet, sql, literals):
                 return
-            if not (entry.quick and self._quick(entry.quick)):
+            if not (entry.quick and self.quick(entry.quick)):
                 self._spawn_statement(entry, sql, shape, literals)
             return
         self.generated = entry.plan.generated_id
@@ -330,13 +331,13 @@ class Session:
         if entry.cached is not None:
             fixed = tuple(literals)
             served = caching.serve(self, entry, cluster, fixed)
-            if served is Served.ANSWERED:
+            if served is ANSWERED:
                 if entry.cached.cache_class.ttl_s is None and not entry.directories:
                     self.environment.remember(self.plans, packet, Known(entry, cluster, fixed))
                 self.busy = False
                 self.client.next_command()
                 return
-            if served is Served.WAIT:
+            if served is not ASK:
                 self.guard = Guard.of(entry.directories) if entry.directories else None
                 elsewhere.look(self, lambda: self._ask(entry, cluster, packet, sql, shape, literals))
                 return
@@ -430,7 +431,7 @@ class Session:
                 self._prelude += BEGIN_PACKET
                 server.counters.preludes += 1
                 self.hold(connection)
-            self._on_replica = server.role is Role.REPLICA
+            self._on_replica = server.role is _REPLICA
             server.counters.commands += 1
         if entry.may_write and (self.transaction.explicit or not self.autocommit):
             self.transaction.changed.add(cluster)
@@ -491,7 +492,7 @@ class Session:
         """When the statement under way arrived and when it was sent to a server (perf_counter_ns; 0: not yet)."""
         return self.began, self._sent
 
-    def _quick(self, what: Quick) -> bool:
+    def quick(self, what: Quick) -> bool:
         """BEGIN, COMMIT and ROLLBACK where nothing has to be waited for; False when it does."""
         if what is Quick.BEGIN:
             if self.held or self.transaction.explicit or self.transaction.savepoints:
@@ -619,11 +620,11 @@ class Session:
         for piece in pieces:
             size += len(piece)
             write(piece)
+        now = _now()
         fill = self.fill
         if fill is not None:
             self.fill = None
-            fill.complete(connection, pieces)
-        now = _now()
+            fill.complete(connection, pieces, now)
         entry = self.running
         assert entry is not None
         total = now - self.began
@@ -638,7 +639,11 @@ class Session:
             self._settle_later(connection, entry)
             return
         if scanner.session_state:
-            self.observe(connection, scanner.session_state)
+            try:
+                self.observe(connection, scanner.session_state)
+            except ServerFailed:
+                self._settle_later(connection, entry)  # which is told the same, and tells the client
+                return
         if scanner.columns:
             if scanner.learned:
                 entry.head = scanner.learned
@@ -672,7 +677,7 @@ class Session:
         """The answer that was to be cached is complete."""
         fill, self.fill = self.fill, None
         if fill is not None:
-            fill.complete(connection, pieces)
+            fill.complete(connection, pieces, _now())
 
     def not_filled(self) -> None:
         """The answer that was to be cached will not come."""
@@ -716,7 +721,14 @@ class Session:
     # -- what answers say about the session ----------------------------------------------------------------------------
 
     def observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
-        """Take over the state changes that a server reported after a statement of this session."""
+        """Take over the state changes that a server reported after a statement of this session. Raises ServerFailed
+        where it makes no sense; the connection is lost then."""
+        try:
+            self._observe(connection, blocks)
+        except ProtocolError as error:
+            raise connection.broken(error) from None
+
+    def _observe(self, connection: ServerConnection, blocks: list[bytes]) -> None:
         for block in blocks:
             if block[2:12] == _LAST_GTID and len(block) == block[1] + 2:
                 if connection.pool is not None:

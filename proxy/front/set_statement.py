@@ -166,7 +166,7 @@ async def _take_over(
         scanner.session_state = []
     diagnostics = await connection.command(b"\x03SHOW WARNINGS") if warnings else None
     if any(item.name in _INSERT_IDS for item in assignments):
-        session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
+        session.last_insert_id = await connection.number("SELECT LAST_INSERT_ID() LIMIT 1") or 0
     await _read_back(session, connection, assignments)
     reason = _pin_reason(assignments)
     if reason:
@@ -207,9 +207,10 @@ async def _read_back(session: Session, connection: ServerConnection, assignments
     if not names:
         return
     # LIMIT: sql_select_limit may be 0.
-    rows = await connection.query("SELECT " + ",".join("@@session." + name for name in names) + " LIMIT 1")
+    asked = "SELECT " + ",".join("@@session." + name for name in names) + " LIMIT 1"
+    values = await connection.row(asked, len(names))
     changes: dict[str, bytes | None] = {
-        name: tracked_value(name, value) if value is not None else b"NULL" for name, value in zip(names, rows[0])
+        name: tracked_value(name, value) if value is not None else b"NULL" for name, value in zip(names, values)
     }
     session.settings = session.settings.with_changes(changes)
     connection.settings = connection.settings.with_changes(changes)

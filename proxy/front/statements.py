@@ -18,7 +18,7 @@ from parser.shape import Lexer
 from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
-from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
+from proxy.errors import PoolExhausted, ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
 from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
@@ -45,6 +45,9 @@ _AFTERTHOUGHTS = Effect.USES_FOUND_ROWS | Effect.USES_ROW_COUNT | Effect.USES_DI
 # Errors by which a server may have rolled back the whole transaction: lock wait time, deadlock, and their like.
 # The last three are what clients are told instead of 1317.
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1317, 1614, 1637, 1020, 1969, 3024, 1226})
+# What is wrong with some value of a row: out of range, a subquery with more than one row. A shard's first rows may not
+# be among the first of all, and one server would not have come to them.
+_OF_A_VALUE = frozenset({1690, 1242})
 _OPAQUE_KINDS = frozenset({Kind.CALL, Kind.UNKNOWN, Kind.MULTI})  # what is in them is not known
 TRIES_FOR_IDS = 5  # of an INSERT whose ids were taken away before it was sent
 _ASKS_FOR_FILE = frozenset({"load", "local", "infile"})
@@ -286,7 +289,12 @@ async def _or_on_workbench(
         if route.otherwise is None or refusal.reason not in LIFTED:
             raise
         session.environment.measures.fell_back(refusal.reason)
-    entry.unmerged = True
+        entry.unmerged = True
+    except ServerFailed as error:
+        merge = route.merge
+        if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
+            raise
+        session.environment.measures.fell_back("error-of-a-value")
     work = route.otherwise.route(values, sql).work
     assert work is not None
     await finish_on_workbench(session, entry, work, execution)
@@ -384,7 +392,7 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     if plan.effects & Effect.USES_LAST_INSERT_ID or _may_ask_last_insert_id(session, plan):
         # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
-        connection.send(encode(text, 0), Discarded("SET last_insert_id"))
+        await _before(session, connection, text, "SET last_insert_id")
     note_writer(session, entry, cluster)
 
 
@@ -516,7 +524,7 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.hold(connection)
     elif transaction.explicit:
         if transaction.begin == b"BEGIN":
-            connection.send(b"\x06\x00\x00\x00\x03BEGIN", Discarded("BEGIN"))
+            await _before(session, connection, b"\x03BEGIN", "BEGIN")
         else:
             await checked(connection, bytes((com.COM_QUERY,)) + transaction.begin)
         session.hold(connection)
@@ -525,6 +533,15 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
     for _, text in transaction.savepoints:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
         session.hold(connection)
+
+
+async def _before(session: Session, connection: ServerConnection, payload: bytes, what: str) -> None:
+    """Send a command of ours ahead of the statement. Its answer is waited for only where `confirm` may yet refuse the
+    statement: a connection that has not answered is of no use to the session any more, and its transaction is lost."""
+    if session.guard is None and session.made is None:
+        connection.send(encode(payload, 0), Discarded(what))
+    else:
+        await checked(connection, payload)
 
 
 def pin(session: Session, connection: ServerConnection, reason: str) -> None:
@@ -590,7 +607,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         made = session.made
         known = made.diagnostics if made is not None else None
         session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")
-        session.warning_count = warnings or _row_count(session.diagnostics)
+        session.warning_count = warnings or _row_count(connection, session.diagnostics)
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
         session.warning_count = 0
@@ -600,11 +617,11 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             return
     if not failed:
         if plan.effects & Effect.CALC_FOUND_ROWS:
-            session.found_rows = int((await connection.query("SELECT FOUND_ROWS() LIMIT 1"))[0][0] or 0)
+            session.found_rows = await connection.number("SELECT FOUND_ROWS() LIMIT 1") or 0
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id
         elif session.made is None and _may_ask_last_insert_id(session, plan):
-            session.last_insert_id = int((await connection.query("SELECT LAST_INSERT_ID() LIMIT 1"))[0][0] or 0)
+            session.last_insert_id = await connection.number("SELECT LAST_INSERT_ID() LIMIT 1") or 0
     if session.one_shot:
         await _end_one_shot(session, connection, consumed=not failed and bool(plan.statement.tables))
     if plan.statement.kind is Kind.DDL:
@@ -648,15 +665,18 @@ def _may_ask_last_insert_id(session: Session, plan: Plan) -> bool:
     return plan.writes and session.generated is None
 
 
-def _row_count(response: bytes) -> int:
+def _row_count(connection: ServerConnection, response: bytes) -> int:
     from proxy.wire.resultset import ResultsetReader
 
     reader = ResultsetReader()
     pos = 0
-    while pos < len(response):
-        n = int.from_bytes(response[pos : pos + 3], "little")
-        reader.feed(response[pos + 4 : pos + 4 + n])
-        pos += 4 + n
+    try:
+        while pos < len(response):
+            n = int.from_bytes(response[pos : pos + 3], "little")
+            reader.feed(response[pos + 4 : pos + 4 + n])
+            pos += 4 + n
+    except ProtocolError as error:
+        raise connection.broken(error) from None
     return len(reader.rows)
 
 

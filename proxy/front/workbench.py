@@ -50,6 +50,7 @@ from proxy.wire.status import IN_TRANS
 _MOST_KEYS = 10_000  # in one condition
 _KEEP_S = 5.0  # for a statement that was told to end
 _NO_DEFAULT = 4096  # a flag of columns
+_LONGEST_NAME = 255  # bytes of UTF-8 (MAX_ALIAS_NAME)
 _EOF_SIZE = 9  # bytes of the packet that ends rows
 _BATCH = 512 * 1024  # bytes of one INSERT, but for a row that is longer
 # How values come into the temporary tables: all or an error, and any that a source can hold.
@@ -586,7 +587,7 @@ class _Finished(Reading):
 
     async def _found_rows(self) -> int | None:
         if self.entry.plan.effects & Effect.CALC_FOUND_ROWS:
-            return int((await self.pairs[0][1].query("SELECT FOUND_ROWS()"))[0][0] or 0)
+            return await self.pairs[0][1].number("SELECT FOUND_ROWS() LIMIT 1") or 0
         return None if self.entry.offset else self.rows
 
 
@@ -608,12 +609,23 @@ class _Names:
         if COPY_PREFIX in name or PART_PREFIX in name:
             for text, written in self.written.items():
                 name = name.replace(text, written)
+            name = _cut(name)
         org_table, flags = self.tables.get(column.org_table, column.org_table), column.flags
         if column.org_table in self.parts:
             found = self.parts[column.org_table].get(column.org_name)
             org_table = found.org_table if found is not None else b""
             flags = flags & ~_NO_DEFAULT | (found.flags & _NO_DEFAULT if found is not None else 0)
         return encode_column(replace(column, name=name, org_table=org_table, flags=flags))
+
+
+def _cut(name: bytes) -> bytes:
+    """A column's name as a server cuts it: to so many bytes, at the end of a character."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    end = _LONGEST_NAME
+    while end > _LONGEST_NAME - 4 and name[end] & 0xC0 == 0x80:
+        end -= 1
+    return name[:end]
 
 
 def _renamed(response: bytes, params: int, names: _Names) -> bytes:

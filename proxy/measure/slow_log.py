@@ -20,11 +20,15 @@ import calendar
 import datetime
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+MAX_HEAD, MAX_HEADS = 2048, 8192  # bytes, and how many, of what comes before statements: 10 MB at most, seldom 1 MB
 MAX_BEFORE = 1 << 20  # bytes kept of what stands before the first entry, if there is any
 _NEXT = b"\n# User@Host: "
 _TIME = b"# Time: "
+_STAMP = b"\nSET timestamp="
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _ADMINISTRATOR = b"# administrator command: "
 # Lines in their most frequent forms have groups of their own, others are searched for what matters.
 _ENTRY = re.compile(
@@ -49,6 +53,21 @@ _BANNER = re.compile(
 LoggedStatement = tuple[bytes, bytes, float | None, int, int, int, int, bool, bool]
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Where things stand in what comes before a statement. Heads that differ in their digits alone are alike."""
+
+    end: int  # where the statement begins
+    seconds: slice
+    rows: slice
+    examined: slice
+    schema: slice | None
+    sent: slice | None
+    errno: slice | None
+    used: slice | None
+    timestamp: slice | None
+
+
 class SlowLog:
     """Bytes of a slow log in, statements out. `unread` counts entries that are not of the form above."""
 
@@ -59,8 +78,9 @@ class SlowLog:
         self._database = b""
         self._time = b""  # of the last `# Time:` line
         self._begun = False
+        self._heads: dict[bytes, _Head] = {}  # by their text, with every digit a 0; see `_head`
 
-    def feed(self, data: bytes) -> Iterator[LoggedStatement]:
+    def feed(self, data: bytes) -> list[LoggedStatement]:
         """The statements that are complete with these bytes of the file."""
         pieces = (self._rest + data).split(_NEXT)
         self._rest = pieces.pop()  # it may go on, and the next separator may be cut
@@ -68,64 +88,88 @@ class SlowLog:
             self._rest = self._rest[-MAX_BEFORE:]
         return self._read(pieces)
 
-    def end(self) -> Iterator[LoggedStatement]:
+    def end(self) -> list[LoggedStatement]:
         """The last one, at the end of the file."""
         rest, self._rest = self._rest, b"\n"
         return self._read([rest])
 
-    def _read(self, pieces: list[bytes]) -> Iterator[LoggedStatement]:
-        match = _ENTRY.match
+    def _read(self, pieces: list[bytes]) -> list[LoggedStatement]:
+        found: list[LoggedStatement] = []
+        heads, database = self._heads, self._database
         stamp, stamp_s = b"", 0.0
         for piece in pieces:
             if not self._begun:  # what stands before the first entry
                 self._begun = True
                 self._before_next(piece, 0)
                 continue
-            found = match(piece)
-            if found is None:
-                self.unread += 1
-                self._before_next(piece, 0)
-                continue
-            schema, before, seconds, rows, examined, behind, sent, after, used, timestamp = found.groups()
-            start = found.end()
+            # Nearly every head ends with this line. If it does not end where this finds it, it is not among `heads`.
+            end = piece.find(b";\n", piece.find(_STAMP)) + 2
+            head = heads.get(piece[:end].translate(_DIGITS))
+            if head is None:
+                head = self._head(piece, end)
+                if head is None:
+                    self.unread += 1
+                    self._before_next(piece, 0)
+                    continue
+            start = head.end
             moment: float | None
-            if timestamp is None:
-                moment = logged_time(self._time)
+            if head.timestamp is None:
+                moment = logged_time(self._time.strip())
             else:
+                timestamp = piece[head.timestamp]
                 if timestamp != stamp:
                     stamp, stamp_s = timestamp, float(timestamp)
                 moment = stamp_s
-            text = piece[start:-1] if piece[-1:] == b";" else self._text(piece, start)
-            if used is not None:
-                self._database = used[1:-1].replace(b"``", b"`") if used[:1] == b"`" else used
-            sent_bytes, failed = 0, False
-            if sent is not None:
-                sent_bytes = int(sent)
-                self.has_bytes = True
-            if before or behind or after:
-                more = before + behind + after
-                if schema is None and b"Schema: " in before and (other := _SCHEMA.search(before)) is not None:
-                    schema = other[1]
-                if sent is None and (other := _SENT.search(more)) is not None:
-                    sent_bytes = int(other[1])
-                    self.has_bytes = True
-                if b"rrno: " in more and (other := _ERRNO.search(more)) is not None:
-                    failed = other[1] != b"0"
-                    self.has_errors = True
+            if piece[-1:] == b";":
+                text = piece[start:-1]
+            elif (line := piece.rfind(b";\n# Time: ", start)) >= 0 and piece.find(b"\n", line + 2) < 0:
+                text = piece[start:line]
+                self._time = piece[line + 2 + len(_TIME) :]
+            else:
+                text = self._text(piece, start)
+            if head.used is not None:
+                used = piece[head.used]
+                database = used[1:-1].replace(b"``", b"`") if used[:1] == b"`" else used
             command = text[:1] == b"#" and text.startswith(_ADMINISTRATOR)
             if command:
                 text = text[len(_ADMINISTRATOR) :]
-            yield (
-                text,
-                self._database if schema is None else schema,
-                moment,
-                int(float(seconds) * 1e6 + 0.5),
-                int(rows),
-                int(examined),
-                sent_bytes,
-                failed,
-                command,
+            found.append(
+                (
+                    text,
+                    database if head.schema is None else piece[head.schema],
+                    moment,
+                    int(float(piece[head.seconds]) * 1e6 + 0.5),
+                    int(piece[head.rows]),
+                    int(piece[head.examined]),
+                    int(piece[head.sent]) if head.sent is not None else 0,
+                    head.errno is not None and piece[head.errno] != b"0",
+                    command,
+                )
             )
+        self._database = database
+        return found
+
+    def _head(self, piece: bytes, end: int) -> _Head | None:
+        """What comes before this piece's statement; None: it is no entry. It is remembered if it ends at `end`, by
+        which it is found again: a digit more or less here and there makes another of it, so there are some hundreds."""
+        found = _ENTRY.match(piece)
+        if found is None:
+            return None
+        places = [slice(*found.span(group)) if found[group] is not None else None for group in range(1, 11)]
+        schema, before, seconds, rows, examined, behind, sent, after, used, timestamp = places
+        more = [place for place in (before, behind, after) if place is not None]
+        schema = schema or _search(_SCHEMA, piece, more[:1])
+        sent = sent or _search(_SENT, piece, more)
+        errno = _search(_ERRNO, piece, more)
+        self.has_bytes = self.has_bytes or sent is not None
+        self.has_errors = self.has_errors or errno is not None
+        assert seconds is not None
+        assert rows is not None
+        assert examined is not None
+        head = _Head(found.end(), seconds, rows, examined, schema, sent, errno, used, timestamp)
+        if head.end == end and end <= MAX_HEAD and len(self._heads) < MAX_HEADS:
+            self._heads[piece[:end].translate(_DIGITS)] = head
+        return head
 
     def _text(self, piece: bytes, start: int) -> bytes:
         """The statement of a piece that does not end with it."""
@@ -144,6 +188,14 @@ class SlowLog:
             self._time = piece[line + 1 + len(_TIME) :].strip()
             return max(line, start)
         return len(piece)
+
+
+def _search(pattern: re.Pattern[bytes], piece: bytes, places: Iterable[slice]) -> slice | None:
+    """Where the first of these places of a piece has what the pattern looks for."""
+    for place in places:
+        if (found := pattern.search(piece[place])) is not None:
+            return slice(place.start + found.start(1), place.start + found.end(1))
+    return None
 
 
 def without_banner(text: bytes) -> bytes:

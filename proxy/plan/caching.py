@@ -14,13 +14,14 @@ import functools
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from parser import tokens
 from parser.effects import of_tokens
 from parser.shape import lexer
 from parser.statement import Effect, Hole, Kind, Pin, Statement, Value, Word
 from proxy.back.catalog import Catalog, TableSchema
-from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, length_seeds, table_slot, text_slot
+from proxy.back.tags import CLUSTER_SLOT, MIX, SLOT_SHIFT, class_seed, key_slot, length_seeds, table_slot
 from proxy.plan.case import Case
 from proxy.plan.insert_values import column_values, insert_columns
 from proxy.plan.keys import Family, KeyForm, Unmodelled, form_text, key_form
@@ -91,7 +92,8 @@ class ClassRead:
         if at >= 0:
             text = literals[at]
             if len(text) <= self._digits and text.isdigit() and text[0] != _ZERO:
-                return (*self.always, text_slot(self._seeds, text))
+                # `key_slot`, written out here: every read that is not in memory comes by.
+                return (*self.always, (crc32(text, self._seeds[len(text)]) * MIX & 0xFFFFFFFF) >> SLOT_SHIFT)
         return None
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.errors import ProtocolError
-from proxy.wire import column
+from proxy.wire import column, lenenc
 from proxy.wire.column import ColumnDefinition
 from proxy.wire.command import COM_STMT_EXECUTE, COM_STMT_SEND_LONG_DATA
 from proxy.wire.cursor import Cursor
@@ -20,6 +20,7 @@ from proxy.wire.lenenc import write_bytes
 from proxy.wire.resultset import frame_resultset
 
 _HEADER: Final = 10  # command, statement id, cursor flags, iterations
+_ID_END: Final = 5
 _WRONG_ARGUMENTS: Final = (1210, "HY000")
 _UNSIGNED: Final = 0x80
 READ_ONLY_CURSOR: Final = 1  # the only type of cursor that servers know
@@ -84,7 +85,7 @@ def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -
     ProtocolError 1210 when there are none either.
     """
     if len(payload) < _HEADER:
-        raise ProtocolError("Malformed packet: an execute is cut short")
+        raise _cut_short()
     command, statement_id, flags, iterations = _HEAD.unpack_from(payload)
     if command != COM_STMT_EXECUTE:
         raise ProtocolError("Malformed packet: an execute expected")
@@ -92,19 +93,41 @@ def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -
         # MariaDB's driver for node sends the byte that says whether types follow even then; servers read no further.
         return Execute(statement_id, flags, iterations, b"", b"", _HEADER, False, payload[:_HEADER])
     nulls_end = _HEADER + ((param_count + 7) >> 3)
-    if len(payload) <= nulls_end:
-        raise ProtocolError("Malformed packet: an execute is cut short")
-    bound = payload[nulls_end] == 1
-    at = nulls_end + 1
-    types = known_types
-    if bound:
-        types = payload[at : at + 2 * param_count]
-        at += 2 * param_count
-        if len(payload) < at:
-            raise ProtocolError("Malformed packet: an execute is cut short")
-    if types is None or len(types) != 2 * param_count:
-        raise ProtocolError("Incorrect arguments to mysqld_stmt_execute", *_WRONG_ARGUMENTS)
+    types, bound = _types(payload, nulls_end, 2 * param_count, known_types)
+    at = nulls_end + 1 + (len(types) if bound else 0)
     return Execute(statement_id, flags, iterations, payload[_HEADER:nulls_end], types, at, bound, payload)
+
+
+def _types(payload: bytes, nulls_end: int, size: int, known: bytes | None) -> tuple[bytes, bool]:
+    """The parameters' types, `size` bytes, and whether they are in the payload."""
+    if len(payload) <= nulls_end:
+        raise _cut_short()
+    if payload[nulls_end] == 1:
+        types = payload[nulls_end + 1 : nulls_end + 1 + size]
+        if len(types) < size:
+            raise _cut_short()
+        return types, True
+    if known is None or len(known) != size:
+        raise ProtocolError("Incorrect arguments to mysqld_stmt_execute", *_WRONG_ARGUMENTS)
+    return known, False
+
+
+def _cut_short() -> ProtocolError:
+    return ProtocolError("Malformed packet: an execute is cut short")
+
+
+def relayed_execute(payload: bytes, param_count: int, known_types: bytes | None) -> tuple[bytes, bytes]:
+    """What a server gets of an execute that asks for no cursor, behind its own statement's id, and the types that were
+    bound: `parse_execute` and `rebuild_execute` for those who need no value. Raises ProtocolError as they do."""
+    if not param_count:
+        if len(payload) < _HEADER:
+            raise _cut_short()
+        return payload[_ID_END:_HEADER], b""
+    nulls_end = _HEADER + ((param_count + 7) >> 3)
+    types, bound = _types(payload, nulls_end, 2 * param_count, known_types)
+    if bound:
+        return payload[_ID_END:], types
+    return b"".join((payload[_ID_END:nulls_end], b"\x01", types, payload[nulls_end + 1 :])), types
 
 
 def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
@@ -112,16 +135,33 @@ def decode_params(execute: Execute, long_data: Set[int]) -> list[Value]:
 
     Strings are in the client's character set. `long_data` are the (zero-based) parameters that were sent ahead.
     """
-    cursor = Cursor(execute.payload, execute.values_offset)
+    payload, types, nulls = execute.payload, execute.types, execute.null_bitmap
+    pos, size = execute.values_offset, len(payload)
     values: list[Value] = []
-    for index in range(execute.param_count):
+    for index, kind in enumerate(types[::2]):
         if index in long_data:
             values.append(LONG_DATA)
-        elif execute.null_bitmap[index >> 3] >> (index & 7) & 1:
+            continue
+        if nulls[index >> 3] >> (index & 7) & 1:
             values.append(None)
-        else:
-            values.append(_decode(cursor, execute.types[2 * index], execute.types[2 * index + 1]))
-    if cursor.left:
+            continue
+        # What most parameters are, without a cursor.
+        if kind == column.LONGLONG or kind == column.LONG:
+            end = pos + (8 if kind == column.LONGLONG else 4)
+            if end <= size:
+                values.append(int.from_bytes(payload[pos:end], "little", signed=types[2 * index + 1] < _UNSIGNED))
+                pos = end
+                continue
+        elif pos < size and payload[pos] < lenenc.NULL[0] and kind in _STRINGS:
+            end = pos + 1 + payload[pos]
+            if end <= size:
+                values.append(payload[pos + 1 : end])
+                pos = end
+                continue
+        cursor = Cursor(payload, pos)
+        values.append(_decode(cursor, kind, types[2 * index + 1]))
+        pos = cursor.pos
+    if pos < size:
         raise ProtocolError("Malformed packet: an execute is longer than its values", *_WRONG_ARGUMENTS)
     return values
 
@@ -276,18 +316,8 @@ _INTEGERS: Final = {
     column.LONGLONG: 8,
 }
 
-_DECODERS: Final[dict[int, Callable[[Cursor], Value]]] = {
-    column.FLOAT: _float,
-    column.DOUBLE: _double,
-    column.NULL: _null,
-    column.YEAR: _year,
-    column.INT24: _medium,
-    column.DATE: _date,
-    column.TIMESTAMP: _datetime,
-    column.DATETIME: _datetime,
-    column.TIME: _time,
-} | dict.fromkeys(
-    (
+_STRINGS: Final = frozenset(
+    {
         column.DECIMAL,
         column.VARCHAR,
         column.BIT,
@@ -303,6 +333,17 @@ _DECODERS: Final[dict[int, Callable[[Cursor], Value]]] = {
         column.VAR_STRING,
         column.STRING,
         column.GEOMETRY,
-    ),
-    Cursor.string,
+    }
 )
+
+_DECODERS: Final[dict[int, Callable[[Cursor], Value]]] = {
+    column.FLOAT: _float,
+    column.DOUBLE: _double,
+    column.NULL: _null,
+    column.YEAR: _year,
+    column.INT24: _medium,
+    column.DATE: _date,
+    column.TIMESTAMP: _datetime,
+    column.DATETIME: _datetime,
+    column.TIME: _time,
+} | dict.fromkeys(_STRINGS, Cursor.string)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 
 from proxy.errors import ProtocolError
-from proxy.wire import lenenc
 from proxy.wire.frames import HEADER
+from proxy.wire.packets import status_at
 from proxy.wire.status import MORE_RESULTS
 
 _FIRST, _COLUMNS, _ROWS = range(3)
@@ -124,18 +124,16 @@ class BoundedResponse:
             if first != 0xFB:  # else the server asks for a file, and its answer follows that
                 self._state = _COLUMNS
             return
-        more = False
-        if first == 0x00:
-            try:
-                at = lenenc.read_length(payload, lenenc.read_length(payload, 1)[1])[1]
-            except ProtocolError:
-                at = len(payload)
-            more = int.from_bytes(payload[at : at + 2], "little") & MORE_RESULTS != 0
-        elif first == 0xFE and self._state == _COLUMNS:
+        if first == 0xFE and self._state == _COLUMNS:
             self._state = _ROWS
             return
-        elif first == 0xFE:
-            more = int.from_bytes(payload[3:5], "little") & MORE_RESULTS != 0
+        more = False
+        if first != 0xFF:
+            try:
+                at = status_at(payload)
+                more = int.from_bytes(payload[at : at + 2], "little") & MORE_RESULTS != 0
+            except ProtocolError:  # it is for whoever reads the server's answer to say so
+                pass
         self._state = _FIRST
         if not more:
             self.active = False

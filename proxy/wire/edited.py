@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy.errors import ProtocolError
-from proxy.wire import lenenc
 from proxy.wire.frames import HEADER, encode
+from proxy.wire.packets import status_at
 from proxy.wire.status import MORE_RESULTS
 
 _FIRST, _COLUMNS, _ROWS = range(3)
@@ -83,14 +83,9 @@ class EditedResponse:
             self.failed = True
             self._state = _FIRST
             return
-        if first == 0x00:
-            body = bytes(out[payload : payload + n])
-            at = lenenc.read_length(body, lenenc.read_length(body, 1)[1])[1]
-        else:
-            at = 3
+        at = status_at(bytes(out[payload : payload + n]))
+        if first != 0x00:
             self._state = _ROWS if self._state == _COLUMNS else _FIRST
-        if n < at + 2:
-            raise ProtocolError("a status packet ends before its status")
         if self.more:
             status = payload + at
             flags = (out[status] | out[status + 1] << 8) | MORE_RESULTS

@@ -42,6 +42,7 @@ __all__ = [
     "parse_err",
     "parse_ok",
     "parse_session_state",
+    "status_at",
 ]
 
 
@@ -139,6 +140,14 @@ def parse_eof(payload: bytes) -> tuple[int, int]:
     if len(payload) != 5 or payload[0] != 0xFE:
         raise ProtocolError("Malformed packet: EOF expected")
     return payload[1] | payload[2] << 8, payload[3] | payload[4] << 8
+
+
+def status_at(payload: bytes) -> int:
+    """Where OK, or EOF, has its two bytes of status. Raises ProtocolError where it ends before."""
+    at = 3 if payload[:1] == b"\xfe" else lenenc.read_length(payload, lenenc.read_length(payload, 1)[1])[1]
+    if len(payload) < at + 2:
+        raise ProtocolError("a status packet ends before its status")
+    return at
 
 
 def encode_eof(warnings: int = 0, status: int = 2) -> bytes:

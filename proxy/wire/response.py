@@ -43,6 +43,7 @@ _ONE = 6
 
 _BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS)  # by mode
 
+_STATE_CHANGED = SESSION_STATE_CHANGED >> 8  # in the second byte of a status
 MAX_HEAD = 4096  # what `learned` may hold
 MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
 
@@ -209,6 +210,17 @@ class ResponseScanner:
                     pos = end
                     continue
                 if first == 0:
+                    if n == 7 and data[pos + 5] < 0xFB and data[pos + 6] < 0xFB and not data[pos + 8] & _STATE_CHANGED:
+                        # Small numbers, and nothing that the client must not see: as most are.
+                        self.affected_rows = data[pos + 5]
+                        self.insert_id = data[pos + 6]
+                        self.status = data[pos + 7] | data[pos + 8] << 8
+                        self.warnings = data[pos + 9] | data[pos + 10] << 8
+                        self.info = b""
+                        pos = end
+                        if not self.status & MORE_RESULTS:
+                            return self._end(data, start, end, out)
+                        continue
                     payload = data[pos + 4 : end]
                     ok = parse_ok(payload, self.session_track)
                     self.affected_rows = ok.affected_rows

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from proxy.cache.local import Local
 from proxy.cache.value import CachedValue, memory_of
 
-OVERHEAD = memory_of(b"", (), (b"",))
+OVERHEAD = memory_of(0, (), (b"",))
 
 
 def value(size_bytes: int, number: int = 0) -> CachedValue:

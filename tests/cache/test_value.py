@@ -125,10 +125,10 @@ def test_an_item_of_another_version_of_the_format_is_no_value() -> None:
 
 
 def test_the_memory_of_a_value_counts_the_response_and_more() -> None:
-    small = memory_of(b"", (), (b"1",))
+    small = memory_of(0, (), (b"1",))
     assert small > 100
-    assert memory_of(b"x" * 1000, (), (b"1",)) == small + 1000
-    assert memory_of(b"", (1, 2), (b"1",)) > small
-    assert memory_of(b"", (), (b"1" * 50,)) == small + 49
-    assert memory_of(b"", (), (b"1", b"2" * 50)) > small + 50
-    assert memory_of(b"", (), ()) < small
+    assert memory_of(1000, (), (b"1",)) == small + 1000
+    assert memory_of(0, (1, 2), (b"1",)) > small
+    assert memory_of(0, (), (b"1" * 50,)) == small + 49
+    assert memory_of(0, (), (b"1", b"2" * 50)) > small + 50
+    assert memory_of(0, (), ()) < small

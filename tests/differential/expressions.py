@@ -155,7 +155,8 @@ class Expressions:
                 *(f"QUARTER({date})", f"WEEK({date}, 1)", f"DATEDIFF({date}, '2024-01-01')", f"WEEKDAY({date})"),
                 *(f"EXTRACT(YEAR_MONTH FROM {date})", f"TIMESTAMPDIFF(DAY, {date}, '2024-06-01')"),
                 *(f"FLOOR({of('dec')})", f"CEIL({of('dec')})", f"CAST({of('dec')} AS SIGNED)", f"ROUND({of('dec')})"),
-                *(f"ISNULL({one})", f"({one} IS NULL)", f"INTERVAL({one}, 1, 5, 9)", f"STRCMP({text}, {text})"),
+                # Without INTERVAL(): MariaDB 10.11 loses rows where a condition with it is pushed into a derived table.
+                *(f"ISNULL({one})", f"({one} IS NULL)", f"STRCMP({text}, {text})"),
                 f"CAST({one} AS SIGNED)",
                 f"({one} = {two})",
                 f"({one} <=> {two})",
@@ -184,6 +185,7 @@ class Expressions:
         rng = self.rng
         one, two = self.make("dec", sources, depth), self.make("dec", sources, depth)
         number = self.make("int", sources, depth)
+        # Rounded, since a quotient has more digits than its type says until it comes through a temporary table.
         return rng.choice(
             (
                 *(f"({one} + {two})", f"({one} - {two})", f"({one} * {rng.choice(('2', '0.5', '1.1'))})"),
@@ -192,7 +194,7 @@ class Expressions:
                     f"CAST({number} AS DECIMAL(12,3))",
                     f"({number} / 8)",
                     f"MOD({one}, 7)",
-                    f"({one} / NULLIF({two}, 0))",
+                    f"ROUND({one} / NULLIF({two}, 0), 2)",
                 ),
             )
         )

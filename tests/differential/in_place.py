@@ -145,10 +145,12 @@ class InPlace:
         rng = self.rng
         text, sources = self._outer()
         column = self._int(sources)
+        # MariaDB 10.11 takes `18446744073709551615 NOT IN (a subquery's INTs, and NULL)` for true, not for unknown.
+        narrow = self._column(sources, "int")
         condition = rng.choice(
             (
                 *(f"{column} IN ({self._keys()})",) * 4,
-                *(f"{column} NOT IN ({self._keys()})", f"EXISTS ({self._keys()})"),
+                *(f"{narrow} NOT IN ({self._keys()})", f"EXISTS ({self._keys()})"),
                 *(f"{column} > ALL ({self._keys()})", f"{column} = ANY ({self._keys()})"),
             )
         )

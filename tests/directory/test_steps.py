@@ -135,6 +135,36 @@ def test_a_transaction_does_not_look_for_rows_where_they_came_later(stocked: Wor
         client.query("COMMIT").checked()
 
 
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_transaction_goes_on_when_the_directory_changed_before_its_first_statement_was_sent(
+    stocked: World, connect: Connect, moved: bool
+) -> None:
+    """BEGIN has gone to the server by then, and its answer is on the way."""
+    world = stocked
+    proxy = world.start("pool: {wait: 60s}\n", limit=1)
+    holder, client = connect(proxy), connect(proxy)
+    holder.query("BEGIN")
+    assert numbers(holder.query("SELECT v FROM files WHERE owner = 3")) == [30]
+    client.query("BEGIN")
+    thread, answers = later(client, "SELECT v FROM files WHERE owner = 1")  # the one connection is in use
+    wait_until(lambda: proxy.metric("turnout_pool_waiting", cluster="shard0") == 1, 30)
+    if moved:
+        hold(world, 1)
+        copy(world, 1, 0)
+        let_go(world, 1, "shard1")
+    else:
+        hold(world, 3)
+        let_go(world, 3, "shard0")
+    time.sleep(LEASE_S * 1.1)
+    assert numbers(connect(proxy).query("SELECT v FROM files WHERE owner = 2")) == [20]  # the worker has heard of it
+    holder.query("COMMIT").checked()
+    thread.join(60)
+    assert numbers(answers[0]) == [10]
+    assert numbers(client.query("SELECT v FROM files WHERE owner = 3")) == [30]
+    client.query("COMMIT").checked()
+    assert numbers(client.query("SELECT v FROM files WHERE owner = 1")) == [10]
+
+
 def test_a_pinned_session_goes_on_after_a_change(stocked: World, connect: Connect) -> None:
     world = stocked
     client = connect(world.start())

@@ -1,5 +1,6 @@
 """Fuzzing of whole sessions: clients and servers that nobody can rely on, around the real front and back of a worker.
 
+campaign     inputs by seed and number, played for a while or once: of these fuzzers and of tests.wire.fuzz_wire
 virtual      an event loop in which time passes as soon as there is nothing else to do, and its connections
 fake_server  answers like a server, late, with errors, with lies, or not at all
 fake_client  logs in and sends commands, ahead, in pieces, wrong; checks every answer that it can check

@@ -20,8 +20,9 @@ from proxy.wire.file_packets import file_packets
 from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import NATIVE, ChangeUser, Greeting, HandshakeResponse
 from proxy.wire.response import FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
+from tests.fuzz.campaign import Finding
 from tests.fuzz.virtual import End
-from tests.wire.fuzz_wire import Finding, cut, mutate
+from tests.wire.fuzz_wire import cut, mutate
 
 USER, PASSWORD = "app", b"app"
 PATIENCE_S = 600.0  # longer than everything that anybody may wait for

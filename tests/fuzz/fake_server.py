@@ -44,7 +44,7 @@ TRACKED = ("autocommit", "sql_mode", "character_set_client", "character_set_conn
 _NO_ANSWER = (com.COM_STMT_CLOSE, com.COM_STMT_SEND_LONG_DATA)
 _COMMENTS = re.compile(rb"^(\s|/\*.*?\*/|\()*", re.DOTALL)
 _FOR = re.compile(rb"^SET STATEMENT .*? FOR ")
-_ASSIGNED = re.compile(rb"(\w+)\s*=\s*('[^']*'|\w+)")
+_ASSIGNED = re.compile(rb"\b(\w{1,64}+)\s*=\s*('[^']*'|\w+)")
 _ROWS = (b"SELECT", b"SHOW", b"EXPLAIN", b"DESCRIBE", b"DESC", b"WITH", b"VALUES", b"TABLE", b"CHECK")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,12 +12,17 @@ from bench import fast_path
 from parser.analyse import parse
 from parser.shape import lexer
 from parser.statement import Kind
+from proxy.back import decisions
 from proxy.back.connection import ServerConnection
 from proxy.errors import ProtocolError, ServerFailed
+from proxy.front import recovery
 from proxy.front.row_streams import RowStream, Splitter
 from proxy.wire.frames import encode
+from proxy.wire.lenenc import write_bytes
+from proxy.wire.packets import encode_err, encode_ok
 from proxy.wire.response import ResponseScanner
 from proxy.wire.resultset import encode_resultset, text_column
+from proxy.wire.status import AUTOCOMMIT, SESSION_STATE_CHANGED
 
 
 async def pair() -> tuple[Any, ServerConnection]:
@@ -106,3 +112,116 @@ def test_another_number_of_columns_than_was_said() -> None:
             ResponseScanner().feed(wrong, 0, [])
         with pytest.raises(ProtocolError, match="another number of columns"):
             Splitter().feed(wrong)
+
+
+def told(state: bytes) -> bytes:
+    """OK with session state."""
+    status = (AUTOCOMMIT | SESSION_STATE_CHANGED).to_bytes(2, "little")
+    return encode(b"\0\x01\0" + status + b"\0\0" + b"\0" + write_bytes(state), 1)
+
+
+def variable(name: bytes, value: bytes) -> bytes:
+    return b"\0" + write_bytes(write_bytes(name) + write_bytes(value))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        variable(b"sql mode", b""),  # no SET can give it to another connection
+        variable(b"sql_mode=''; --", b""),
+        variable(b"\xff", b""),
+        b"\0\x05\x20ab",
+        b"\x01\x02\x01\xff",
+    ],
+)
+def test_what_a_server_tells_of_a_session_makes_no_sense(state: bytes) -> None:
+    """The statement was answered; what the session's settings are is not known any more, so that it ends, and so does
+    the connection. The client is told with its next command, and does not wait for ever."""
+
+    async def play() -> None:
+        client, connection = await pair()
+        written: list[bytes] = []
+        client.write = written.append
+        client.data_received(encode(b"\x03UPDATE sbtest1 SET k=k+1 WHERE id=1", 0))
+        connection.data_received(told(state))
+        for _ in range(100):  # turns of the loop
+            await asyncio.sleep(0)
+        assert not client.session.busy
+        assert written == [encode(encode_ok(1), 1)]
+        assert "broke the protocol" in str(connection.aborted)
+        client.data_received(encode(b"\x0e", 0))
+        assert written[1][4] == 0xFF
+        assert b"broke the protocol" in written[1]
+        assert client.session.closed
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        encode(encode_ok(), 1),
+        encode_resultset([text_column("n")], []),
+        encode_resultset([text_column("n")], [[b"1"], [b"2"]]),
+        encode_resultset([text_column("n"), text_column("m")], [[b"1", b"2"]]),
+        encode_resultset([text_column("n")], [[b"many"]]),
+        encode_resultset([text_column("n")], [[b"1_0"]]),
+        encode_resultset([text_column("n")], [[b"18446744073709551616"]]),
+        encode_resultset([text_column("n")], [[b"12"]]).replace(b"\x0212", b"\x0a12"),
+    ],
+    ids=["ok", "no row", "two rows", "two columns", "text", "underscore", "too large", "a row cut short"],
+)
+def test_a_server_that_answers_our_question_with_something_else(answer: bytes) -> None:
+    async def play() -> None:
+        _, connection = await pair()
+        asked = asyncio.ensure_future(connection.number("SELECT FOUND_ROWS() LIMIT 1"))
+        await asyncio.sleep(0)
+        connection.data_received(answer)
+        with pytest.raises(ServerFailed, match="broke the protocol"):
+            await asked
+        assert connection.aborted is not None
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        encode_resultset([text_column("outcome")], [[b"perhaps"]]),
+        encode_resultset([text_column("outcome")], [[b"\xff"]]),
+        encode_resultset([text_column("outcome")] * 4, [[b"x", b"2", b"many", b"4"]]),
+    ],
+    ids=["no decision", "no text", "another row"],
+)
+def test_a_server_that_answers_with_what_makes_no_sense(answer: bytes) -> None:
+    async def play() -> None:
+        for ask in (partial(decisions.read_rows, older_than_s=1.0), recovery.look):
+            _, connection = await pair()
+            asked = asyncio.ensure_future(ask(connection))
+            await asyncio.sleep(0)
+            connection.data_received(answer)
+            with pytest.raises(ServerFailed, match="broke the protocol"):
+                await asked
+            assert connection.aborted is not None
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("said", "number"), [(b"12", 12), (b"-3", -3), (b"18446744073709551615", 2**64 - 1), (None, None)]
+)
+def test_a_server_that_answers_our_question(said: bytes | None, number: int | None) -> None:
+    async def play() -> None:
+        _, connection = await pair()
+        asked = asyncio.ensure_future(connection.number("SELECT LAST_INSERT_ID() LIMIT 1"))
+        await asyncio.sleep(0)
+        connection.data_received(encode_resultset([text_column("n")], [[said]]))
+        assert await asked == number
+        refused = asyncio.ensure_future(connection.number("SELECT LAST_INSERT_ID() LIMIT 1"))
+        await asyncio.sleep(0)
+        connection.data_received(encode(encode_err(1317, "70100", "interrupted"), 1))
+        with pytest.raises(ServerFailed, match="interrupted"):
+            await refused
+        assert connection.aborted is None
+
+    asyncio.run(play())

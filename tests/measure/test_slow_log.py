@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import re
 import time
 
 import pytest
 
+from proxy.measure import slow_log
 from proxy.measure.slow_log import LoggedStatement, SlowLog, logged_time
+from tests.measure.slow_logs import made
 
 BANNER = b"""/usr/sbin/mariadbd, Version: 10.11.6-MariaDB-log (Debian 12). started with:
 Tcp port: 3306  Unix socket: /run/mysqld/mysqld.sock
@@ -178,3 +182,42 @@ def test_lines_that_end_as_on_windows() -> None:
         found, log = statements(data.replace(b"\n", b"\r\n"))
         assert [(text.replace(b"\r\n", b"\n"), *rest) for text, *rest in found] == statements(data)[0]
         assert log.unread == 0
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "mysql", "percona"])
+def test_heads_that_are_alike_are_read_alike(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads are remembered by their text without its digits: nothing may be read otherwise because of that."""
+    rng = random.Random(5)
+    log = made(kind, 1500).data
+    odd = (
+        b"SELECT '\nSET timestamp=5;\n'",  # as what a head ends with
+        b"SELECT 1;\n# Time: 231126  5:42:03;\nSELECT 2",
+        b"# Query_time: 7",
+        b"",
+    )
+
+    def changed(line: re.Match[bytes]) -> bytes:
+        choice = rng.random()
+        if choice < 0.85:
+            return line[0]
+        if choice < 0.88:
+            return b""
+        if choice < 0.9:
+            return b"SET last_insert_id=%d,timestamp=%d;\n" % (rng.randrange(99), rng.randrange(10**9))
+        if choice < 0.92:
+            return line[0][:-1] + b"\r\n"
+        return line[0] + rng.choice(odd) + b";\n"
+
+    log = re.sub(rb"SET timestamp=\d+;\n", changed, log)
+    log = re.sub(rb"Errno: 0|Last_errno: 0", lambda found: found[0][:-1] + rng.choice((b"0", b"7", b"00")), log)
+    log = log.replace(b"Schema: shop", b"Schema: shop1").replace(b"use stats", b"use `sta``ts1`")
+    remembered, log_of_them = statements(log)
+    monkeypatch.setattr(slow_log, "MAX_HEADS", 0)
+    read, log_of_all = statements(log)
+    assert remembered == read
+    assert (log_of_them.unread, log_of_them.has_bytes, log_of_them.has_errors) == (
+        *(log_of_all.unread, log_of_all.has_bytes),
+        log_of_all.has_errors,
+    )
+    assert len(log_of_them._heads) > 50
+    assert not log_of_all._heads

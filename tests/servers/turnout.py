@@ -15,6 +15,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from tests.servers import importer
+from tests.servers.mariadb import without_tls
 from tests.servers.process import Process, Started
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,5 +113,5 @@ class Turnout(Process):
             user=user,
             password=password,
             database=database,
-            **{"autocommit": True, **options},
+            **without_tls(options),
         )

@@ -10,14 +10,12 @@ depend on seed and number only, so `--seed N --input K` plays one again.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import random
-import resource
 import sys
-import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -62,12 +60,13 @@ from proxy.wire.numbering import CommandWriter, NumberedScanner
 from proxy.wire.response import ResponseScanner
 from proxy.wire.resultset import ResultsetReader, encode_resultset, int_column, parse_row, text_column
 from proxy.wire.session_state import parse_session_state
+from tests.fuzz import campaign
+from tests.fuzz.campaign import Campaign, Finding, Totals
 from tests.stream import log, tracked
 from tests.stream.tracked import mapped, order
 from tests.wire.dialogue import ACCOUNTS, GREETING, OFFERED, PASSWORD, SCRAMBLE, SWITCHED, client_login, response
 
 MAX_CPU_S = 1.0  # for one input
-MAX_GROWTH_BYTES = 64 << 20  # of the process, after the first thousand inputs
 
 Stream = list[bytes]  # whole frames, as the peer would send them
 Target = Callable[[random.Random], str]
@@ -78,10 +77,6 @@ COLUMN_TYPES = [
     *("date", "time", "time(3)", "time(6)", "datetime", "datetime(6)", "timestamp", "timestamp(1)", "enum('a','b')"),
     *("set('a','b')", "char(3)", "varchar(9)", "binary(3)", "text", "blob", "json", "point", "uuid", "inet6", "inet4"),
 ]
-
-
-class Finding(Exception):
-    """An input under which something that must hold did not."""
 
 
 # -- valid dialogues --------------------------------------------------------------------------------------------------
@@ -723,76 +718,36 @@ TARGETS: list[Target] = [
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Report:
-    inputs: int
+    totals: Totals
     by_target: dict[str, int]
-    slowest_s: float
-    grown_bytes: int
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {count}" for name, count in sorted(self.by_target.items()))
+        return f"{self.totals.inputs} inputs ({parts}); {self.totals}"
 
 
-def run_input(seed: int, number: int) -> tuple[str, float]:
-    """Plays one input; (target, processor seconds). Raises whatever it found."""
+def run_input(seed: int, number: int) -> str:
+    """Plays one input; its target. Raises whatever it found."""
     rng = random.Random(f"{seed}:{number}")
-    target = rng.choice(TARGETS)
-    before = time.process_time()
-    name = target(rng)
-    return name, time.process_time() - before
+    return rng.choice(TARGETS)(rng)
+
+
+CAMPAIGN = Campaign(run_input, MAX_CPU_S, warm_up=1000)
 
 
 def run(seconds: float, seed: int) -> Report:
     """Plays inputs for so long. Raises Finding with what plays the input again."""
     client_dialogues(), wrong_dialogues(), server_dialogues()  # key generation is not part of an input
-    report = Report(0, {}, 0.0, 0)
-    deadline = time.monotonic() + seconds
-    base = 0
-    while time.monotonic() < deadline:
-        number = report.inputs
-        try:
-            name, took_s = run_input(seed, number)
-            if took_s > MAX_CPU_S:
-                raise Finding(f"{name} took {took_s:.1f} s")
-        except Exception as error:
-            raise Finding(f"--seed {seed} --input {number}: {type(error).__name__}: {error}") from error
-        report.inputs += 1
-        report.by_target[name] = report.by_target.get(name, 0) + 1
-        report.slowest_s = max(report.slowest_s, took_s)
-        if number == 1000:
-            base = resident_peak()
-    report.grown_bytes = resident_peak() - base if base else 0
-    if report.grown_bytes > MAX_GROWTH_BYTES:
-        raise Finding(f"--seed {seed}: {report.grown_bytes >> 20} MB more memory after {report.inputs} inputs")
-    return report
-
-
-def resident_peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    by_target: Counter[str] = Counter()
+    totals = CAMPAIGN.run(seconds, seed, lambda target: by_target.update((target,)))
+    return Report(totals, by_target)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
-    parser.add_argument("--input", type=int, default=None, help="play this input of the seed alone")
-    options = parser.parse_args()
     logging.disable()
-    seed = time.time_ns() if options.seed is None else options.seed
-    if options.input is not None:
-        name, took_s = run_input(seed, options.input)
-        print(f"{name}: nothing found, {took_s:.3f} s")
-        return 0
-    print(f"seed {seed}", flush=True)
-    try:
-        report = run(options.seconds, seed)
-    except Finding as finding:
-        print(finding, file=sys.stderr)
-        return 1
-    parts = ", ".join(f"{name} {count}" for name, count in sorted(report.by_target.items()))
-    print(
-        f"{report.inputs} inputs ({parts}); slowest {report.slowest_s * 1000:.0f} ms, "
-        f"memory +{report.grown_bytes >> 20} MB; nothing found"
-    )
-    return 0
+    return campaign.main(__doc__, 30.0, run, run_input)
 
 
 if __name__ == "__main__":

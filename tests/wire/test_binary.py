@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from proxy.errors import ProtocolError
 from proxy.wire import binary, column
-from proxy.wire.binary import LONG_DATA, Integer, PrepareOk, decode_params, parse_execute, rearranged, rebuild_execute
+from proxy.wire.binary import (
+    LONG_DATA,
+    Integer,
+    PrepareOk,
+    decode_params,
+    parse_execute,
+    rearranged,
+    rebuild_execute,
+    relayed_execute,
+)
 from proxy.wire.frames import FrameReader
 from proxy.wire.lenenc import write_bytes
 from proxy.wire.resultset import int_column, text_column
@@ -149,6 +158,36 @@ def test_garbage_is_read_or_refused(params: int, garbage: bytes, long_data: set[
         assert len(decode_params(parse_execute(payload, params, known), long_data)) == params
     with contextlib.suppress(ProtocolError):
         rebuild_execute(parse_execute(payload, params, known), 1)
+
+
+@given(
+    st.integers(0, 20),
+    st.binary(min_size=5, max_size=120) | st.binary(max_size=30),
+    st.none() | st.binary(max_size=40),
+    st.booleans(),
+)
+def test_what_is_relayed_of_an_execute_is_what_it_is_rebuilt_as(
+    params: int, garbage: bytes, known: bytes | None, suits: bool
+) -> None:
+    if suits:
+        known = bytes(2 * params)
+    payload = b"\x17" + garbage[:4] + b"\0" + garbage[5:]  # without a cursor
+
+    def rebuilt() -> tuple[bytes, bytes]:
+        parsed = parse_execute(payload, params, known)
+        return rebuild_execute(parsed, 0x01020304), parsed.types
+
+    def relayed() -> tuple[bytes, bytes]:
+        rest, types = relayed_execute(payload, params, known)
+        return b"\x17\x04\x03\x02\x01" + rest, types
+
+    outcomes: list[object] = []
+    for make in (rebuilt, relayed):
+        try:
+            outcomes.append(make())
+        except ProtocolError as error:
+            outcomes.append((error.errno, error.message))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_an_execute_is_what_its_command_byte_says() -> None:

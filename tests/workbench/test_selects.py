@@ -58,6 +58,10 @@ def test_defaults_are_those_of_the_tables(pair: Pair) -> None:
         "SELECT (SELECT MAX(t.i) FROM things t), (SELECT MIN(`u`.i)  FROM   `things`  AS `u`) FROM users",
         "SELECT (SELECT COUNT(*) FROM shop.things), (SELECT COUNT(*)+1 FROM shop . `things` WHERE i) FROM parts",
         "SELECT * FROM (SELECT COUNT(*) FROM things, things t2 WHERE t2.i = 1) d JOIN photos",
+        # names that are cut
+        f"SELECT {'1 + ' * 20}(SELECT MAX(t.i) FROM things AS t WHERE {'t.i < 8 AND ' * 15}t.i < 9) + 1 FROM users",
+        f"SELECT (SELECT MAX(t.i) FROM things AS t WHERE t.general <> '{'é' * 200}') FROM users",
+        f"SELECT 1 + (SELECT MAX(t.i) FROM things AS t WHERE t.general <> '{'日' * 100}') FROM users",
     ],
 )
 def test_columns_have_the_names_of_what_was_written(pair: Pair, sql: str) -> None:

@@ -406,6 +406,16 @@ def test_a_transaction_outlives_such_an_error(log_in: Log) -> None:
     assert client.query("SELECT n FROM photos WHERE id = 5").value != b"77"
 
 
+def test_rows_beyond_a_limit_do_not_fail_it(pair: Pair) -> None:
+    """Every shard makes as many rows as the statement may have; one server makes those that it has."""
+    top = pair.same("SELECT MAX(id) FROM things").number
+    sql = f"SELECT id, 18446744073709551615 + (id <> {top}) FROM things ORDER BY id DESC LIMIT {{}}"
+    for _ in range(2):
+        assert pair.same(sql.format(1)).number == top
+        assert pair.same(sql.format(2)).errno == 1690
+        assert pair.same("SELECT id FROM things ORDER BY id DESC LIMIT 2").ok
+
+
 SLOW = "SELECT SUM(SLEEP(5)) FROM things t JOIN photos p ON p.of_id = t.id"
 
 

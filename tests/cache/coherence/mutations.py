@@ -28,10 +28,10 @@ def stamp_after_select() -> None:
     """The stamp is what is visible when the answer has come."""
     complete = Fill.complete
 
-    def late(self: Fill, connection: ServerConnection, pieces: list[bytes]) -> None:
+    def late(self: Fill, connection: ServerConnection, pieces: list[bytes], now_ns: int) -> None:
         clock = self.caching.clocks.get(self.cluster)
         self.stamp = clock.stamp() if clock is not None else None
-        complete(self, connection, pieces)
+        complete(self, connection, pieces, now_ns)
 
     Fill.complete = late  # type: ignore[method-assign]
 
