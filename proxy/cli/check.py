@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from proxy.rules.warning import warnings
 
 
 def check(path: Path, against: Path | None, servers: bool) -> int:
-    """Print what was found. Returns the exit code: 1 when the rules cannot be used, 0 otherwise."""
+    """Print what was found. Returns the exit code: 1 when the rules cannot be used, or servers cannot do what they say;
+    0 otherwise."""
     rules = _load(path)
     old = _load(against) if against else None
     if rules is None or (against and old is None):
@@ -45,10 +47,7 @@ def check(path: Path, against: Path | None, servers: bool) -> int:
     if failed:
         console.say(f"{path}: {counted(failed, 'error')}, {counted(len(doubts), 'warning')}", "bold red")
         return 1
-    silent = len(answer.unreachable) if servers else 0
-    checked = "rules and servers checked" if servers and not silent else "rules checked"
-    if silent:
-        checked += f", {counted(silent, 'server')} could not be asked"
+    checked = "rules and servers checked" if servers else "rules checked"
     console.say(f"{path}: {checked}, {counted(len(doubts), 'warning')}", "bold green")
     return 0
 
@@ -68,17 +67,16 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
         if one.service is None and rules.service is None:
             yield Finding(f"clusters.{one.name}", "has no service account: its servers were not asked.", True)
     for where, reason in answer.unreachable:
-        denied = "Access denied" in reason  # statements will fare no better
-        account = " (Turnout's own account, `service:`)" if denied else ""
-        yield Finding("", f"{where} could not be asked: {reason}{account}", not denied)
+        yield Finding("", f"{where} could not be asked: {reason}{_denied(reason)}", False)
+    for account in answer.accounts:
+        yield Finding(account.where, account.message, account.warning)
     for database in rules.databases.values():
         for entry in database.tables.values():
             for cluster in table_clusters(rules, entry):
                 if cluster in answer.asked and answer.catalog.find(cluster, entry.database, entry.name) is None:
                     where = f"databases.{entry.database}.tables.{entry.name}"
-                    yield Finding(
-                        where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
-                    )
+                    message = f"There is no such table on cluster {cluster}, or Turnout's own account may not see it."
+                    yield Finding(where, message, False)
     for other in differing(rules, answer.catalog):
         advice = "Give it the same definition on all of them: compare SHOW CREATE TABLE."
         where = f"databases.{other.database}.tables.{other.table}"
@@ -104,6 +102,18 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)
 
 
+def _denied(reason: str) -> str:
+    if "Access denied" not in reason:
+        return ""
+    found = _SEEN_FROM.search(reason)
+    user, host = (found[1], found[2]) if found is not None else ("..", "localhost")
+    return (
+        ". This is Turnout's own account (`service:`). Is its password right? Then an anonymous account is in the way: "
+        f"DROP USER ''@'{host}'; or create '{user}'@'{host}' too, and repeat its GRANTs."
+    )
+
+
+_SEEN_FROM = re.compile(r"'([^']*)'@'([^']*)'")
 _MOST_NAMES = 10
 
 

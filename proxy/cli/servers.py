@@ -10,6 +10,7 @@ from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
 from proxy.back.decisions import Tokens, open_service, service_account
 from proxy.back.server import State
+from proxy.cli.accounts import AccountFinding, look_at_accounts
 from proxy.cli.directories import DirectoryFinding, look_at_directories
 from proxy.errors import TurnoutError
 from proxy.front.recovery import look as look_for_branches
@@ -38,6 +39,7 @@ class Answer:
     not_atomic: Mapping[str, str] = field(default_factory=dict)
     not_durable: Mapping[str, str] = field(default_factory=dict)
     directories: tuple[DirectoryFinding, ...] = ()
+    accounts: tuple[AccountFinding, ...] = ()
 
 
 async def look(rules: Rules, suitable: bool = True) -> Answer:
@@ -72,7 +74,10 @@ async def look(rules: Rules, suitable: bool = True) -> Answer:
         not_atomic, not_durable = await _transactions(rules, clusters, asked)
         sequences = await _sequences(rules, clusters, asked, catalog)
         directories = await look_at_directories(rules, clusters, asked, catalog)
-        return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable, directories)
+        accounts = await look_at_accounts(rules, clusters, asked)
+        return Answer(
+            catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable, directories, accounts
+        )
     finally:
         await clusters.close()
         for task in list(tasks):
