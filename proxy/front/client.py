@@ -187,29 +187,13 @@ class Client(asyncio.Protocol):
                 try:
                     if code == 0x03:
                         session.query(data[4:], data)
-                    else:
+                    elif not caching.serve_execution(session, data):
                         self.listener.command(session, data[4:])
                         if not session.busy:
                             self.next_command()
                 except Exception as error:
                     session.fail(self.listener.unexpected(error))
                 return
-            if (
-                size > 9
-                and data[4] == 0x17  # COM_STMT_EXECUTE
-                and size == (data[0] | data[1] << 8 | data[2] << 16) + 4
-                and session.prepared
-            ):
-                self.sequence = 0
-                try:
-                    if caching.serve_execution(session, data):
-                        session.statements += 1
-                        if self.quiet:
-                            self.wake()
-                        return
-                except Exception as error:
-                    session.fail(self.listener.unexpected(error))
-                    return
         self._take(data)
 
     def _take(self, data: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from proxy.errors import ProtocolError
 from proxy.front.merge_keys import KeyReader
 from proxy.plan import refusals
 from proxy.plan.merge import Fold, How
@@ -23,9 +24,12 @@ _NAMES = {wire.FLOAT: "FLOAT", wire.DOUBLE: "DOUBLE"}
 
 
 def scaled(text: bytes) -> tuple[int, int]:
-    """A decimal's text as (integer, digits behind the point)."""
+    """A decimal's text as (integer, digits behind the point). Raises ProtocolError where it is none."""
     whole, _, fraction = text.partition(b".")
-    return int(whole + fraction), len(fraction)
+    try:
+        return int(whole + fraction), len(fraction)
+    except ValueError:
+        raise ProtocolError("a server broke the protocol: it sent something else where a number was due") from None
 
 
 def unscaled(number: int, scale: int) -> bytes:

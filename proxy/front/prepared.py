@@ -16,7 +16,7 @@ from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, cursors, elsewhere, fetching, local, session_memory
-from proxy.front.caching import Known, Served
+from proxy.front.caching import ANSWERED, ASK, Known
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.inlined import execute_as_text
@@ -349,7 +349,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             values_sent = (bound.null_bitmap, bound.types, payload[bound.values_offset :])
             literals = (*prepared.literals, *read_by, *values_sent)
             served = caching.serve(session, entry, cluster, literals, values)
-            if served is Served.ANSWERED:
+            if served is ANSWERED:
                 if entry.cached is not None and entry.cached.cache_class.ttl_s is None and not entry.directories:
                     cache = session.environment.cache(prepared.database, prepared.lexer, prepared=True)
                     once = Known(entry, cluster, literals, bound.types)
@@ -359,7 +359,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
                 session.running = None
                 session.busy = False
                 return
-            if served is Served.WAIT:
+            if served is not ASK:
                 session.guard = Guard.of(entry.directories) if entry.directories else None
                 elsewhere.look(session, lambda: _ask(session, prepared, payload, cluster))
                 return

@@ -17,22 +17,27 @@ from tests.servers.shop import APP, APP_PASSWORD, DATABASE
 
 pytestmark = [pytest.mark.servers, pytest.mark.thorough]
 KEYS = 3000
+# A user thinks after a write: for longer than the prediction takes the binary log to be behind it (SHADOW_NS).
+THINK_S = 0.08
+LATE = ("being-written", "stale-clock")  # values that were refused because the binary log was not read far enough
 
 
-def traffic(proxy: Turnout, count: int) -> None:
-    """Unequal keys, one statement in twenty a write; the same in every run."""
-    chance = random.Random(1)
+def traffic(proxy: Turnout, count: int) -> int:
+    """Unequal keys, one statement in fifty a write; the same in every run. Returns how many reads there were."""
+    chance, reads = random.Random(1), 0
     client = proxy.connect(APP, APP_PASSWORD, DATABASE)
     with client.cursor() as cursor:
         for _ in range(count):
             key = int(KEYS ** chance.random())
-            if chance.random() < 0.05:
+            if chance.random() < 0.02:
                 cursor.execute(f"UPDATE asked SET n = n + 1 WHERE id = {key}")
-                time.sleep(0.003)  # a user thinks; reads before the stream has come to a write are not served
+                time.sleep(THINK_S)
             else:
                 cursor.execute(f"SELECT n FROM asked WHERE id = {key}")
                 cursor.fetchall()
+                reads += 1
     client.close()
+    return reads
 
 
 def test_what_is_predicted_is_what_is_then_measured(
@@ -48,18 +53,21 @@ def test_what_is_predicted_is_what_is_then_measured(
     )
     path = tmp_path / "history.sqlite"
     recording = turnout(rules(server, "      asked: {}", more=f"history: {{file: {path}}}\n"), following=False)
-    traffic(recording, 8_000)
+    traffic(recording, 6_000)
     recording.stop()
     history = HistoryFile(path, read_only=True)
     predicted = history.read_keys().keys[f"{DATABASE}.asked", ("id",)].hit_rate
     history.close()
     cached = turnout(rules(server, "      asked: {cache: {by: [id]}}"))
-    traffic(cached, 8_000)
+    reads = traffic(cached, 6_000)
 
     def counted() -> list[float]:
         return [cached.metric(f"turnout_cache_{what}_total") for what in ("hits", "misses")]
 
-    wait_until(lambda: sum(counted()) > 7_000, 10)  # workers tell once a second
+    wait_until(lambda: sum(counted()) == reads, 30)  # workers tell once a second
     hits, misses = counted()
-    # 5 points are what the sample is good for (tests/measure/test_key_sampling.py), on a machine that is not busy.
-    assert predicted == pytest.approx(hits / (hits + misses), abs=0.1)
+    late = sum(cached.metric("turnout_cache_refused_total", reason=reason) for reason in LATE)
+    # On a busy machine the binary log may come late, and reads that find a value go to the server all the same: they
+    # say how busy the machine was, nothing of the cache class, so they are left out. There are hardly ever any.
+    assert late < (hits + misses) / 2
+    assert predicted == pytest.approx(hits / (hits + misses - late), abs=0.05)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.errors import ProtocolError
 from proxy.front.merge_fold import added, average
 from tests.servers import Run
 
@@ -53,3 +54,9 @@ def test_averages_are_the_servers(run: Run) -> None:
             for total, count, expected in found:
                 decimals = len(expected.partition(".")[2])
                 assert average(total.encode(), count, decimals).decode() == expected, (scale, increment, total, count)
+
+
+@pytest.mark.parametrize("text", [b"def", b"", b"1.x", b"\xff"])
+def test_what_is_no_number_is_the_servers_mistake(text: bytes) -> None:
+    with pytest.raises(ProtocolError, match="where a number was due"):
+        added(b"1", text)
