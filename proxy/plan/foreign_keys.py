@@ -122,7 +122,9 @@ def _looked_at(rules: Rules, catalog: Catalog, by_cluster: dict[str, ForeignKey]
             "1452 where the parent's row is on another cluster."
         )
     if without:
-        effects.append(f"{_each(without)} has no {theirs}: every INSERT into {ours} there fails with 1452.")
+        effects.append(
+            f"{_each(without)} has no {theirs}: every INSERT into {ours} there fails with 1452, unless the key is NULL."
+        )
     if old:
         effects.append(
             f"{_each(old)} checks the key against a copy of {theirs} of its own, which no statement reaches: an INSERT "
