@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 from ruamel.yaml import YAML
 
-from proxy.measure.advice import CORES, Layout, Server, advise
+from proxy.measure import advice as measured_advice
+from proxy.measure.advice import CORES, Layout, Server, Step, advise, merged
 from proxy.measure.headroom import daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.spans import DAY
 from proxy.measure.workload import workload
+from proxy.rules.loader import parse
 from proxy.rules.model import ReadFrom, Rules
+from proxy.rules.problem import RulesInvalid
 
 WINDOW_S = 7 * DAY
 STEPS = 20  # that are shown
@@ -67,6 +71,78 @@ def _plain(value: object) -> object:
     return value
 
 
+# -- lines for the rules -----------------------------------------------------------------------------------------------
+
+
+def checked(found: measured_advice.Advice, rules: Rules | None) -> measured_advice.Advice:
+    """The same with no lines that `turnout check` would not accept; without `rules`, in a file that says no more than
+    it has to."""
+    base = _file_of(rules)
+    return replace(found, steps=tuple(_with_good_lines(step, base, rules) for step in found.steps))
+
+
+def together(found: measured_advice.Advice, rules: Rules | None) -> Mapping[str, object]:
+    """The lines of all steps; of lines that do not go with those before them, none."""
+    base, lines = _file_of(rules), dict[str, object]()
+    for step in found.steps:
+        more = merged(lines, step.rules)
+        if step.rules and _problem(more, base, rules) is None:
+            lines = more
+    return lines
+
+
+def _with_good_lines(step: Step, base: Mapping[str, object], rules: Rules | None) -> Step:
+    if not step.rules:
+        return step
+    lines = _with_homes(step, base, rules)
+    problem = _problem(lines, base, rules)
+    if problem is None:
+        return replace(step, rules=lines)
+    why = f"no lines for the rules: `turnout check` would not accept them ({problem})"
+    return replace(step, rules={}, evidence=(*step.evidence, why))
+
+
+def _with_homes(step: Step, base: Mapping[str, object], rules: Rules | None) -> Mapping[str, object]:
+    """A database that the rules do not name yet stays where it is."""
+    known, named = base.get("databases") or {}, step.rules.get("databases") or {}
+    assert isinstance(known, Mapping)
+    assert isinstance(named, Mapping)
+    if rules is None:
+        return step.rules
+    homes = {database: {"home": rules.home(database)} for database in named if database not in known}
+    return merged({"databases": homes}, step.rules) if homes else step.rules
+
+
+def _file_of(rules: Rules | None) -> Mapping[str, object]:
+    if rules is None:
+        return {
+            "turnout": 1,
+            "listen": {"mysql": "127.0.0.1:3307"},
+            "users": {"app": {"password": "app"}},
+            "service": {"user": "turnout", "password": "turnout"},
+            "clusters": {ONLY: {"primary": "127.0.0.1:3306"}},
+        }
+    found: Mapping[str, object] = YAML(typ="safe").load(rules.text)
+    return found
+
+
+def _problem(lines: Mapping[str, object], base: Mapping[str, object], rules: Rules | None) -> str | None:
+    """What is wrong with the rules when these lines are in them."""
+    databases = lines.get("databases") or {}
+    assert isinstance(databases, Mapping)
+    if not all(databases):
+        return "it is not known which database the table is in"
+    whole = merged(base, lines)
+    if rules is None:
+        whole = merged(whole, {"databases": {name: {"home": ONLY} for name in databases}})
+    try:
+        parse(as_yaml(whole), rules.path if rules is not None else Path("routing_rules.yaml"))
+    except RulesInvalid as error:
+        first = error.problems[0]
+        return f"{first.where}: {first.message}" if first.where else first.message
+    return None
+
+
 class Advised(msgspec.Struct, frozen=True):
     """One thing to do, the cheapest first."""
 
@@ -105,6 +181,7 @@ class Advice(msgspec.Struct, frozen=True):
     headroom: list[Headroom]
     steps: list[Advised]
     leave_alone: list[LeaveAlone]
+    too_little: str = ""  # to advise on: how little it is, and what would change that
 
 
 def advice(path: Path, rules: Rules, now: float) -> Advice | None:
@@ -120,7 +197,7 @@ def advice(path: Path, rules: Rules, now: float) -> Advice | None:
         file.close()
     if not found.shapes:
         return None
-    made = advise(workload(found, keys), layout(rules), growths, peaks)
+    made = checked(advise(workload(found, keys), layout(rules), growths, peaks), rules)
     return Advice(
         [_headroom(one) for one in made.servers],
         [
@@ -139,6 +216,7 @@ def advice(path: Path, rules: Rules, now: float) -> Advice | None:
             for one in made.steps[:STEPS]
         ],
         [LeaveAlone(one.table, round(100 * one.share, 1), one.why, one.unless) for one in made.alone[:TABLES]],
+        f"{made.too_little}; {made.enough}" if made.too_little else "",
     )
 
 

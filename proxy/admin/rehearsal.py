@@ -39,10 +39,12 @@ class Verdict(enum.Enum):
     WORKBENCH = "workbench"
     DEPENDS = "depends"  # refused for some values
     REFUSED = "refused"
-    UNKNOWN = "not known"  # there is no text of it to plan
+    UNKNOWN = "not known"  # there is no text of it to plan, or nobody has said which columns its tables have
 
 
 _ORDER = list(Verdict)
+_WORST = [*(verdict for verdict in Verdict if verdict is not Verdict.REFUSED), Verdict.REFUSED]
+_NO_CATALOG = "schema-unknown"  # the refusal of what cannot be planned without a table's columns and keys
 _BY_KIND = {
     "local": Verdict.LOCAL,
     "forward": Verdict.ONE,
@@ -74,32 +76,50 @@ class Share:
     tally: Tally
 
 
-def rehearse(shapes: Iterable[MeasuredShape], rules: Rules, catalog: Catalog) -> list[Rehearsed]:
-    """Every shape, the worst verdicts first, and of the same verdict the most expensive ones."""
+def rehearse(
+    shapes: Iterable[MeasuredShape], rules: Rules, catalog: Catalog, complete: bool | None = None
+) -> list[Rehearsed]:
+    """Every shape, the worst verdicts first, and of the same verdict the most expensive ones. `complete`: a table that
+    is not in the catalog is not there; None: it is complete if anything is in it."""
+    if complete is None:
+        complete = bool(catalog.tables)
     sharded = frozenset(
         table.name.lower()
         for database in rules.databases.values()
         for table in database.tables.values()
         if table.sharding is not None
     )
-    found = [_one(shape, rules, catalog, sharded) for shape in shapes]
+    found = [_one(shape, rules, catalog, sharded, complete) for shape in shapes]
     found.sort(key=lambda one: (-_ORDER.index(one.verdict), -one.measured.tally.total_ns, -one.measured.tally.count))
     return found
 
 
-def _one(shape: MeasuredShape, rules: Rules, catalog: Catalog, sharded: frozenset[str]) -> Rehearsed:
+def _one(shape: MeasuredShape, rules: Rules, catalog: Catalog, sharded: frozenset[str], complete: bool) -> Rehearsed:
     sample = shape.sample
     if sample is None:
         why = "its text was not kept: it is too long, not certain, or one of many that were put together"
         return Rehearsed(shape, Verdict.UNKNOWN, "", (), "", why)
     made = planned(sample, rules, catalog, sharded)
-    if isinstance(made, Several):  # each of its statements has a plan of its own: the worst counts
-        parts = [planned(part, rules, catalog, sharded) for part in parts_of(sample)]
-        clusters = tuple(dict.fromkeys(name for part in parts for name in clusters_of(part)))
-        verdict, reason, detail = max(map(judged, parts), key=lambda one: _ORDER.index(one[0]))
-        return Rehearsed(shape, verdict, made.kind, clusters, reason, detail)
-    verdict, reason, detail = judged(made)
-    return Rehearsed(shape, verdict, made.kind, clusters_of(made), reason, detail)
+    # Where a text has several statements, each has a plan of its own: the worst counts.
+    parts = (
+        [planned(part, rules, catalog, sharded) for part in parts_of(sample)] if isinstance(made, Several) else [made]
+    )
+    clusters = tuple(dict.fromkeys(name for part in parts for name in clusters_of(part)))
+    found = [judged(part) for part in parts]
+    if not complete:
+        found = [
+            _not_known(detail) if reason == _NO_CATALOG else (verdict, reason, detail)
+            for verdict, reason, detail in found
+        ]
+    verdict, reason, detail = max(found, key=lambda one: _WORST.index(one[0]))
+    # What would be planned with the tables' columns is another plan.
+    kind = "" if verdict is Verdict.UNKNOWN and len(parts) == 1 else made.kind
+    return Rehearsed(shape, verdict, kind, clusters, reason, detail)
+
+
+def _not_known(detail: str) -> tuple[Verdict, str, str]:
+    why = f"It cannot be judged without its tables' columns and keys: --catalog-from-servers reads them. ({detail})"
+    return Verdict.UNKNOWN, _NO_CATALOG, why
 
 
 def parts_of(sample: Sample) -> list[Sample]:
@@ -153,6 +173,11 @@ def shares(found: Iterable[Rehearsed]) -> list[Share]:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
         tallies.setdefault(one.verdict, Tally()).add(one.measured.tally)
     return [Share(verdict, counts[verdict], tallies[verdict]) for verdict in _ORDER if verdict in counts]
+
+
+def unjudged(found: Iterable[Rehearsed]) -> list[Rehearsed]:
+    """Those whose verdict a catalog would tell."""
+    return [one for one in found if one.verdict is Verdict.UNKNOWN and one.reason == _NO_CATALOG]
 
 
 def at_least(verdict: Verdict, limit: Verdict) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from proxy.admin.advice import GROWTH_S, PEAK_S, as_yaml, layout
+from proxy.admin.advice import GROWTH_S, ONLY, PEAK_S, as_yaml, checked, layout, together
 from proxy.cli import console
 from proxy.cli.sources import Asked, NoMeasurements, from_logs, measured
-from proxy.measure.advice import CORES, Advice, Server, Step, advise, merged
+from proxy.measure import own
+from proxy.measure.advice import CORES, Advice, Server, Step, advise
 from proxy.measure.headroom import Growth, Weeks, daily, growth
 from proxy.measure.history import HistoryFile
 from proxy.measure.key_history import KeysRead
@@ -19,14 +20,16 @@ from proxy.measure.log_keys import LogKeys
 from proxy.measure.ranking import Row, iso
 from proxy.measure.workload import workload
 from proxy.rules.loader import load
+from proxy.rules.model import Rules
 
 
 def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: bool, now: float | None = None) -> None:
-    """Print what to do. Raises TurnoutError."""
+    """Print what to do. Raises TurnoutError; click.UsageError where `cores` names clusters that are not there."""
     now = time.time() if now is None else now
     rules = load(asked.rules) if asked.rules.exists() else None
+    check_cores(cores, rules)
     of_logs = LogKeys(asked.lexer) if asked.slow_logs else None
-    found = from_logs(asked, of_logs) if of_logs is not None else measured(asked)
+    found = own.without(from_logs(asked, of_logs) if of_logs is not None else measured(asked))
     if not found.shapes:
         raise NoMeasurements(f"{found.source} has no statements in that time")
     if not found.knows.times:
@@ -46,9 +49,10 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
             peak = history.read_peaks(until - PEAK_S, until)
         finally:
             history.close()
-    advice = advise(workload(found, keys), layout(rules, cores, every), growths, peak)
+    advice = checked(advise(workload(found, keys), layout(rules, cores, every), growths, peak), rules)
     if as_json:
-        click.echo(json.dumps(document(advice, found.source, found.since, found.until), indent=2, ensure_ascii=False))
+        shown_as = document(advice, rules, found.source, found.since, found.until)
+        click.echo(json.dumps({**shown_as, "notes": found.notes}, indent=2, ensure_ascii=False))
         return
     console.say(f"{found.source}, {iso(found.since)} to {iso(found.until)}", "bold")
     if guessed := [one.cluster for one in advice.servers if one.cores is None]:
@@ -57,6 +61,8 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
             f"weeks follow from. Say what they have: --cores {guessed[0]}=16, or `cores: 16` in its cluster's rules.",
             "yellow",
         )
+    for note in found.notes:
+        console.say(f"Note: {note}.", "yellow")
     if not keys.keys:
         console.say("Note: nothing is known of keys, so caches cannot be judged; a history tells of them.", "yellow")
     shown(advice)
@@ -64,6 +70,8 @@ def run(asked: Asked, cores: Mapping[str, float], every: float | None, as_json: 
 
 def shown(advice: Advice) -> None:
     """For a terminal."""
+    if advice.too_little:
+        console.say(f"{_sentence(advice.too_little)} {_sentence(advice.enough)}", "bold")
     console.table(
         ["server", "busy", "safe", "growth a week", "full in (weeks)", "with all steps"],
         [
@@ -108,22 +116,26 @@ def shown(advice: Advice) -> None:
     )
 
 
-def document(advice: Advice, source: str, since: float | None, until: float | None) -> dict[str, object]:
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def document(
+    advice: Advice, rules: Rules | None, source: str, since: float | None, until: float | None
+) -> dict[str, object]:
     """For programs. What is not known is null."""
-    rules: Mapping[str, object] = {}
-    for step in advice.steps:
-        rules = merged(rules, step.rules)
     return {
         "source": source,
         "since": iso(since),
         "until": iso(until),
         "servers": [_server(one) for one in advice.servers],
+        "too_little": f"{advice.too_little}; {advice.enough}" if advice.too_little else None,
         "steps": [_step(one) for one in advice.steps],
         "leave_alone": [
             {"table": one.table, "share_pct": round(100 * one.share, 2), "why": one.why, "unless": one.unless}
             for one in advice.alone
         ],
-        "rules": rules,
+        "rules": together(advice, rules),
     }
 
 
@@ -181,19 +193,27 @@ def _when(step: Step) -> str:
 
 
 def parsed_cores(words: Sequence[str]) -> tuple[dict[str, float], float | None]:
-    """`16` or `main=16`: (by cluster, of all others). Raises ValueError."""
-    found: dict[str, float] = {}
-    every = None
-    for word in words:
-        cluster, given, number = word.rpartition("=")
+    """`16` or `main=16`, several of them in one word between commas: (by cluster, of all others). Raises ValueError."""
+    found: dict[str | None, float] = {}
+    for word in [part.strip() for each in words for part in each.split(",")]:
+        cluster, given, number = (part.strip() for part in (word.partition("=") if "=" in word else ("", "", word)))
         try:
             cores = float(number)
         except ValueError:
             cores = 0.0
         if not 0 < cores < 10_000 or (given and not cluster):
-            raise ValueError(f"`{word}` is no number of cores: write `16`, or `main=16`")
-        if cluster:
-            found[cluster] = cores
-        else:
-            every = cores
-    return found, every
+            raise ValueError(f"`{word}` is no number of cores: write `16`, `main=16` or `main=16,media=8`")
+        of = cluster or None
+        if found.setdefault(of, cores) != cores:
+            raise ValueError(f"The cores of {of or 'all others'} are given twice: {found[of]:g} and {cores:g}")
+    every = found.pop(None, None)
+    return {cluster: cores for cluster, cores in found.items() if cluster is not None}, every
+
+
+def check_cores(cores: Mapping[str, float], rules: Rules | None) -> None:
+    """Are there such clusters? Raises click.UsageError."""
+    known = list(rules.clusters) if rules is not None else [ONLY]
+    unknown = [f"`{cluster}`" for cluster in cores if cluster not in known]
+    if unknown:
+        there = "rules know" if rules is not None else "without rules there is"
+        raise click.UsageError(f"--cores: there is no cluster {', '.join(unknown)}; {there} {', '.join(known)}.")

@@ -319,8 +319,8 @@ def measure(
 @click.option(
     "--cores",
     multiple=True,
-    metavar="[CLUSTER=]N",
-    help="Of servers: `16`, `main=16`; default: the rules'.",
+    metavar="[CLUSTER=]N,..",
+    help="Of servers: `16`, `main=16`, `main=16,media=8`, or several times; default: the rules'.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the lines for RULES.")
 def advise(rules: Path, cores: tuple[str, ...], as_json: bool, **words: Any) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import uvloop
 
-from proxy.admin.rehearsal import Rehearsed, Verdict, as_proposed, at_least, rehearse, shares
+from proxy.admin.rehearsal import Rehearsed, Verdict, as_proposed, at_least, rehearse, shares, unjudged
 from proxy.back.catalog import EMPTY
 from proxy.cli import console
 from proxy.cli.servers import look
 from proxy.cli.sources import Asked, NoMeasurements, measured
+from proxy.measure import own
 from proxy.measure.ranking import Row, iso
 from proxy.rules.loader import load
 
@@ -25,18 +26,20 @@ FAIL_ON = {
 
 
 def run(new_rules: Path, asked: Asked, fail_on: str, from_servers: bool, limit: int | None, as_json: bool) -> int:
-    """Print the verdicts. Returns the exit code: 1 where a shape's is as bad as `fail_on` (`never`: 0)."""
+    """Print the verdicts. Returns the exit code: 1 where a shape's is as bad as `fail_on`, or cannot be judged for want
+    of a catalog (`never`: 0)."""
     rules = load(new_rules)
-    found = measured(asked)
+    found = own.without(measured(asked))
     if not found.shapes:
         raise NoMeasurements(f"{found.source} has no statements in that time")
-    catalog = EMPTY
+    catalog, complete = EMPTY, False
     if from_servers:
         answer = uvloop.run(look(rules, suitable=False))
         for where, reason in answer.unreachable:
             console.complain(f"{where} could not be asked: {reason}")
-        catalog = as_proposed(answer.catalog, rules)
-    rehearsed = rehearse(found.shapes, rules, catalog)
+        catalog, complete = as_proposed(answer.catalog, rules), not answer.unreachable
+    rehearsed = rehearse(found.shapes, rules, catalog, complete)
+    unknown = unjudged(rehearsed)
     bad = [one for one in rehearsed if fail_on != "never" and at_least(one.verdict, FAIL_ON[fail_on])]
     every = found.all()
     timed = found.knows.times
@@ -59,31 +62,39 @@ def run(new_rules: Path, asked: Asked, fail_on: str, from_servers: bool, limit: 
             "until": iso(found.until),
             "fail_on": fail_on,
             "failed": len(bad),
+            "not_judged": len(unknown),  # for want of a catalog
             "verdicts": summary,
             "shapes": rows,
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-        return 1 if bad else 0
+        return 1 if fail_on != "never" and (bad or unknown) else 0
     console.say(f"{found.source} under {new_rules}", "bold")
     for note in found.notes:
         console.say(f"Note: {note}.", "yellow")
     console.table(list(summary[0]), [list(row.values()) for row in summary])
-    interesting = [row for row, one in zip(rows, rehearsed, strict=True) if at_least(one.verdict, Verdict.WORKBENCH)]
-    for row in interesting[:limit]:
+    told = [
+        row for row, one in zip(rows, rehearsed, strict=True) if one.reason or at_least(one.verdict, Verdict.WORKBENCH)
+    ]
+    for row in told[:limit]:
         console.say(f"{row['verdict']} ({row['statements_pct']} % of statements): {row['shape']}", "bold")
         console.say(f"    {row['detail']}")
-    if len(interesting) > (limit or len(interesting)):
-        console.say(f"... and {len(interesting) - (limit or 0)} more: --limit shows them, --json all.")
-    if catalog is EMPTY and any(one.reason == "schema-unknown" for one in rehearsed):
+    if len(told) > (limit or len(told)):
+        console.say(f"... and {len(told) - (limit or 0)} more: --limit shows them, --json all.")
+    if unknown:
+        how = (
+            "the servers that could not be asked would tell."
+            if from_servers
+            else "--catalog-from-servers reads them from the servers of the new rules."
+        )
         console.say(
-            "Some could not be judged without the tables' columns and keys: --catalog-from-servers reads them.",
-            "yellow",
+            f"{len(unknown)} of {len(rehearsed)} shapes cannot be judged without their tables' columns and keys: {how}",
+            "bold yellow",
         )
     if bad:
         console.say(f"{len(bad)} of {len(rehearsed)} shapes: {fail_on} or worse.", "bold red")
-        return 1
-    console.say(f"No shape of {len(rehearsed)} is {fail_on} or worse." if fail_on != "never" else "", "bold green")
-    return 0
+    elif fail_on != "never" and not unknown:
+        console.say(f"No shape of {len(rehearsed)} is {fail_on} or worse.", "bold green")
+    return 1 if fail_on != "never" and (bad or unknown) else 0
 
 
 def _row(one: Rehearsed, timed: bool, statements: int) -> Row:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from parser.shape import Lexer, lexer
 from proxy.errors import TurnoutError
+from proxy.measure import own
 from proxy.measure.general_log import GeneralLog
 from proxy.measure.history import HistoryFile
 from proxy.measure.log_keys import LogKeys
@@ -114,7 +115,7 @@ def from_logs(asked: Asked, keys: LogKeys | None = None) -> Measured:
         notes.append("a general log does not say how long statements took: they are ranked by their number")
     if sums.shapes.generation:
         notes.append(f"the shapes that took least are one line, {OTHERS.id}")
-    return Measured(
+    found = Measured(
         ", ".join(str(path) for path, _, _ in kinds),
         Knows(times=timed, rows=timed, examined=timed, sent_bytes=has_bytes, errors=has_errors),
         sums.first,
@@ -126,6 +127,7 @@ def from_logs(asked: Asked, keys: LogKeys | None = None) -> Measured:
         [(table, "", tally) for table, tally in sums.by_table()],
         notes=notes,
     )
+    return own.together(found, [(table, "", tally) for table, tally in sums.tables_of_others()])
 
 
 def _read(path: Path, log: SlowLog | GeneralLog, sums: LogShapes, bars: Progress) -> None:

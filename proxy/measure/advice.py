@@ -2,7 +2,8 @@
 
 For each cluster the techniques are tried in the order of what they cost a team (`Technique`). Each takes what the ones
 before it have left, so that the loads taken off can be added up. A table that is worth less than SHARE of its server is
-left alone, however large it is.
+left alone, however large it is. Of a server that is far from full only indexes are advised, and of a window with too
+little in it only those whose evidence is counted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ FLOOD_PER_S = 50.0  # INSERTs of one row
 PINNED = 0.8  # of a table's load that has to name the shard key
 SKEW = 0.3  # of a key's statements that one value may have
 CROSSING = 0.02  # of a table's statements that may be joined, or in one transaction, with tables elsewhere
+FAR = 0.1  # of what is safe: a server with less to do needs nothing, unless something is slow
+WAITED_FOR_MS = 1000.0  # on average: slow, whatever there is to do
+MIN_SEEN = 10  # statements of a shape, to call it slow
+MIN_STATEMENTS, MIN_S = 1000, 60.0  # in a window that says enough
 LARGE_BYTES_OF_VALUE = 300  # that a cached answer takes besides its bytes
 
 
@@ -91,6 +96,8 @@ class Advice:
     servers: tuple[Server, ...]
     steps: tuple[Step, ...]
     alone: tuple[LeftAlone, ...]
+    too_little: str = ""  # a sentence, where there is too little to advise on; then also ..
+    enough: str = ""  # .. what would change that
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +121,22 @@ def advise(
         clusters = {cluster for table in use.tables if (cluster := layout.cluster_of(table)) is not None}
         if len(clusters) == 1 and len(use.clusters) < 2:
             by_cluster.setdefault(clusters.pop(), []).append(use)
-    servers, steps, alone = [], [], []
+    servers, steps, alone, calm = list[Server](), list[Step](), list[LeftAlone](), list[str]()
+    statements = sum(use.count for use in work.uses)
+    little = statements < MIN_STATEMENTS or work.seconds < MIN_S
     for cluster in sorted(by_cluster):
         how = growths.get(cluster)
         # What was measured is the mean of the window; it has grown since its middle.
         grown = math.exp(how.a_week * work.seconds / 2 / (7 * DAY)) if how is not None else 1.0
         one = _Cluster(cluster, by_cluster[cluster], work, layout, grown * (peaks or {}).get(cluster, 1.0))
-        one.decide()
         cores = layout.cores(cluster)
         capacity = SAFE * (cores if cores is not None else CORES)
         weeks = weeks_left(one.load, capacity, how) if how is not None else None
         left = one.load
         due = left >= capacity if weeks is None else weeks.soonest is not None and weeks.soonest < HORIZON_WEEKS
+        one.decide(little, None if due else capacity)
+        if one.why_nothing:
+            calm.append(cluster)
         for step in one.steps:
             more = added(left, step.takes_off, capacity, how)
             left -= step.takes_off
@@ -133,7 +144,42 @@ def advise(
         after = weeks_left(left, capacity, how) if how is not None else None
         servers.append(Server(cluster, one.load, capacity, how, weeks, after, cores))
         alone += one.alone()
-    return Advice(tuple(servers), tuple(steps), tuple(alone))
+    alone += _on_several(work, by_cluster)
+    too_little = enough = ""
+    if len(calm) == len(servers):
+        busiest = max(servers, key=lambda one: one.load / one.capacity, default=None)
+        of = f", busiest server {busiest.cluster} {busiest.load:.2f} of {busiest.capacity:.1f}" if busiest else ""
+        too_little = f"too little to advise on ({_much(statements, work.seconds)}{of}): leave all alone for now"
+        enough = (
+            f"that takes {MIN_STATEMENTS:,} statements in a minute or more, and a server with a tenth of what is safe "
+            f"to do, or one that may be full in {HORIZON_WEEKS:.0f} weeks, or statements of over a second"
+        )
+    return Advice(tuple(servers), tuple(steps), tuple(alone), too_little, enough)
+
+
+def _much(statements: int, seconds: float) -> str:
+    time = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+    return f"{statements:,} statement{'' if statements == 1 else 's'} in {time}"
+
+
+def _on_several(work: Workload, by_cluster: Mapping[str, list[Use]]) -> list[LeftAlone]:
+    """The tables that no one cluster has alone."""
+    judged = {table for uses in by_cluster.values() for use in uses for table in use.tables}
+    every = sum(use.load for use in work.uses)
+    loads: dict[str, float] = {}
+    for use in work.uses:
+        for table in use.tables:
+            if table not in judged:
+                loads[table] = loads.get(table, 0.0) + use.load
+    return [
+        LeftAlone(
+            table,
+            load / every if every else 0.0,
+            "it is on several clusters already, or read together with such a table: advice looks at one server each",
+            "`turnout measure --by server` showed one of these servers to be far busier than the others",
+        )
+        for table, load in sorted(loads.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 class _Cluster:
@@ -149,20 +195,41 @@ class _Cluster:
         self.steps: list[Step] = []
         self.reasons: dict[str, list[tuple[str, str]]] = {}  # of tables: why not, and unless
         self.first = dict(self.left)
+        self.why_nothing: tuple[str, str] | None = None  # but for indexes: why, and what would change that
 
     def _on_primary(self, use: Use) -> float:
         elsewhere = use.reads and all(table in self.layout.from_replicas for table in use.tables)
         return self._in_transactions(use.tables) if elsewhere else 1.0
 
-    def decide(self) -> None:
-        if self.load <= 0:
+    def decide(self, little: bool, far_from: float | None) -> None:
+        """`little`: the window says too little. `far_from`: what is safe, where the server may have far too little to
+        do for more than an index."""
+        if self.load > 0:
+            self._indexes(little)
+        if little:
+            said = _much(sum(use.count for use in self.work.uses), self.work.seconds)
+            self.why_nothing = (
+                f"{said} are too little to judge by",
+                f"there were {MIN_STATEMENTS:,} statements in a minute or more",
+            )
+        elif self.load <= 0 or (far_from is not None and self.load < FAR * far_from and not self._waited_for()):
+            safe = f" of {far_from:.1f}" if far_from is not None else ""
+            at = f"it came to {FAR * far_from:.2f}" if far_from is not None else "it had something to do"
+            self.why_nothing = (f"{self.name} is busy {self.load:.2f}{safe} only: nothing has to be done", at)
+        if self.why_nothing:
             return
-        self._indexes()
         self._batches()
         self._caches()
         self._replicas()
         self._moves()
         self._shards()
+
+    def _waited_for(self) -> bool:
+        """Is something so slow that somebody may want it elsewhere, and no index is advised for it?"""
+        return any(
+            use.mean_ms >= WAITED_FOR_MS and use.count >= MIN_SEEN and load == self.first[use]
+            for use, load in self.left.items()
+        )
 
     def _of(self, table: str, left: bool = True) -> float:
         loads = self.left if left else self.first
@@ -195,11 +262,13 @@ class _Cluster:
 
     # -- indexes ---------------------------------------------------------------------------------------------------
 
-    def _indexes(self) -> None:
+    def _indexes(self, little: bool) -> None:
         lookups = sorted((use.mean_ms, use.count) for use in self.uses if use.reads and use.pins and not use.aggregates)
         usual_ms = _weighted_median(lookups)
         for use in sorted(self.uses, key=lambda use: -self.left[use]):
             if self.left[use] < SHARE * self.load or use.aggregates or use.inserts_one:
+                continue
+            if use.count < MIN_SEEN or (little and use.examined is None):
                 continue
             rows = max(1.0, use.rows)
             if use.examined is not None:
@@ -483,11 +552,13 @@ class _Cluster:
         touched = {name for step in self.steps for name in step.tables}
         found = []
         for table in self.tables:
-            if table in touched or not self.load:
+            if table in touched:
                 continue
-            share = self._of(table, left=False) / self.load
+            share = self._of(table, left=False) / self.load if self.load else 0.0
             reasons = self.reasons.get(table)
-            if share < 2 * SHARE and not reasons:
+            if self.why_nothing:
+                found.append(LeftAlone(table, share, *self.why_nothing))
+            elif share < 2 * SHARE and not reasons:
                 times = 2 * SHARE / share if share else None
                 unless = f"it came to {times:.0f} times as much" if times is not None else "it came to something"
                 found.append(LeftAlone(table, share, f"it is {100 * share:.1f} % of {self.name}'s load", unless))

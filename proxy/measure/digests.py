@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from parser.analyse import parse
 from parser.shape import lexer
+from proxy.measure import own
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.shapes import ShapeId, digest_id
 from proxy.measure.tally import OTHERS, OTHERS_DIGEST, Tally
@@ -76,7 +77,7 @@ def between(before: Look | None, after: Look, source: str) -> Measured:
         notes.append("the server's table of digests is full: see performance_schema_digests_size")
     tables = [(table, "", one.tally) for one in shapes for table in one.shape.tables]
     since = before.at if before is not None else after.first
-    return Measured(source, KNOWS, since, after.at, shapes, tables, notes=notes)
+    return own.together(Measured(source, KNOWS, since, after.at, shapes, tables, notes=notes))
 
 
 def _shape(key: tuple[str, str], text: str, tally: Tally) -> MeasuredShape:

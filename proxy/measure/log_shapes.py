@@ -209,7 +209,11 @@ class LogShapes:
         for shape, tally in self.shapes:
             for table in shape.tables:
                 yield table, tally
-        yield from self._tables_of_others
+        yield from self.tables_of_others()
+
+    def tables_of_others(self) -> Iterator[tuple[str, Tally]]:
+        """The same of the shapes that made room."""
+        return iter(self._tables_of_others)
 
     def _forget(self) -> None:
         self._known.clear()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from proxy.measure.shapes import Sample, ShapeId
-from proxy.measure.tally import IN_PROXY, IN_SERVERS, OTHER_TABLES, OTHERS, TOTAL, Tally
+from proxy.measure.tally import IN_PROXY, IN_SERVERS, OTHER_TABLES, OTHERS, SYSTEM, SYSTEM_TABLES, TOTAL, Tally
 
 Cell = str | int | float | None
 Row = dict[str, Cell]
@@ -81,7 +81,8 @@ ORDERS: dict[str, Callable[[Tally], float]] = {
 
 
 def by_shape(measured: Measured, order: str = "total", limit: int | None = None) -> list[Row]:
-    """A row per shape, the most expensive first. The shapes that have no line of their own are one, at the end."""
+    """A row per shape, the most expensive first. At the end, without a rank, the shapes that have no line of their own
+    are one, and so is what is no application's."""
     merged: dict[str, MeasuredShape] = {}
     plans: dict[str, dict[str, None]] = {}
     tables: dict[str, dict[str, None]] = {}
@@ -94,14 +95,12 @@ def by_shape(measured: Measured, order: str = "total", limit: int | None = None)
         plans.setdefault(name, {})[one.shape.kind] = None
         tables.setdefault(name, {}).update(dict.fromkeys(one.shape.tables))
         clusters.setdefault(name, {}).update(dict.fromkeys(one.shape.clusters))
-    others = merged.pop(OTHERS.id, None)
-    lines = _ordered(merged, lambda one: one.tally, measured, order)[:limit]
-    if others is not None:
-        lines.append((OTHERS.id, others))
+    last = [(name, merged.pop(name)) for name in (OTHERS.id, SYSTEM.id) if name in merged]
+    lines = [*_ordered(merged, lambda one: one.tally, measured, order)[:limit], *last]
     every = measured.all()
     rows: list[Row] = []
     for rank, (name, one) in enumerate(lines, 1):
-        row: Row = {"rank": rank if one is not others else None, "shape_id": name}
+        row: Row = {"rank": rank if (name, one) not in last else None, "shape_id": name}
         row.update(_numbers(one.tally, every, measured))
         row["plan"] = ", ".join(filter(None, plans[name])) if measured.knows.plans else None
         row["clusters"] = ", ".join(clusters[name]) if measured.knows.plans else None
@@ -119,15 +118,13 @@ def by_table(measured: Measured, order: str = "total", limit: int | None = None)
         merged.setdefault(name, Tally()).add(tally)
         kinds = plans.setdefault(name, {})
         kinds[kind] = kinds.get(kind, 0) + tally.count
-    others = merged.pop(OTHER_TABLES, None)
-    lines = _ordered(merged, lambda tally: tally, measured, order)[:limit]
-    if others is not None:
-        lines.append((OTHER_TABLES, others))
+    last = [(name, merged.pop(name)) for name in (OTHER_TABLES, SYSTEM_TABLES) if name in merged]
+    lines = [*_ordered(merged, lambda tally: tally, measured, order)[:limit], *last]
     every = measured.all()
     rows: list[Row] = []
     for rank, (name, tally) in enumerate(lines, 1):
         database, _, table = name.rpartition(".")
-        row: Row = {"rank": rank if name != OTHER_TABLES else None, "database": database, "table": table}
+        row: Row = {"rank": rank if (name, tally) not in last else None, "database": database, "table": table}
         row.update(_numbers(tally, every, measured))
         shares = sorted(plans[name].items(), key=lambda item: -item[1])
         row["plans"] = ", ".join(f"{kind}: {n}" for kind, n in shares) if measured.knows.plans else None

@@ -17,6 +17,9 @@ TOTAL, IN_SERVERS, IN_PROXY = range(3)  # parts of a Tally's histograms
 OTHERS = ShapeId("other", "", (), ())  # all shapes that were not worth a line of their own
 OTHERS_DIGEST = "(other shapes)"
 OTHER_TABLES = "(other tables)"
+SYSTEM = ShapeId("system", "", (), ())  # of a server's log: what is no application's (`proxy.measure.own`)
+SYSTEM_DIGEST = "(system and Turnout itself)"
+SYSTEM_TABLES = "(tables of the system and of Turnout)"
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -8,9 +8,16 @@ from parser.analyse import parse
 from parser.shape import HOLE, lexer
 from parser.statement import Access, Effect, Kind, Statement
 from proxy.measure.key_history import KeysRead
+from proxy.measure.own import is_system
 from proxy.measure.ranking import Measured, MeasuredShape
+from proxy.measure.shapes import Sample
 
 MOST = 1_000  # shapes that are read, the most expensive first: each takes about a millisecond
+
+# Of other statements (of DDL, above all) no technique takes anything off.
+_KINDS = frozenset(
+    {Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE, Kind.LOAD_DATA, Kind.UNKNOWN, Kind.HANDLER}
+)
 
 Column = tuple[str, str]  # database.table, column
 
@@ -38,7 +45,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Everything in one window of `seconds`."""
+    """Everything in one window of `seconds`, but for tables of the system, Turnout's own, and temporary ones."""
 
     seconds: float
     uses: tuple[Use, ...]
@@ -50,32 +57,52 @@ class Workload:
 def workload(measured: Measured, keys: KeysRead) -> Workload:
     seconds = measured.seconds or 1.0
     shapes = sorted(measured.shapes, key=lambda one: (-one.tally.total_ns, -one.tally.count))
+    read = [
+        (one, *_read(one.sample)) if place < MOST and one.sample is not None else (one, None, [])
+        for place, one in enumerate(shapes)
+    ]
+    temporary = {
+        name
+        for _, statement, names in read
+        if statement is not None and statement.effects & Effect.TEMPORARY_TABLE and statement.name == "create table"
+        for name in names
+    }
     uses = []
     others = 0.0
-    for place, one in enumerate(shapes):
-        use = _use(one, measured, seconds) if place < MOST and one.sample is not None else None
-        if use is not None:
-            uses.append(use)
+    for one, statement, names in read:
+        tables = tuple(dict.fromkeys(name for name in names if name not in temporary and not is_system(name)))
+        if statement is not None and tables and statement.kind in _KINDS:
+            uses.append(_use(one, statement, names, tables, measured, seconds))
         else:
             others += _busy_s(one, measured) / seconds
     return Workload(seconds, tuple(uses), others, keys, measured.knows.times)
+
+
+def _read(sample: Sample) -> tuple[Statement, list[str]]:
+    """A shape's statement, and its tables' names by their number."""
+    lex = lexer(sample.ansi_quotes, sample.no_backslash_escapes, sample.charset)
+    literals = [b""] * sample.shape.count(HOLE)
+    statement = parse(sample.shape, literals, lexer=lex, prepared=sample.prepared, merged=())
+    statement = statement.inner or statement
+    owners = [table.database or sample.database for table in statement.tables]
+    return statement, [
+        f"{owner}.{table.name}" if owner else table.name for owner, table in zip(owners, statement.tables)
+    ]
 
 
 def _busy_s(one: MeasuredShape, measured: Measured) -> float:
     return (one.tally.server_ns if measured.knows.server_times else one.tally.total_ns) / 1e9
 
 
-def _use(one: MeasuredShape, measured: Measured, seconds: float) -> Use | None:
-    sample, tally = one.sample, one.tally
-    assert sample is not None
-    lex = lexer(sample.ansi_quotes, sample.no_backslash_escapes, sample.charset)
-    literals = [b""] * sample.shape.count(HOLE)
-    statement = parse(sample.shape, literals, lexer=lex, prepared=sample.prepared, merged=())
-    statement = statement.inner or statement
-    if not statement.tables:
-        return None
-    owners = [table.database or sample.database for table in statement.tables]
-    names = [f"{owner}.{table.name}" if owner else table.name for owner, table in zip(owners, statement.tables)]
+def _use(
+    one: MeasuredShape,
+    statement: Statement,
+    names: list[str],
+    tables: tuple[str, ...],
+    measured: Measured,
+    seconds: float,
+) -> Use:
+    tally = one.tally
     count = max(1, tally.count)
     busy_s = _busy_s(one, measured)
     return Use(
@@ -85,7 +112,7 @@ def _use(one: MeasuredShape, measured: Measured, seconds: float) -> Use | None:
         tally.rows / count,
         tally.sent_bytes / count,
         tally.examined / count if measured.knows.examined else None,
-        tuple(dict.fromkeys(names)),
+        tables,
         one.shape.clusters,
         statement.kind is Kind.SELECT and not statement.effects & Effect.LOCKS_ROWS,
         _pins(statement, names),

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from parser.shape import lexer
-from proxy.admin.rehearsal import Rehearsed, Verdict, as_proposed, at_least, rehearse, shares
-from proxy.back.catalog import Catalog
+from proxy.admin.rehearsal import Rehearsed, Verdict, as_proposed, at_least, rehearse, shares, unjudged
+from proxy.back.catalog import EMPTY, Catalog
 from proxy.measure.ranking import MeasuredShape
 from proxy.measure.shapes import Sample, ShapeId, digest_id
 from proxy.measure.tally import OTHERS, Tally
@@ -166,3 +166,19 @@ def test_tables_are_judged_as_if_they_had_been_moved() -> None:
     assert (unknown.verdict, unknown.reason) == (Verdict.REFUSED, "schema-unknown")
     (one,) = rehearse([measured(sql)], shop.rules(), as_proposed(before, shop.rules()))
     assert one.verdict is Verdict.KEY
+
+
+def test_without_a_catalog_a_verdict_is_not_known_rather_than_refused() -> None:
+    sql = "INSERT INTO customers VALUES (1, 'a', 'de')"
+    join = "SELECT * FROM users JOIN photos ON users.id = photos.user_id"
+    found = rehearse([measured(one) for one in (sql, f"{sql}; SELECT 1", f"{sql}; {join}", join)], shop.rules(), EMPTY)
+    by_text = {one.measured.digest: one for one in found}
+    assert [by_text[one].verdict for one in (sql, f"{sql}; SELECT 1")] == [Verdict.UNKNOWN, Verdict.UNKNOWN]
+    assert [by_text[one].verdict for one in (f"{sql}; {join}", join)] == [Verdict.REFUSED, Verdict.REFUSED]
+    assert "--catalog-from-servers" in by_text[sql].detail
+    assert {one.measured.digest for one in unjudged(found)} == {sql, f"{sql}; SELECT 1"}
+    assert unjudged(rehearse([measured(sql)], shop.rules(), shop.catalog())) == []
+    # A server that could not be asked might know more.
+    others = Catalog({place: one for place, one in shop.catalog().tables.items() if place[2] != "customers"}, 1)
+    assert unjudged(rehearse([measured(sql)], shop.rules(), others, complete=False)) != []
+    assert unjudged(rehearse([measured(sql)], shop.rules(), others)) == []

@@ -221,8 +221,42 @@ def test_rehearse_a_log(rules_file: Path, slow_log: Path) -> None:
     assert {row["verdict"] for row in json.loads(result.stdout)["shapes"]} == {"one cluster", "not known"}
 
 
+def test_rehearse_without_a_catalog_says_what_it_does_not_know(rules_file: Path, tmp_path: Path) -> None:
+    sharded = "shardings: {user: {method: hash, clusters: [main, media]}}\n" + RULES.replace(
+        "photos: {cluster: media}", "orders: {sharding: user, key: user_id}"
+    )
+    rules_file.write_text(sharded)
+    log = tmp_path / "slow.log"
+    log.write_text(
+        "# User@Host: app[app] @ localhost []\n# Query_time: 0.1  Lock_time: 0.0 Rows_sent: 0  Rows_examined: 0\n"
+        "use shop;\nSET timestamp=1700000000;\nINSERT INTO orders VALUES (1, 2);\n"
+    )
+    result = turnout("rehearse", rules_file, "--slow-log", log)
+    assert result.exit_code == 1
+    assert "not known (100.0 % of statements): INSERT INTO orders" in result.stdout
+    assert "1 of 1 shapes cannot be judged" in result.stdout
+    assert "--catalog-from-servers" in result.stdout
+    assert "refused" not in result.stdout
+    assert turnout("rehearse", rules_file, "--slow-log", log, "--fail-on", "never").exit_code == 0
+    document = json.loads(turnout("rehearse", rules_file, "--slow-log", log, "--json").stdout)
+    assert (document["failed"], document["not_judged"]) == (0, 1)
+
+
 def test_rehearse_with_bad_rules(rules_file: Path, slow_log: Path) -> None:
     rules_file.write_text(RULES.replace("cluster: media}", "cluster: meda}"))
     result = turnout("rehearse", rules_file, "--slow-log", slow_log)
     assert result.exit_code == 1
     assert "Did you mean `media`?" in result.stderr
+
+
+def test_rehearse_leaves_out_what_is_no_application(rules_file: Path, tmp_path: Path) -> None:
+    log = tmp_path / "slow.log"
+    entry = (
+        "# User@Host: app[app] @ localhost []\n# Query_time: 0.1  Lock_time: 0.0 Rows_sent: 0  Rows_examined: 0\n"
+        "use shop;\nSET timestamp=1700000000;\n{};\n"
+    )
+    sqls = ("SELECT * FROM users", "SELECT * FROM mysql.user", "SELECT token FROM turnout.cluster", "SHOW SLAVE STATUS")
+    log.write_text("".join(map(entry.format, sqls)))
+    document = json.loads(turnout("rehearse", rules_file, "--slow-log", log, "--json").stdout)
+    assert [(row["shape"], row["statements_pct"]) for row in document["shapes"]] == [("SELECT * FROM users", 100.0)]
+    assert "3 statements of system databases" in turnout("rehearse", rules_file, "--slow-log", log).stdout

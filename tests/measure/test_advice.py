@@ -13,7 +13,7 @@ from bench.synthetic import BASE
 from parser.analyse import shape_digest
 from parser.shape import lexer
 from proxy.admin.advice import as_yaml, layout
-from proxy.measure.advice import Advice, Layout, Technique, advise, merged
+from proxy.measure.advice import Advice, Layout, LeftAlone, Technique, advise, merged
 from proxy.measure.headroom import Growth
 from proxy.measure.key_history import KeysRead
 from proxy.measure.key_sketch import KeySketch, key_hash
@@ -23,14 +23,16 @@ from proxy.measure.tally import Tally
 from proxy.measure.workload import workload
 from proxy.rules.loader import parse
 
-SECONDS = 1.0
+SECONDS = 60
 READ = "SELECT a FROM t WHERE id = 5"
 BY_ID = ("shop.t", ("id",))
 WRITE = "UPDATE t SET a = 1 WHERE owner = 5 AND id = 6"
 
 
 def shape(sql: str, count: int, ms: float, rows: float = 1, examined: float = 1) -> MeasuredShape:
+    """`count` of these statements a second."""
     text, _ = lexer().shape(sql.encode())
+    count *= SECONDS
     digest = shape_digest(text, lexer()) or "unknown"
     tally = Tally()
     tally.count, tally.total_ns = count, round(count * ms * 1e6)
@@ -56,9 +58,10 @@ def advice(
     examined: bool = False,
     where: Layout | None = None,
     how: Growth | None = None,
+    seconds: float = SECONDS,
 ) -> Advice:
-    measured = Measured("test", Knows(examined=examined), 0.0, SECONDS, list(shapes), [])
-    work = workload(measured, KeysRead(keys or {}, together or {}))
+    measured = Measured("test", Knows(examined=examined), 0.0, seconds, list(shapes), [])
+    work = workload(measured, KeysRead(keys or {}, {names: n * SECONDS for names, n in (together or {}).items()}))
     return advise(work, where or layout(parse(as_yaml(BASE), Path("r.yaml"), {}), {}, 8.0), {"main": how})
 
 
@@ -176,3 +179,86 @@ def test_every_table_has_a_step_or_a_reason() -> None:
     (small,) = (one for one in found.alone if one.table == "shop.t")
     assert small.share == pytest.approx(0.02 / 2.02)
     assert "10 times" in small.unless
+
+
+# -- too little --------------------------------------------------------------------------------------------------------
+
+HOUR = 60 * SECONDS  # the same statements, over so much time
+
+
+def of_one(found: Advice, table: str) -> LeftAlone:
+    (one,) = (one for one in found.alone if one.table == table)
+    return one
+
+
+def test_a_server_that_has_little_to_do_is_left_alone() -> None:
+    shapes = [shape(READ, 1000, 1), shape(WRITE, 4000, 1, 0), REST]
+    keys = {BY_ID: sketch(0.9)}
+    assert advice(*shapes, keys=keys).steps  # busy 6.0 of 5.6
+    found = advice(*shapes, keys=keys, seconds=HOUR)
+    assert found.steps == ()
+    assert "360,000 statements in 60 minutes, busiest server main 0.10 of 5.6" in found.too_little
+    assert "statements of over a second" in found.enough
+    assert {one.table for one in found.alone} == {"shop.t", "shop.rest"}
+    assert "busy 0.10 of 5.6" in of_one(found, "shop.t").why
+    assert "0.56" in of_one(found, "shop.t").unless
+
+
+def test_a_server_that_will_soon_be_full_is_not_far_from_it() -> None:
+    shapes = [shape(READ, 1000, 1), REST]
+    slow, quick = Growth(0.05, 0.04, 0.06, 30), Growth(0.6, 0.5, 0.7, 30)
+    assert advice(*shapes, how=slow, seconds=HOUR).too_little
+    found = advice(*shapes, how=quick, seconds=HOUR)
+    assert (found.too_little, bool(found.steps)) == ("", True)
+
+
+def test_few_statements_say_nothing() -> None:
+    found = advice(shape(READ, 10, 400), shape("SELECT a FROM u WHERE id = 5", 2, 100))  # busy 4.2 of 5.6
+    assert found.steps == ()
+    assert "720 statements in 60 seconds, busiest server main 4.20 of 5.6" in found.too_little
+    assert {one.table for one in found.alone} == {"shop.t", "shop.u"}
+    assert "1,000 statements" in of_one(found, "shop.t").unless
+    assert advice(shape(READ, 1000, 1), REST, seconds=30).too_little
+
+
+def test_an_index_is_missing_however_little_there_is_to_do() -> None:
+    few = shape(READ, 1, 2, 1, 50_000)
+    found = advice(few, examined=True)
+    assert techniques(found) == [("index", ("shop.t",))]
+    assert "60 statements" in found.too_little
+    # Without rows examined it takes more statements to say so.
+    lookups, slow = shape(READ, 90, 0.1), shape("SELECT a FROM u WHERE b = 5", 1, 50)
+    assert techniques(advice(lookups, slow)) == [("index", ("shop.u",))]
+    assert techniques(advice(shape(READ, 9, 0.1), slow)) == []
+
+
+def test_what_is_slow_is_advised_on_however_little_there_is_to_do() -> None:
+    report = "SELECT SUM(a) FROM t"
+    assert advice(REST, shape(report, 1, 900), seconds=HOUR).too_little
+    found = advice(REST, shape(report, 1, 1100), seconds=HOUR)
+    assert (found.too_little, techniques(found)) == ("", [("replicas", ("shop.t",))])
+
+
+def test_one_server_may_have_little_to_do_while_another_is_busy() -> None:
+    where = Layout(lambda table: "media" if table == "shop.u" else "main", cores=lambda cluster: 8.0)
+    found = advice(shape(READ, 1000, 1), shape("SELECT a FROM u WHERE id = 5", 10, 1), REST, where=where)
+    assert found.too_little == ""
+    assert techniques(found) == [("replicas", ("shop.t",))]
+    assert "media is busy 0.01 of 5.6" in of_one(found, "shop.u").why
+
+
+def test_tables_on_several_clusters_are_left_alone_and_said_to_be() -> None:
+    where = Layout(lambda table: None if table == "shop.u" else "main", cores=lambda cluster: 8.0)
+    found = advice(shape(READ, 1000, 1), shape("SELECT a FROM u WHERE id = 5", 1000, 1), REST, where=where)
+    assert "on several clusters already" in of_one(found, "shop.u").why
+    assert of_one(found, "shop.u").share == pytest.approx(1 / 3)
+
+
+def test_tables_of_the_system_and_temporary_ones_are_nobody_s_to_move() -> None:
+    others = (
+        *("SELECT * FROM information_schema.TABLES", "SELECT * FROM turnout.cluster", "INSERT INTO big VALUES (1)"),
+        *("CREATE TEMPORARY TABLE big (id INT)", "ALTER TABLE wide ADD x INT", "SELECT 1 FROM t, mysql.user"),
+    )
+    found = advice(shape(READ, 1000, 1), REST, *(shape(sql, 1000, 1) for sql in others))
+    named = {name for step in found.steps for name in step.tables} | {one.table for one in found.alone}
+    assert named == {"shop.t", "shop.rest"}

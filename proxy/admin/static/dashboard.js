@@ -469,7 +469,11 @@ function show(shown) {
   tables.servers.show(shown.servers, (row) => JSON.stringify([row.cluster, row.address, row.role]));
   tables.caches.show(shown.caches, (row) => JSON.stringify([row.table, row.by, row.coherent]));
   tables.workers.show(shown.workers, (row) => String(row.worker));
-  say(tables.advice.empty, shown.advice ? "Nothing: no step is worth its work." : "No advice yet.");
+  const little = shown.advice?.too_little;
+  say(
+    tables.advice.empty,
+    shown.advice ? (little ? `Nothing: ${little}.` : "Nothing: no step is worth its work.") : "No advice yet.",
+  );
   say(tables.alone.empty, shown.advice ? "No tables." : "No advice yet.");
   at("assumed").hidden = !shown.advice?.headroom.some((row) => row.assumed);
   tables.headroom.show(shown.advice?.headroom ?? [], (row) => row.cluster);
