@@ -12,7 +12,7 @@ from proxy.errors import StatementRefused
 from proxy.measure.peers import Rows
 from proxy.measure.states import SequenceState, SessionState
 from proxy.measure.totals import CacheTotal, ShapeTotal
-from proxy.plan.places import table_clusters
+from proxy.plan.places import of_cluster, table_clusters
 from proxy.rules.mask import masked_text
 from proxy.rules.model import Database, Rules, Table
 from proxy.rules.problem import did_you_mean
@@ -102,6 +102,8 @@ async def show(what: str, overview: Overview) -> Shown:
     make = TABLES.get(name) if words else None
     if words is None or make is None:
         said = [f"No SHOW TURNOUT {what.strip()[:64]}.", did_you_mean(name, TABLES).replace("`", "")]
+        if not name:
+            said = ["SHOW TURNOUT needs the name of a table."]
         said.append(f"There are: {', '.join(TABLES)}")
         raise StatementRefused(" ".join(filter(None, said)), reason="show-unknown")
     columns, rows = await make(overview)
@@ -200,7 +202,9 @@ async def cache(overview: Overview) -> Shown:
     stopped = {one.cluster: one.reason or "not followed yet" for one in overview.streams if not one.following}
     unserved = {
         (f"{table.database}.{table.name}", ",".join(one.by), True): "; ".join(
-            f"{cluster}: {stopped[cluster]}" for cluster in table_clusters(overview.rules, table) if cluster in stopped
+            of_cluster(cluster, stopped[cluster])
+            for cluster in table_clusters(overview.rules, table)
+            if cluster in stopped
         )
         for table in overview.rules.cached_tables
         for one in table.cache

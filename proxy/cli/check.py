@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from proxy.rules.warning import warnings
 
 
 def check(path: Path, against: Path | None, servers: bool) -> int:
-    """Print what was found. Returns the exit code: 1 when the rules cannot be used, 0 otherwise."""
+    """Print what was found. Returns the exit code: 1 when the rules cannot be used, or servers cannot do what they say;
+    0 otherwise."""
     rules = _load(path)
     old = _load(against) if against else None
     if rules is None or (against and old is None):
@@ -36,8 +38,10 @@ def check(path: Path, against: Path | None, servers: bool) -> int:
         findings = list(server_findings(rules, answer))
         for finding in findings:
             style, word = ("yellow", "warning") if finding.warning else ("red", "error")
+            if finding.note:
+                style, word = "green", "note"
             console.problems([Problem(str(path), 0, 0, finding.where, finding.message)], style, word)
-        failed = sum(not finding.warning for finding in findings)
+        failed = sum(not finding.warning and not finding.note for finding in findings)
         doubts += [Problem(str(path), 0, 0, f.where, f.message) for f in findings if f.warning]
     if old is not None:
         console.say(f"Against {against}:", "bold")
@@ -45,10 +49,7 @@ def check(path: Path, against: Path | None, servers: bool) -> int:
     if failed:
         console.say(f"{path}: {counted(failed, 'error')}, {counted(len(doubts), 'warning')}", "bold red")
         return 1
-    silent = len(answer.unreachable) if servers else 0
-    checked = "rules and servers checked" if servers and not silent else "rules checked"
-    if silent:
-        checked += f", {counted(silent, 'server')} could not be asked"
+    checked = "rules and servers checked" if servers else "rules checked"
     console.say(f"{path}: {checked}, {counted(len(doubts), 'warning')}", "bold green")
     return 0
 
@@ -60,6 +61,7 @@ class Finding:
     where: str
     message: str
     warning: bool
+    note: bool = False  # neither wrong nor doubtful
 
 
 def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
@@ -68,26 +70,28 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
         if one.service is None and rules.service is None:
             yield Finding(f"clusters.{one.name}", "has no service account: its servers were not asked.", True)
     for where, reason in answer.unreachable:
-        denied = "Access denied" in reason  # statements will fare no better
-        account = " (Turnout's own account, `service:`)" if denied else ""
-        yield Finding("", f"{where} could not be asked: {reason}{account}", not denied)
+        yield Finding("", f"{where} could not be asked: {reason}{_denied(reason)}", False)
+    nowhere = {(one.where, cluster) for one in answer.accounts for cluster in one.lacking}
+    for account in answer.accounts:
+        yield Finding(account.where, account.message, account.warning)
     for database in rules.databases.values():
         for entry in database.tables.values():
             for cluster in table_clusters(rules, entry):
+                if (f"databases.{entry.database}", cluster) in nowhere:
+                    continue
                 if cluster in answer.asked and answer.catalog.find(cluster, entry.database, entry.name) is None:
                     where = f"databases.{entry.database}.tables.{entry.name}"
-                    yield Finding(
-                        where, f"There is no such table on cluster {cluster}, or its account may not see it.", True
-                    )
+                    message = f"There is no such table on cluster {cluster}, or Turnout's own account may not see it."
+                    yield Finding(where, message, False)
     for other in differing(rules, answer.catalog):
         advice = "Give it the same definition on all of them: compare SHOW CREATE TABLE."
         where = f"databases.{other.database}.tables.{other.table}"
         yield Finding(where, f"It is not the same on all of its clusters. {other.what} {advice}", not other.grave)
     yield from _foreign_key_findings(rules, answer)
     yield from _cache_findings(rules, answer)
-    for home, missing in answer.sequences.items():
+    for home, (missing, wrong) in answer.sequences.items():
         message = f"Ids of sharded tables' AUTO_INCREMENT columns are made from a table here. {missing}"
-        yield Finding(f"clusters.{home}", message, True)
+        yield Finding(f"clusters.{home}", message, warning=wrong, note=not wrong)
     for found in answer.directories:
         yield Finding(f"shardings.{found.sharding}.table", found.message, found.warning)
     for cluster, why in answer.not_atomic.items():
@@ -104,6 +108,18 @@ def server_findings(rules: Rules, answer: Answer) -> Iterator[Finding]:
         yield Finding(where, f"{problem.message} {problem.suggestion}".strip(), problem.warning)
 
 
+def _denied(reason: str) -> str:
+    if "Access denied" not in reason:
+        return ""
+    found = _SEEN_FROM.search(reason)
+    user, host = (found[1], found[2]) if found is not None else ("..", "localhost")
+    return (
+        ". This is Turnout's own account (`service:`). Is its password right? Then an anonymous account is in the way: "
+        f"DROP USER ''@'{host}'; or create '{user}'@'{host}' too, and repeat its GRANTs."
+    )
+
+
+_SEEN_FROM = re.compile(r"'([^']*)'@'([^']*)'")
 _MOST_NAMES = 10
 
 

@@ -17,6 +17,7 @@ from proxy.errors import StatementRefused
 from proxy.front.values import TextValues
 from proxy.plan.foreign_keys import lines as foreign_key_lines
 from proxy.plan.inserts import InsertRows
+from proxy.plan.places import unmatched
 from proxy.plan.plan import Local, Refuse
 from proxy.plan.planner import plan
 from proxy.rules.loader import load
@@ -49,6 +50,7 @@ def explained(rules: Rules, catalog: Catalog, sql: str, database: str | None) ->
     statement = parse(shape, literals, lexer=lex, prepared=False)
     made = plan(statement, rules, catalog, database)
     lines = [("shape", statement.digest or statement.kind.value), *made.describe()]
+    lines += [("note", line) for line in unmatched(statement.tables, database)]
     lines += [("foreign key", line) for line in foreign_key_lines(statement, rules, catalog, database)]
     if isinstance(made, (Local, Refuse)):
         return lines, isinstance(made, Refuse)

@@ -95,12 +95,13 @@ def serve(ctx: click.Context, rules: Path, log_level: str, log_format: str) -> N
 @main.command()
 @_rules
 @click.option("--against", type=click.Path(path_type=Path, dir_okay=False), help="Say what a change from it would do.")
-@click.option("--no-servers", is_flag=True, help="Look at the file only; do not ask the servers about tables and keys.")
+@click.option("--no-servers", is_flag=True, help="Look at the file only; do not ask the servers.")
 @click.pass_context
 def check(ctx: click.Context, rules: Path, against: Path | None, no_servers: bool) -> None:
     """Report all that is wrong or doubtful with RULES.
 
-    With its line and what to write instead; the servers are asked about tables and shard keys.
+    With its line and what to write instead. The servers are asked about tables, keys and accounts. Exit code 1 for
+    errors, servers that do not answer among them; 0 for warnings.
     """
     from proxy.cli.check import check as run
 

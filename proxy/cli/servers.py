@@ -10,6 +10,7 @@ from proxy.back.catalog import EMPTY, Catalog
 from proxy.back.clusters import Clusters
 from proxy.back.decisions import Tokens, open_service, service_account
 from proxy.back.server import State
+from proxy.cli.accounts import AccountFinding, look_at_accounts
 from proxy.cli.directories import DirectoryFinding, look_at_directories
 from proxy.errors import TurnoutError
 from proxy.front.recovery import look as look_for_branches
@@ -33,11 +34,13 @@ class Answer:
     unreachable: tuple[tuple[str, str], ...]  # (where, reason)
     asked: frozenset[str]  # clusters whose schemas are in the catalog
     not_followable: Mapping[str, str] = field(default_factory=dict)  # clusters with coherent cache classes -> why not
-    sequences: Mapping[str, str] = field(default_factory=dict)  # homes that are to keep sequences -> what is missing
+    # Homes that are to keep sequences -> what is missing, and whether somebody has to do something about it.
+    sequences: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     # With `transactions: atomic`: clusters that cannot take part, or not as safely as they should -> why.
     not_atomic: Mapping[str, str] = field(default_factory=dict)
     not_durable: Mapping[str, str] = field(default_factory=dict)
     directories: tuple[DirectoryFinding, ...] = ()
+    accounts: tuple[AccountFinding, ...] = ()
 
 
 async def look(rules: Rules, suitable: bool = True) -> Answer:
@@ -72,7 +75,10 @@ async def look(rules: Rules, suitable: bool = True) -> Answer:
         not_atomic, not_durable = await _transactions(rules, clusters, asked)
         sequences = await _sequences(rules, clusters, asked, catalog)
         directories = await look_at_directories(rules, clusters, asked, catalog)
-        return Answer(catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable, directories)
+        accounts = await look_at_accounts(rules, clusters, asked)
+        return Answer(
+            catalog, unreachable, asked, not_followable, sequences, not_atomic, not_durable, directories, accounts
+        )
     finally:
         await clusters.close()
         for task in list(tasks):
@@ -135,13 +141,15 @@ async def _logs(rules: Rules, clusters: Clusters, asked: Collection[str]) -> dic
     return found
 
 
-async def _sequences(rules: Rules, clusters: Clusters, asked: Collection[str], catalog: Catalog) -> dict[str, str]:
+async def _sequences(
+    rules: Rules, clusters: Clusters, asked: Collection[str], catalog: Catalog
+) -> dict[str, tuple[str, bool]]:
     """Where ids of sharded tables have to be made, and cannot be yet."""
     sequences = Sequences(clusters, rules, lambda work, what: None)
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, bool]] = {}
     try:
         for cluster in sequence_homes(rules, catalog):
-            if cluster in asked and (problem := await sequences.home(cluster).missing()):
+            if cluster in asked and (problem := await sequences.home(cluster).missing())[0]:
                 found[cluster] = problem
     finally:
         sequences.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import os
 import signal
@@ -268,11 +269,14 @@ class Supervisor:
             self.totals.max_shapes = rules.limits.shapes
             if self._keeper is not None:
                 self._keeper.max_shapes = rules.limits.shapes
-            self._loaded = time.time()
+            before, self._loaded = self._loaded, time.time()
             self._reloads_ok += 1
             self._last_problem = ""
             notes = [str(change) for change in changes if change.severity is not Severity.RESTART]
             notes += [str(change) for change in waiting]
+            if not changes:
+                since = datetime.datetime.fromtimestamp(before).strftime("%Y-%m-%d %H:%M:%S")
+                notes.append(f"They are the rules that have been in force since {since}.")
             for change in changes:
                 if change.severity is not Severity.RESTART:
                     log.info("rules changed", extra={"where": change.where, "change": change.message})
@@ -294,7 +298,7 @@ class Supervisor:
 
     def _refused(self, why: str, problems: list[str]) -> wire.Outcome:
         self._reloads_failed += 1
-        self._last_problem = problems[0] if problems else "unknown"
+        self._last_problem = " | ".join(problems) or "unknown"
         for problem in problems:
             log.error("rules refused", extra={"why": why, "problem": problem})
         log.error("the rules in force stay as they were", extra={"problems": len(problems), "rules": str(self.path)})

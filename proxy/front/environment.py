@@ -33,7 +33,7 @@ from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
 from proxy.plan.load_data import LoadSpread
-from proxy.plan.places import table_clusters
+from proxy.plan.places import of_cluster, table_clusters
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -379,7 +379,7 @@ class Environment:
         reasons = []
         for cluster, clock in self.caching.clocks.items():
             if cluster in clusters_of(plan) and not clock.t0:
-                reasons.append(f"{cluster}: {clock.reason or 'its binary log is not followed yet'}")
+                reasons.append(of_cluster(cluster, clock.reason or "its binary log is not followed yet"))
         return "; ".join(reasons)
 
     def every_server(self) -> list[Server]:

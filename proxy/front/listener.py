@@ -33,6 +33,7 @@ from proxy.measure.log import slow_statement
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
 from proxy.plan.foreign_keys import lines as foreign_key_lines
+from proxy.plan.places import unmatched
 from proxy.plan.planner import plan as make_plan
 from proxy.rules.model import Compression, ListenTls, Rules
 from proxy.wire import auth
@@ -432,6 +433,8 @@ class Listener:
             if reason:
                 rows = [*rows, ["cache now", f"not served: {reason}"]]
             values = TextValues(session.lexer.shape(sql)[1], session.lexer)
+            for line in unmatched(statement.inner.tables, session.database):
+                rows = [*rows, ["note", line]]
             for line in foreign_key_lines(
                 statement.inner, self.environment.rules, self.environment.catalog, session.database
             ):

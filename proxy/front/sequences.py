@@ -26,6 +26,7 @@ from proxy.front.id_blocks import LEASE_S, VOID_AFTER_S, IdBlocks
 from proxy.measure.states import SequenceState
 from proxy.plan.id_column import SequenceOf
 from proxy.rules.model import Rules
+from proxy.stream.check import missing_grants
 from proxy.wire import capability as cap
 
 log = logging.getLogger("turnout.sequences")
@@ -37,6 +38,7 @@ CREATE = (
     " PRIMARY KEY, next_id BIGINT UNSIGNED NOT NULL, handed_out BIGINT UNSIGNED NOT NULL,"
     " void_below BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
 )
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "CREATE")
 MISSING = frozenset({1146, 1049})
 DENIED = frozenset({1142, 1143, 1044, 1045, 1227, 1370})
 _ANSWER_S = 10.0
@@ -219,16 +221,31 @@ class Home:
             for sql in CREATE:
                 await self.run(sql)
 
-    async def missing(self) -> str:
-        """What an operator has to do before ids can be made; "" if nothing, or it cannot be asked. Changes nothing."""
+    async def missing(self) -> tuple[str, bool]:
+        """What an operator has to do before ids can be made, and whether anything; "" if all is there, or it cannot be
+        asked. Changes nothing."""
         try:
             await self.run(f"UPDATE {TABLE} SET next_id = next_id WHERE 1 = 0")
         except ServerFailed as error:
             if error.errno in MISSING:
-                return f"There is no table {TABLE} yet: Turnout makes it when it starts, if it may. {advice()}"
+                grants = [(row[0] or b"").decode("utf-8", "replace") for row in (await self.run("SHOW GRANTS")).rows]
+                if missing_grants(grants, ("turnout",), (), PRIVILEGES):
+                    return f"There is no table {TABLE} yet, and Turnout's account may not make it. {self._advice}", True
+                return f"The table {TABLE} is not there yet: Turnout makes it when it starts.", False
             if error.errno in DENIED:
-                return f"Turnout's account may not use the table {TABLE}. {advice()}"
-        return ""
+                return f"Turnout's account may not use the table {TABLE}. {self._advice}", True
+        return "", False
+
+    @property
+    def _advice(self) -> str:
+        return f"{self.grant} Or, without CREATE, make it yourself: {'; '.join(CREATE)};"
+
+    @property
+    def grant(self) -> str:
+        """The statement that lets sequences be kept here."""
+        account = service_account(self._sequences.rules, self.cluster)
+        user = account.user if account is not None else ".."
+        return f"GRANT {', '.join(PRIVILEGES)} ON turnout.* TO '{user}'@'%';"
 
     async def _connected(self) -> ServerConnection:
         connection, server = self._connection, self._sequences.primary(self.cluster)
@@ -470,20 +487,12 @@ class IdSequence:
             if error.errno not in DENIED:
                 raise
             why = error.message
-        raise self.of.unavailable(why, advice())
+        home = self.sequences.home(self.of.home)
+        raise self.of.unavailable(why, f"On cluster {home.cluster}: {home.grant}")
 
     @property
     def _where(self) -> str:
         return f"name = {_literal(self.of.name)}"
-
-
-def advice() -> str:
-    """What an operator has to do so that sequences can be kept on home."""
-    return (
-        "GRANT SELECT, INSERT, UPDATE, CREATE ON turnout.* to its account there; or, without CREATE, make it yourself: "
-        + "; ".join(CREATE)
-        + "."
-    )
 
 
 def _literal(name: str) -> str:

@@ -302,7 +302,7 @@ async def _or_on_workbench(
         merge = route.merge
         if error.errno not in _OF_A_VALUE or merge is None or merge.limit is None or route.otherwise is None:
             raise
-        session.environment.measures.fell_back("row-beyond-limit")
+        session.environment.measures.fell_back("error-of-a-value")
     work = route.otherwise.route(values, sql).work
     assert work is not None
     await finish_on_workbench(session, entry, work, execution)

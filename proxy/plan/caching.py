@@ -72,6 +72,7 @@ class ClassRead:
     forms: tuple[KeyForm, ...]
     values: tuple[tuple[Value, ...], ...]
     always: tuple[int, ...]  # the slots of the cluster, of the table and of the class
+    memcached: bool = False  # do the rules name any?
 
     # The quick way, for what most reads are: one integer column pinned to one plain number of the text.
     _literal: int = field(init=False, default=-1, repr=False, compare=False)
@@ -111,7 +112,7 @@ class ClassRead:
         what = f"class by ({', '.join(self.cache_class.by)}) of {self.database}.{self.table}"
         if self.cache_class.ttl_s is not None:
             return f"{what}: this worker's memory, NOT coherent: up to {self.cache_class.ttl_s:g} s old"
-        return f"{what}: this worker's memory, then memcached"
+        return f"{what}: this worker's memory{', then memcached' if self.memcached else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,9 @@ def cached_read(plan: Plan, asked: Case) -> tuple[ClassRead | None, str]:
             continue
         seed = class_seed(entry.database, entry.name, one.by)
         always = (CLUSTER_SLOT, table_slot(entry.database, entry.name), _class_slot(seed))
-        return ClassRead(entry.database, entry.name, one, seed, forms, pinned, always), ""
+        return ClassRead(
+            entry.database, entry.name, one, seed, forms, pinned, always, bool(asked.rules.cache.memcached)
+        ), ""
     return None, missing
 
 

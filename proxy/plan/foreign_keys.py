@@ -113,25 +113,30 @@ def _looked_at(rules: Rules, catalog: Catalog, by_cluster: dict[str, ForeignKey]
     key = by_cluster[(bad or copies)[0]]
     if advice is not None:
         effects.append(_unseen(key, ours, theirs))
-    for cluster in bad:
-        if cluster in parents:
-            effects.append(
-                f"Cluster {cluster} checks the key against its own rows of {theirs} only: an INSERT into {ours} fails "
-                "with 1452 where the parent's row is on another cluster."
-            )
-        elif catalog.find(cluster, *key.parent) is None:
-            effects.append(f"Cluster {cluster} has no {theirs}: every INSERT into {ours} there fails with 1452.")
-        else:
-            effects.append(
-                f"Cluster {cluster} checks the key against a copy of {theirs} of its own, which no statement reaches: "
-                f"an INSERT into {ours} fails with 1452 where the copy lacks the parent's row."
-            )
-    for cluster in copies:
-        refused = by_cluster[cluster].on_delete in _KEEPS
+    local = [cluster for cluster in bad if cluster in parents]
+    without = [c for c in bad if c not in parents and catalog.find(c, *key.parent) is None]
+    old = [cluster for cluster in bad if cluster not in local and cluster not in without]
+    if local:
         effects.append(
-            f"Cluster {cluster} has a copy of {ours} with the key, which no statement reaches: a DELETE from {theirs} "
-            + ("fails with 1451 while that copy has a row of it." if refused else f"changes it instead of {ours}.")
+            f"{_each(local)} checks the key against its own rows of {theirs} only: an INSERT into {ours} fails with "
+            "1452 where the parent's row is on another cluster."
         )
+    if without:
+        effects.append(
+            f"{_each(without)} has no {theirs}: every INSERT into {ours} there fails with 1452, unless the key is NULL."
+        )
+    if old:
+        effects.append(
+            f"{_each(old)} checks the key against a copy of {theirs} of its own, which no statement reaches: an INSERT "
+            f"into {ours} fails with 1452 where the copy lacks the parent's row."
+        )
+    for refused in (True, False):
+        here = [cluster for cluster in copies if (by_cluster[cluster].on_delete in _KEEPS) is refused]
+        if here:
+            effects.append(
+                f"{_each(here)} has a copy of {ours} with the key, which no statement reaches: a DELETE from {theirs} "
+                + ("fails with 1451 while that copy has a row of it." if refused else f"changes it instead of {ours}.")
+            )
     # Where the child is, somebody has made it without the key: that is the place to say that it is not wanted.
     there = all(catalog.find(cluster, *key.child) is not None for cluster in children)
     return Apart(
@@ -139,15 +144,23 @@ def _looked_at(rules: Rules, catalog: Catalog, by_cluster: dict[str, ForeignKey]
         (*bad, *copies),
         f"{_said(rules, child)}, {_said(rules, parent)}.",
         tuple(effects),
-        _advice(advice or "", key, bad, copies, ours),
+        _advice(advice or "", key, bad, copies, ours, advice is not None and not bad and not there),
         grave=bool(bad) or (advice is not None and not there),
     )
 
 
+def _each(clusters: list[str]) -> str:
+    return f"Cluster {clusters[0]}" if len(clusters) == 1 else f"Each of the clusters {', '.join(clusters)}"
+
+
 def _unseen(key: ForeignKey, child: str, parent: str) -> str:
     if key.on_delete in _KEEPS:
-        return f"A DELETE from {parent} is not refused because of rows of {child}, which then have no parent."
-    return f"A DELETE from {parent} does not {key.on_delete.upper()} in {child}: rows without a parent stay there."
+        said = f"A DELETE from {parent} is not refused because of rows of {child}, which then have no parent."
+    else:
+        said = f"A DELETE from {parent} does not {key.on_delete.upper()} in {child}: rows without a parent stay there."
+    if key.on_update not in _KEEPS:
+        said += f" Nor does an UPDATE of its {', '.join(key.referenced)} change them."
+    return said
 
 
 def _not_kept(child: Place, parent: Place, key: ForeignKey) -> str | None:
@@ -166,8 +179,14 @@ def _not_kept(child: Place, parent: Place, key: ForeignKey) -> str | None:
     return f"Put both tables on one cluster, or make {parent.label} `everywhere: true`."
 
 
-def _advice(first: str, key: ForeignKey, bad: list[str], copies: list[str], child: str) -> str:
+def _advice(first: str, key: ForeignKey, bad: list[str], copies: list[str], child: str, unmade: bool) -> str:
+    """`unmade`: the child is not where the rules place it yet."""
     said = [first] if first else []
+    if unmade:
+        said.append(
+            f"Or make {child} where these rules place it without the key, and let the application, or a DELETE of its "
+            f"own from {child}, do what it did."
+        )
     if bad:
         drop = f"ALTER TABLE {quoted(*key.child)} DROP FOREIGN KEY {quoted(key.name)}"
         said.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from parser.statement import Access, TableRef
@@ -90,6 +90,18 @@ def place(ref: TableRef, rules: Rules, database: str | None) -> Place:
         return Place(ref, named, label, entry.home, entry.reads)
     clusters = table_clusters(rules, table)
     return Place(ref, named, label, clusters[0] if len(clusters) == 1 else None, table.reads, table)
+
+
+def of_cluster(cluster: str, reason: str) -> str:
+    """`main: reason`, where the reason does not name its cluster by itself."""
+    return reason if reason.startswith(f"cluster {cluster},") else f"{cluster}: {reason}"
+
+
+def unmatched(refs: Iterable[TableRef], database: str | None) -> Iterator[str]:
+    """For EXPLAIN: why tables are not where the rules may say, where nothing says of which database they are."""
+    if not database:
+        for name in dict.fromkeys(ref.name for ref in refs if ref.database is None):
+            yield f"no default database: `{name}` matches no entry of the rules"
 
 
 def left_home(rules: Rules) -> Iterator[Table]:

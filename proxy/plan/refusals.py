@@ -428,9 +428,9 @@ UPDATE_ID = Refusal(
 )
 NO_SEQUENCE = Refusal(
     "no-sequence",
-    "The AUTO_INCREMENT column {column} of {table} takes its values from a table on cluster {home} that Turnout's "
-    "service account cannot use: {why}.",
-    "{advice}",
+    "{advice} The AUTO_INCREMENT column {column} of {table} takes its values from a table on cluster {home} that "
+    "Turnout's own account cannot use: {why}.",
+    "",
     1105,
     "HY000",
 )

@@ -11,6 +11,14 @@ from proxy.errors import ServerFailed
 # What the service account has to see of cached tables: without SHOW VIEW and TRIGGER servers hide views' definitions,
 # triggers, and (without both) foreign keys, and what a write changes through them would not be known.
 NEEDED, GLOBAL = ("SELECT", "SHOW VIEW", "TRIGGER"), ("REPLICATION SLAVE", "REPLICATION CLIENT")
+# All that the service account should have (README.md); MariaDB alone has the last.
+SERVICE, MARIADB_ONLY = (*NEEDED, "PROCESS", "REPLICATION CLIENT", "REPLICATION SLAVE"), "REPLICA MONITOR"
+# What servers call them otherwise in SHOW GRANTS.
+_SAME = {
+    "BINLOG MONITOR": "REPLICATION CLIENT",
+    "SLAVE MONITOR": "REPLICA MONITOR",
+    "REPLICATION REPLICA": "REPLICATION SLAVE",
+}
 _NAME = r"""(?:`(?:[^`]|``)*`|"(?:[^"]|"")*"|[^\s.`"]+)"""  # in either sql_mode
 _GRANT = re.compile(rf"GRANT (?P<what>.+?) ON (?P<where>{_NAME}\.{_NAME}) TO ", re.IGNORECASE)
 NO_PRIVILEGE = (1044, 1045, 1142, 1227)
@@ -39,7 +47,8 @@ async def check(connection: ServerConnection, user: str, databases: Collection[s
         )
         wrong = wrong_mysql_settings({(row[0] or b"").decode().lower(): (row[1] or b"").decode() for row in rows})
     if wrong:
-        raise NotFollowable(f"{connection.where} needs {', '.join(wrong)} in its configuration to be cached coherently")
+        message = f"{connection.where} needs {', '.join(wrong)} in its configuration to be cached coherently"
+        raise NotFollowable(message + at_once(wrong))
     try:
         if mariadb:  # MySQL's name for it depends on the version; `source.current_end` asks
             for _, _, only, ignored, *_ in await connection.query("SHOW MASTER STATUS"):
@@ -52,10 +61,8 @@ async def check(connection: ServerConnection, user: str, databases: Collection[s
     except ServerFailed as error:
         if error.errno not in NO_PRIVILEGE:
             raise
-        monitor = "BINLOG MONITOR" if mariadb else "REPLICATION CLIENT"
         raise NotFollowable(
-            f"{connection.where}: the service account may not read the binary log. "
-            f"GRANT REPLICATION SLAVE, {monitor} ON *.* TO '{user}'@'%'"
+            f"{connection.where}: the service account may not read the binary log. {grant(user, mariadb)}"
         ) from error
 
     grants = [(row[0] or b"").decode("utf-8", "replace") for row in await connection.query("SHOW GRANTS")]
@@ -63,14 +70,33 @@ async def check(connection: ServerConnection, user: str, databases: Collection[s
     if lacking:
         raise NotFollowable(
             f"{connection.where}: the service account lacks {', '.join(lacking)}, without which the binary log, or "
-            f"triggers and foreign keys of cached tables, are hidden from it. "
-            f"GRANT {', '.join((*NEEDED, *GLOBAL))} ON *.* TO '{user}'@'%'"
+            f"triggers and foreign keys of cached tables, are hidden from it. {grant(user, mariadb)}"
         )
 
 
-def missing_grants(grants: Iterable[str], databases: Collection[str]) -> list[str]:
-    """Which of NEEDED is granted neither on everything nor on all of these databases, and which of GLOBAL is not
-    granted; `grants` as SHOW GRANTS says them (of roles, only what it shows)."""
+def grant(user: str, mariadb: bool) -> str:
+    """The statement that gives the service account all that it should have."""
+    return f"GRANT {', '.join(_wanted(mariadb))} ON *.* TO '{user}'@'%'"
+
+
+def lacking(grants: Iterable[str], databases: Collection[str], mariadb: bool) -> list[str]:
+    """What the service account should have, and does not have."""
+    wanted = _wanted(mariadb)
+    return missing_grants(grants, databases, [name for name in wanted if name not in NEEDED])
+
+
+def _wanted(mariadb: bool) -> tuple[str, ...]:
+    return (*SERVICE, MARIADB_ONLY) if mariadb else SERVICE
+
+
+def missing_grants(
+    grants: Iterable[str],
+    databases: Collection[str],
+    everywhere: Collection[str] = GLOBAL,
+    needed: Collection[str] = NEEDED,
+) -> list[str]:
+    """Which of `needed` is granted neither on everything nor on all of these databases, and which of `everywhere` is
+    not granted; `grants` as SHOW GRANTS says them (of roles, only what it shows)."""
     held: dict[str, set[str]] = {}
     for line in grants:
         found = _GRANT.match(line)
@@ -78,16 +104,15 @@ def missing_grants(grants: Iterable[str], databases: Collection[str]) -> list[st
             continue
         names = {name.strip().upper() for name in found["what"].split(",")}
         if names & {"ALL PRIVILEGES", "ALL"}:
-            names.update((*NEEDED, *GLOBAL))
-        if "BINLOG MONITOR" in names:  # MariaDB's name for it
-            names.add("REPLICATION CLIENT")
+            names.update((*SERVICE, MARIADB_ONLY, *needed))
+        names.update(_SAME[name] for name in names & _SAME.keys())
         held.setdefault(found["where"], set()).update(names)
     lacking = []
-    for name in NEEDED:
+    for name in needed:
         on = [where for where, names in held.items() if name in names]
         if "*.*" not in on and not all(any(_covers(where, database) for where in on) for database in databases):
             lacking.append(name)
-    return [*lacking, *(name for name in GLOBAL if name not in held.get("*.*", ()))]
+    return [*lacking, *(name for name in everywhere if name not in held.get("*.*", ()))]
 
 
 def _covers(where: str, database: str) -> bool:
@@ -113,6 +138,19 @@ def wrong_settings(log_bin: str, row_format: str, image: str) -> list[str]:
     if image.upper() != "FULL":
         wrong.append(f"binlog_row_image=FULL (it is {image})")
     return wrong
+
+
+def at_once(wrong: Iterable[str]) -> str:
+    """What to do about settings of `wrong_settings` that can be changed while the server runs."""
+    settings = [found.groups() for each in wrong if (found := _SETTABLE.match(each)) is not None]
+    if not settings:
+        return ""
+    now = " ".join(f"SET GLOBAL {name} = '{value}';" for name, value in settings)
+    lines = ", ".join(f"`{name} = {value}`" for name, value in settings)
+    return f". Now: {now} (for connections that begin after it); for its next start, under [mysqld]: {lines}"
+
+
+_SETTABLE = re.compile(r"(binlog_format|binlog_row_image)=(\w+)")
 
 
 def wrong_mysql_settings(variables: dict[str, str]) -> list[str]:

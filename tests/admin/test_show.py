@@ -131,8 +131,8 @@ def test_status(overview: Overview) -> None:
     ("what", "message"),
     [
         ("SHAPE", "No SHOW TURNOUT SHAPE. Did you mean SHAPES? There are: CLUSTERS, SHAPES"),
-        ("", "There are: CLUSTERS"),
         ("SHAPES LIMIT x", "No SHOW TURNOUT SHAPES LIMIT x"),
+        ("", "SHOW TURNOUT needs the name of a table. There are: CLUSTERS"),
         ("zebras", "No SHOW TURNOUT zebras. There are: CLUSTERS"),
     ],
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from proxy.cli import link as wire
 from proxy.cli.link import Link, LinkBroken, Reader, encode
 from proxy.measure.measures import Measures
-from proxy.measure.states import ServerState, SessionState
+from proxy.measure.states import SequenceState, ServerState, SessionState
 
 
 def snapshot() -> wire.Snapshot:
@@ -41,6 +41,7 @@ MESSAGES: list[wire.Message] = [
     wire.Follow(b"turnout: 1\n", "main", 3),
     wire.StreamState("following", "", 1, 500, 400, 30, 0, 1, 40 << 20, 123_456),
     wire.AskSessions(1),
+    wire.AskSequences(14),
     wire.Kill(2, 2**40 + 5, True, "app", False),
     wire.Refresh(9),
     wire.Drain(2.5),
@@ -52,6 +53,7 @@ MESSAGES: list[wire.Message] = [
     wire.ReloadNow(10),
     wire.Outcome(11, "", ["a", "b"]),
     wire.Sessions(12, [SessionState(65, "app", "h", database=None, seconds=1.5)]),
+    wire.Sequences(15, [SequenceState("main", "shop.orders.id", 2**63, 7, 8), SequenceState("main", problem="down")]),
     wire.Rows(13, ["a", "b"], [["x", 1], [1.5, None]]),
 ]
 

@@ -152,4 +152,4 @@ def test_check_sees_what_is_wrong_on_the_servers(shop_servers: Shop, turnout: St
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env={**os.environ})
     assert done.returncode == 1, done.stdout + done.stderr
     assert "error: databases.shop.tables.keyed price on cluster main" in done.stdout
-    assert "warning: databases.shop.tables.missing There is no such table on cluster main" in done.stdout
+    assert "error: databases.shop.tables.missing There is no such table on cluster main" in done.stdout

@@ -181,6 +181,9 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_logged(fake: Start) -> 
     assert any("dran" in problem for problem in problems)
     assert client.ask("users") == "app,ops"
     assert turnout.metric("turnout_rules_reloads_total", outcome="failed") == 1
+    last = control(turnout, "status", str(turnout.rules_path), "status").stdout
+    assert "mian" in last
+    assert "dran" in last
     failed = control(turnout, "reload", str(turnout.rules_path))
     assert failed.returncode == 1
     assert "mian" in failed.stderr
@@ -193,6 +196,7 @@ def test_what_needs_a_restart_is_said_each_time(fake: Start) -> None:
     first = control(turnout, "reload", str(turnout.rules_path))
     assert "restart: workers: changes from 1 to 2" in first.stdout
     second = control(turnout, "reload", str(turnout.rules_path))
+    assert "They are the rules that have been in force since" in second.stdout
     assert "restart: workers: changes from 1 to 2" in second.stdout
     assert turnout.events("rules need a restart")[0]["where"] == "workers"
 

@@ -74,6 +74,7 @@ def test_kept(cust: str, ord_: str, places: str) -> None:
         ("", "{cluster: media}", "main.cust media.cust media.ord", "media", "1452 where the copy lacks"),
         ("{cluster: media}", "", "main.ord media.cust main.cust", "main", "1452 where the copy lacks"),
         ("", "{cluster: media}", "main.cust main.ord", "main", "changes it instead of shop.ord"),
+        ("", "{cluster: media}", "main.cust main.ord", "main", "where these rules place it without the key"),
         ("", "{cluster: media}", "main.cust main.ord media.ord", "media main", "drop it there, or its key"),
         ("", "{sharding: s, key: cust_id}", "main.cust media.ord other.ord", "media other", "`everywhere: true`"),
         ("{sharding: s, key: id}", "", "main.ord media.cust other.cust", "main", "one cluster"),

@@ -16,7 +16,7 @@ from proxy.back import gtid
 from proxy.errors import ServerFailed
 from proxy.stream import events as ev
 from proxy.stream import probe as module
-from proxy.stream.check import NotFollowable, wrong_mysql_settings, wrong_settings
+from proxy.stream.check import NotFollowable, at_once, wrong_mysql_settings, wrong_settings
 from proxy.stream.events import Decoder
 from proxy.stream.probe import GtidProbe, SnapshotProbe
 from proxy.stream.source import Place
@@ -182,6 +182,9 @@ def test_never_more_than_is_visible(seed: int) -> None:
 def test_settings_that_are_needed() -> None:
     assert wrong_settings("1", "ROW", "FULL") == []
     assert len(wrong_settings("0", "MIXED", "MINIMAL")) == 3
+    assert "SET GLOBAL binlog_format = 'ROW';" in at_once(wrong_settings("1", "MIXED", "FULL"))
+    assert "`binlog_format = ROW`" in at_once(wrong_settings("1", "MIXED", "FULL"))
+    assert at_once(wrong_settings("0", "ROW", "FULL")) == "", "it takes a restart"
     assert wrong_mysql_settings({"gtid_mode": "ON"}) == []
     assert (
         wrong_mysql_settings(
