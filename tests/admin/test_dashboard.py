@@ -8,16 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxy.admin.advice import Advice
+from bench.synthetic import BASE
+from proxy.admin.advice import Advice, advice, as_yaml
 from proxy.admin.dashboard import OTHERS, SERIES, SHAPE_CHARS, Dashboard, dashboard
 from proxy.admin.overview import Overview, WorkerView
 from proxy.admin.past import Reader
 from proxy.measure.history import HistoryFile, Minute
 from proxy.measure.measures import Measures
 from proxy.measure.recent import SLOT_S, SLOTS, Recent
-from proxy.measure.shapes import ShapeId
+from proxy.measure.shapes import Sample, ShapeId, digest_id
 from proxy.measure.states import ServerState
 from proxy.measure.tally import Tally
+from proxy.rules.loader import parse
 from tests.admin.conftest import MS, run
 
 NOW = 1_700_000_200.0
@@ -169,3 +171,19 @@ def test_a_day_of_the_history(changed: Callable[..., Overview], tmp_path: Path) 
     assert [one.table for one in advice.leave_alone] == []  # without a sample of its text a shape says nothing
     path.write_text("something else")
     assert "cannot be used" in run(Reader().read(overview, "month")).note
+
+
+def test_too_little_to_advise_on_is_said(tmp_path: Path) -> None:
+    file = HistoryFile(tmp_path / "history.sqlite")
+    minute = Minute(600)
+    shape = ShapeId(digest_id("x"), "forward", ("shop.t",), ("main",))
+    minute.shapes[shape] = Tally()
+    minute.shapes[shape].count = 34
+    minute.samples[shape] = Sample(b"SELECT a FROM t WHERE id = \0", "shop")
+    file.write(minute)
+    file.close()
+    rules = parse(as_yaml(BASE), tmp_path / "rules.yaml", {})
+    found = advice(tmp_path / "history.sqlite", rules, 700.0)
+    assert found is not None
+    assert (found.steps, [one.table for one in found.leave_alone]) == ([], ["shop.t"])
+    assert found.too_little.startswith("too little to advise on (34 statements in 60 seconds, busiest server main 0.00")
