@@ -53,9 +53,9 @@ class Script:
         rng = random.Random(f"{self.seed}.{number}")
         selects, writes = Selects(rng, self.only), Writes(rng)
         self.history = []
+        self._reset()  # what the last block has set, also on the server with everything, which has one session
         world.change_sessions(number)
-        for sql in _RESET:
-            world.same(sql)
+        self._reset()
         world.fill()
         for sql in rng.choice(_SETTINGS):
             self._do(sql)
@@ -83,6 +83,10 @@ class Script:
             world.check_tables()
         except Disagreement as problem:
             raise Disagreement(self.report(number, problem)) from None
+
+    def _reset(self) -> None:
+        for sql in _RESET:
+            self.world.same(sql)
 
     def _do(self, sql: str) -> None:
         self.history.append(sql)
