@@ -80,7 +80,7 @@ class Run:
         assert self._watchdog.stdin is not None
         assert self._watchdog.stdout is not None
         self._watchdog.stdin.close()
-        status = self._watchdog.wait(20)
+        status = self._watchdog.wait(60)  # a slow disk takes its time with what is removed
         self._watchdog.stdout.close()
         if left or status == 1:
             raise RuntimeError(f"processes of run {self.marker} could not be ended")
