@@ -38,6 +38,7 @@ _NO_LIMIT = (b"18446744073709551615", b"DEFAULT")
 # Flags that a server leaves out where it went by way of a temporary table: about keys, BLOB (with BINARY for numbers).
 # Whether an outer join's columns are NOT NULL (and without a default: 4096) depends on what a server finds empty.
 _PLAN_FLAGS = 1 | 2 | 4 | 8 | 16 | 512 | 4096 | 16384 | 32768
+_LIST_FLAGS = 256 | 2048  # ENUM, SET
 Key = Any  # what KeyReader.key gives: comparable with its like
 
 
@@ -414,6 +415,8 @@ def comparable(column: ColumnDefinition) -> tuple[object, ...]:
     """What shards have to agree on: not what depends on how a server went about it. By way of a temporary table an
     expression is another kind of text, and may be longer or shorter: -x of a DECIMAL by one."""
     if column.type in STRING_TYPES:
-        return (column.table, column.name, column.charset, column.flags & ~_PLAN_FLAGS)
+        # MIN of an ENUM is one, or the text of one.
+        flags = column.flags & ~(_PLAN_FLAGS if column.org_name else _PLAN_FLAGS | _LIST_FLAGS)
+        return (column.table, column.name, column.charset, flags)
     flags = column.flags & ~(_PLAN_FLAGS | BINARY_FLAG)
     return (column.table, column.name, column.charset, column.type, flags, column.decimals)

@@ -258,8 +258,11 @@ def test_kinds_of_text_need_not_agree() -> None:
     """WEIGHT_STRING(CONCAT(..)) is a BLOB on a shard that sorts by way of a temporary table, else VARBINARY."""
     text = ColumnDefinition(b"def", b"", b"", b"", b"a", b"", 63, 672, 253, 128, 0)
     assert comparable(text) == comparable(replace(text, type=252, length=65535, decimals=39))
-    for other in ({"charset": 45}, {"name": b"b"}, {"table": b"t"}, {"flags": 128 | 256}, {"type": 246}):
+    for other in ({"charset": 45}, {"name": b"b"}, {"table": b"t"}, {"flags": 128 | 32}, {"type": 246}):
         assert comparable(text) != comparable(replace(text, **other))
+    assert comparable(text) == comparable(replace(text, type=254, flags=128 | 256))  # MIN(an ENUM)
+    column = replace(text, org_name=b"a")
+    assert comparable(column) != comparable(replace(column, type=254, flags=128 | 256))
     number = replace(text, length=12, type=246, flags=0, decimals=2)
     assert comparable(number) == comparable(replace(number, length=13))
     for other in ({"decimals": 3}, {"type": 3}, {"flags": 32}):
