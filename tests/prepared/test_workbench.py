@@ -175,7 +175,7 @@ def test_nothing_stays(pair: PreparedPair, proxy: tuple[Turnout, MariaDB], shop_
             assert client.execute(statement, 3).checked().rows
             if n == 2:
                 before = _prepared_on(shop_servers.main)
-        assert _prepared_on(shop_servers.main) == before
+        assert _prepared_on(shop_servers.main) <= before  # some may have been on their way out
         assert client.query("SELECT COUNT(*) FROM photos").errno == 0
         moments = client.prepare(f"SELECT t.id FROM {JOIN} WHERE t.at > ? AND t.g < ?")
         assert isinstance(moments, Statement)

@@ -151,14 +151,15 @@ class Writes:
         names = list(columns)
         rng.shuffle(names)
         verb = rng.choice(("INSERT", "INSERT", "REPLACE")) if into != "people" else "INSERT"
-        tail = ""
+        tail, numbers = "", f"{number} < 1000"
         if rng.random() < 0.3 and into in ("photos", "users"):  # whose numbers stay what they are: there once
             columns[TABLES[into][0]] = number  # rows may be in the way
+            numbers = f"{number} BETWEEN 1 AND 999"  # for 0 a server makes an id, which depends on those it has lost
             verb, tail = rng.choice((("INSERT IGNORE", ""), ("INSERT", " ON DUPLICATE KEY UPDATE n = 77")))
         items = ", ".join(columns[name] for name in names)
         return (
             f"{verb} INTO {into} ({', '.join(names)}) SELECT {items} FROM {source} "
-            f"WHERE {number} < 1000 AND {self._condition(source, 0 if not self._inside else 1)} ORDER BY {number}{tail}"
+            f"WHERE {numbers} AND {self._condition(source, 0 if not self._inside else 1)} ORDER BY {number}{tail}"
         )
 
     def _insert(self) -> str:
