@@ -358,18 +358,22 @@ class ServerConnection(asyncio.Protocol):
         self.send(frames, sink, mode)
         return await sink.future
 
-    async def query(self, sql: str) -> list[list[bytes | None]]:
-        """Run one of our own statements; returns its rows. Raises ServerFailed with the server's error in it."""
-        data = await self.command(bytes((com.COM_QUERY,)) + sql.encode())
+    def read(self, response: bytes) -> ResultsetReader:
+        """What the framed answer to a question of ours says. Raises ServerFailed, which ends the connection."""
         reader = ResultsetReader()
         pos = 0
         try:
-            while pos < len(data):
-                n = int.from_bytes(data[pos : pos + 3], "little")
-                reader.feed(data[pos + 4 : pos + 4 + n])
+            while pos < len(response):
+                n = int.from_bytes(response[pos : pos + 3], "little")
+                reader.feed(response[pos + 4 : pos + 4 + n])
                 pos += 4 + n
         except ProtocolError as error:
             raise self.broken(error) from None
+        return reader
+
+    async def query(self, sql: str) -> list[list[bytes | None]]:
+        """Run one of our own statements; returns its rows. Raises ServerFailed with the server's error in it."""
+        reader = self.read(await self.command(bytes((com.COM_QUERY,)) + sql.encode()))
         refusal = reader.err
         if refusal is not None:
             raise ServerFailed(

@@ -18,7 +18,7 @@ from parser.shape import Lexer
 from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
-from proxy.errors import PoolExhausted, ProtocolError, ServerFailed, StatementRefused, TurnoutError
+from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
 from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
@@ -615,7 +615,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         made = session.made
         known = made.diagnostics if made is not None else None
         session.diagnostics = known or await connection.command(b"\x03SHOW WARNINGS")
-        session.warning_count = warnings or _row_count(connection, session.diagnostics)
+        session.warning_count = warnings or len(connection.read(session.diagnostics).rows)
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
         session.warning_count = 0
@@ -671,21 +671,6 @@ def _may_ask_last_insert_id(session: Session, plan: Plan) -> bool:
     if plan.effects & Effect.RETURNING:  # the answer is rows, and has no insert id
         return session.generated is not False
     return plan.writes and session.generated is None
-
-
-def _row_count(connection: ServerConnection, response: bytes) -> int:
-    from proxy.wire.resultset import ResultsetReader
-
-    reader = ResultsetReader()
-    pos = 0
-    try:
-        while pos < len(response):
-            n = int.from_bytes(response[pos : pos + 3], "little")
-            reader.feed(response[pos + 4 : pos + 4 + n])
-            pos += 4 + n
-    except ProtocolError as error:
-        raise connection.broken(error) from None
-    return len(reader.rows)
 
 
 def _unlock(session: Session, connection: ServerConnection) -> None:
