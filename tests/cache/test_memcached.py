@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import getpass
-import signal
 import socket
 import subprocess
 import time
@@ -369,7 +368,7 @@ def test_a_server_that_is_stopped_and_goes_on(own_server: Server) -> None:
     async def work() -> None:
         async with remote_of(own_server.port) as remote:
             await remote.serves(1)
-            own_server.signal(signal.SIGSTOP)
+            own_server.pause()
             began = time.monotonic()
             results = await asyncio.gather(*(remote.found(1) for _ in range(200)))
             waited = time.monotonic() - began
@@ -377,7 +376,7 @@ def test_a_server_that_is_stopped_and_goes_on(own_server: Server) -> None:
             # All of them together wait for one time limit and a little, not for one after the other.
             assert waited < 20 * GET_TIMEOUT_S
             assert remote.counters.timeouts >= 1
-            own_server.signal(signal.SIGCONT)
+            own_server.resume()
             await remote.serves(2)
             for n in (1, 2):
                 await remote.found(n)

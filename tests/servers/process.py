@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+STOP_S = 30.0  # for a program to take notice of SIGSTOP
 
 
 class NotReady(RuntimeError):
@@ -143,9 +144,17 @@ class Process:
         self._popen.send_signal(number)
 
     def pause(self) -> None:
-        """SIGSTOP to the program and its descendants: connections stay open and nothing answers."""
+        """SIGSTOP to the program and its descendants: connections stay open and nothing answers from now on.
+
+        The signal only begins to stop a program: each of its threads goes on until it comes to take notice.
+        """
         self._signal_all(signal.SIGSTOP)
         self._paused = True
+        deadline = time.monotonic() + STOP_S
+        while not all(_is_stopped(pid) for pid in self.pids()):
+            if time.monotonic() > deadline:
+                raise NotReady(f"{self.name} did not stop within {STOP_S:g} s of SIGSTOP")
+            time.sleep(0.001)
 
     def resume(self) -> None:
         if self._paused:
@@ -208,6 +217,15 @@ class Process:
                 continue
             total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
         return total
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether no thread of the process runs; one that has ended does not."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.append(thread.read_text().rpartition(")")[2].split()[0])
+    return all(state in "TtZX" for state in states)
 
 
 def _stat(pid: int) -> list[str] | None:
