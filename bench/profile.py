@@ -68,7 +68,7 @@ def main() -> None:
         assert target.proxy is not None
         workload = Workload(arguments.script, arguments.prepared)
         sysbench.run(target.port, target.account, workload, arguments.clients, 1)
-        worker = max(target.proxy.pids(), key=lambda pid: sum(target.proxy.cpu_of(pid)) if target.proxy else 0.0)
+        (worker,) = target.proxy.named("turnout-worker")
         stacks = arguments.keep or Path(folder) / "stacks"
         spy = subprocess.Popen(
             [
