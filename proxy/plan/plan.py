@@ -174,6 +174,8 @@ class Plan:
         """`generated_id` for one statement: its literals and bound values may remove the doubt."""
         if self.generated_id is not None or not self.explicit_ids:
             return self.generated_id
+        if len(self.explicit_ids) == 1:
+            return _generates(value_of(self.explicit_ids[0]))
         generated = {_generates(value_of(value)) for value in self.explicit_ids}
         return generated.pop() if len(generated) == 1 else None
 
