@@ -148,6 +148,8 @@ class Do(enum.Enum):
     EMPTY = "empty"
     PREPARE = "prepare"  # SQL-level PREPARE, EXECUTE, DEALLOCATE, on the one cluster that there is
     NAMED = "named"  # the same by the session, for tables on several
+    LOCK = "lock"  # FLUSH TABLES WITH READ LOCK, of everything, which is on several clusters
+    UNLOCK = "unlock"  # UNLOCK TABLES, wherever the session has locks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
