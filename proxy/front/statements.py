@@ -367,7 +367,7 @@ async def forward(
         if session.made is not None:
             await tell_ids(session, entry, connection, relay)
         if plan.pins in LOCK_REASONS and connection.scanner.errno:
-            table_locks.failed(session, send.cluster, plan.pins, locked_before, connection.scanner.errno)
+            table_locks.failed(session, send.cluster, plan.pins, locked_before or frozenset(), connection.scanner.errno)
         if plan.pins and not pinned_before and connection.scanner.errno == 1064:
             session.pinned.pop(send.cluster, None)  # it was not even read: nothing was left behind
             connection.dirty = ""
@@ -462,19 +462,7 @@ async def obtain(
     plan = entry.plan
     if plan.writes:
         check_writer(session, send.cluster)
-    if plan.effects & Effect.READS_USER_VARIABLE and session.pinned:
-        others = {
-            cluster: why
-            for cluster, why in session.pinned.items()
-            if cluster != send.cluster and why not in LOCK_REASONS
-        }
-        if others:
-            raise StatementRefused(
-                f"This statement is for cluster {send.cluster} and reads a user variable, but the session's user "
-                f"variables may have changed on cluster {', '.join(sorted(others))}, where it is pinned "
-                f"({', '.join(sorted(set(others.values())))}). Put the value into the statement instead",
-                reason="user-variable-elsewhere",
-            )
+    check_variables(session, plan.effects, send.cluster)
     if session.owed:
         await session.settle_owed(send.cluster)
     if session.own_xa:
@@ -491,6 +479,26 @@ async def obtain(
             raise
         # Nothing was sent yet: a replica that cannot be had is no reason for the read to fail.
         return await session.take(session.target(send, entry, True), database, parked=True), True
+
+
+def may_have_variables(session: Session) -> dict[str, str]:
+    """The clusters on which the session may have changed its user variables, each with what it is pinned by."""
+    return {cluster: why for cluster, why in session.pinned.items() if why not in LOCK_REASONS}
+
+
+def check_variables(session: Session, effects: Effect, cluster: str) -> None:
+    """Raises StatementRefused for a statement that reads user variables on a cluster that may not have them."""
+    if not effects & Effect.READS_USER_VARIABLE or not session.pinned:
+        return
+    others = may_have_variables(session)
+    others.pop(cluster, None)
+    if others:
+        raise StatementRefused(
+            f"This statement is for cluster {cluster} and reads a user variable, but the session's user "
+            f"variables may have changed on cluster {', '.join(sorted(others))}, where it is pinned "
+            f"({', '.join(sorted(set(others.values())))}). Put the value into the statement instead",
+            reason="user-variable-elsewhere",
+        )
 
 
 def _check_own_xa(session: Session, cluster: str) -> None:
@@ -521,12 +529,13 @@ def check_writer(session: Session, cluster: str) -> None:
 
 async def join_transaction(session: Session, connection: ServerConnection, cluster: str, fresh: bool = True) -> None:
     """Make a connection part of the session's transaction, if it has one: a fresh one, or one that is held because of
-    other state and that the transaction has not come to yet."""
+    other state and that the transaction has not come to yet. What SET TRANSACTION has said of the next one is said
+    there, too."""
     from proxy.front.atomic import branch_for, is_atomic, start_branch
 
     transaction = session.transaction
     branch = await branch_for(session, connection, cluster)
-    if not fresh:
+    if not fresh and (branch is not None or connection.scanner.status & IN_TRANS):
         if branch is not None:
             await start_branch(connection, branch)
         return
@@ -548,6 +557,9 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.hold(connection)
     elif not session.autocommit and is_atomic(session):
         session.hold(connection)  # whoever joins next has to know that the transaction begins here
+    elif not session.autocommit and any(held.scanner.status & IN_TRANS for held in session.held.values()):
+        await _before(session, connection, b"\x03BEGIN", "BEGIN")  # one that has begun elsewhere
+        session.hold(connection)
     for _, text in transaction.savepoints:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
         session.hold(connection)
@@ -573,7 +585,7 @@ def pin(session: Session, connection: ServerConnection, reason: str) -> None:
     if known is None or reason not in LOCK_REASONS:  # which end before the others do
         session.pinned[cluster] = connection.dirty = reason
     if reason in LOCK_REASONS:
-        session.locks[cluster] = reason
+        session.locks[cluster] = session.locks.get(cluster, frozenset()) | {reason}
     session.hold(connection)
 
 

@@ -57,7 +57,7 @@ async def unlock(session: Session) -> None:
     """UNLOCK TABLES. Raises TurnoutError."""
     from proxy.front.transactions import finish
 
-    if LOCK_TABLES in session.locks.values():
+    if any(LOCK_TABLES in kinds for kinds in session.locks.values()):
         try:
             await finish(session, b"COMMIT", list(session.held))
         finally:
@@ -69,7 +69,22 @@ async def unlock(session: Session) -> None:
 async def unlock_tables(session: Session, but: str = "") -> None:
     """What LOCK TABLES has locked, on any cluster `but` this one, is free: a transaction begins, or others are locked.
     Raises TurnoutError."""
-    await _unlock(session, [c for c, reason in session.locks.items() if reason == LOCK_TABLES and c != but])
+    clusters = [cluster for cluster, kinds in session.locks.items() if LOCK_TABLES in kinds and cluster != but]
+    both = [cluster for cluster in clusters if READ_LOCK in session.locks[cluster] and cluster in session.held]
+    await _unlock(session, [cluster for cluster in clusters if cluster not in both])
+    for cluster in both:  # UNLOCK TABLES would end the other lock, too
+        await checked(session.held[cluster], b"\x03BEGIN")
+        await checked(session.held[cluster], b"\x03COMMIT")
+        ended_by_begin(session, cluster)
+
+
+def ended_by_begin(session: Session, cluster: str) -> None:
+    """A transaction has begun there, which ends what LOCK TABLES has locked."""
+    kinds = session.locks.get(cluster, frozenset()) - {LOCK_TABLES}
+    if kinds:
+        session.locks[cluster] = kinds
+    else:
+        session.locks.pop(cluster, None)
 
 
 async def _unlock(session: Session, clusters: Iterable[str]) -> None:
@@ -101,9 +116,11 @@ def ended(session: Session, connection: ServerConnection, cluster: str) -> None:
         connection.dirty = ""
 
 
-def failed(session: Session, cluster: str, reason: str, before: str | None, errno: int) -> None:
-    """A statement that was to lock tables on a cluster has failed, where there was a lock `before` or none."""
-    if before is not None and (reason == READ_LOCK or errno == 1064):
+def failed(session: Session, cluster: str, reason: str, before: frozenset[str], errno: int) -> None:
+    """A statement that was to lock tables on a cluster has failed, where these locks were `before`."""
+    if reason == LOCK_TABLES and errno != 1064:
+        before -= {LOCK_TABLES}  # which it has ended
+    if before:
         session.locks[cluster] = before
     else:
         session.locks.pop(cluster, None)
