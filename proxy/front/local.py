@@ -108,6 +108,8 @@ def diagnostics(session: Session, statement: Statement, sql: bytes) -> None:
             rows = rows[start or 0 :][:number]
     session.client.write(answers.response(columns, rows, session.status, binary=session.binary))
     session.row_count = -1
+    if statement.items:  # a SELECT
+        session.found_rows = 1
 
 
 def diagnostics_columns(statement: Statement, sql: bytes) -> list[ColumnDefinition]:

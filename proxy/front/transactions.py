@@ -97,6 +97,7 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         if verb == b"COMMIT" and session.doom is not None:  # a part was lost since the client sent this
             raise session.doom
         cluster = next(iter(session.held))
+        session.next_transaction = []
         session.transaction.forget_clusters()
         session.transaction.savepoints.clear()
         if chain:  # the server begins the next one, with the isolation level and access mode of this one
@@ -114,9 +115,9 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         session.transaction.clear()
         session.next_transaction = []
     if chain:
+        await table_locks.unlock_tables(session)
         session.transaction.explicit = True
         session.transaction.begin, session.transaction.once = begin_text, once
-        await table_locks.unlock_tables(session)
         for cluster, connection in session.held.items():  # pinned
             await begin_pinned(session, connection, cluster)
     session.ok()

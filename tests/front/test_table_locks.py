@@ -197,3 +197,52 @@ def test_what_a_dump_does_sees_one_moment_on_all_clusters(
     client.run("COMMIT")
     assert client.run("SELECT n FROM photos WHERE n = 80").rows == ((b"80",),)
     other.run("DELETE FROM items WHERE n = 80", "DELETE FROM photos WHERE n = 80")
+
+
+def test_a_chained_transaction_begins_wherever_the_session_is_pinned(
+    log_in: Callable[[], Client], other: Client
+) -> None:
+    client = log_in()
+    client.run("CREATE TEMPORARY TABLE seen (id INT)", "LOCK TABLES photos WRITE", "COMMIT AND CHAIN")
+    assert writable(other) == {"items": True, "photos": True}
+    client.run("INSERT INTO photos (n) VALUES (81)", "INSERT INTO items (n) VALUES (81)", "ROLLBACK")
+    assert client.run("SELECT n FROM photos WHERE n = 81").rows == ()
+    assert client.run("SELECT n FROM items WHERE n = 81").rows == ()
+
+
+def test_a_lock_on_everything_outlives_transactions(log_in: Callable[[], Client], other: Client) -> None:
+    client = log_in()
+    client.run("FLUSH TABLES WITH READ LOCK", "LOCK TABLES items READ", "BEGIN")
+    assert writable(other) == {"items": False, "photos": False}
+    client.run("UNLOCK TABLES", "COMMIT")
+    assert writable(other) == {"items": True, "photos": True}
+
+
+def test_a_value_comes_from_the_cluster_of_its_table(log_in: Callable[[], Client]) -> None:
+    client = log_in()
+    client.run("DELETE FROM photos", "INSERT INTO photos (n) VALUES (4)", "SET @n = (SELECT MAX(n) FROM photos)")
+    assert client.run("SELECT n FROM photos WHERE n = @n").rows == ((b"4",),)
+    client.run("SET @m = @n + 1")
+    assert client.run("SELECT n + 1 FROM photos WHERE n + 1 = @m").rows == ((b"5",),)
+    assert client.query("SET @k = (SELECT MAX(n) FROM items WHERE n = @m)").errno == 1235
+
+
+def test_what_is_set_for_the_next_transaction_reaches_clusters_that_are_joined(log_in: Callable[[], Client]) -> None:
+    client = log_in()
+    client.run("SELECT GET_LOCK('two', 5)")  # it is pinned to main
+    for begin in ("BEGIN", "START TRANSACTION", "SET @none = NULL"):
+        client.run("SET TRANSACTION READ ONLY", begin)
+        assert client.query("INSERT INTO photos (n) VALUES (6)").errno == 1792
+        client.run("ROLLBACK", "INSERT INTO photos (n) VALUES (6)")
+
+
+def test_autocommit_off_is_one_transaction_on_all_clusters(log_in: Callable[[], Client]) -> None:
+    client = log_in()
+    client.run("SET autocommit = 0", "INSERT INTO photos (n) VALUES (82)")
+    assert client.run("SELECT 1 FROM items LIMIT 1").status & 1
+    assert client.run("SELECT VERSION() IS NULL").status & 1
+    client.run("INSERT INTO items (n) VALUES (82)", "ROLLBACK")
+    assert client.run("SELECT COUNT(*) FROM spread").status & 1
+    client.run("SET autocommit = 1")
+    assert client.run("SELECT n FROM photos WHERE n = 82").rows == ()
+    assert client.run("SELECT n FROM items WHERE n = 82").rows == ()
