@@ -706,6 +706,10 @@ class Selects:
     def counted(self) -> Select:
         rng = self.rng
         text, source = self.table()
+        steady = self._steady([source], 1)
+        if steady and rng.random() < 0.2:
+            sql = f"SELECT SQL_CALC_FOUND_ROWS DISTINCT {steady[0]} FROM {text} ORDER BY 1 LIMIT {rng.randrange(6)}"
+            return Select(sql, True, "SELECT FOUND_ROWS()")
         order = f" ORDER BY {', '.join(source.unique)} LIMIT {rng.randrange(6)}"
         sql = f"SELECT SQL_CALC_FOUND_ROWS {self.items([source])} FROM {text}{self.where([source])}{order}"
         return Select(sql, True, "SELECT FOUND_ROWS()")
