@@ -270,7 +270,7 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         await _undo(session, pairs, own)
         raise failure
     scanners = [connection.scanner for _, connection in pairs]
-    answer = _summed(route.reply, scanners, entry)
+    answer = _summed(route, scanners, entry)
     answers = [(connection, Answered.by(connection)) for _, connection in pairs]
     for _, connection in pairs:
         if connection.scanner.session_state:
@@ -324,14 +324,16 @@ async def _undo(session: Session, pairs: list[tuple[Send, ServerConnection]], ow
             return
 
 
-def _summed(reply: Reply, scanners: list[ResponseScanner], entry: Entry) -> tuple[int, bytes, int, int]:
-    """(affected rows, info, warnings, first insert id) of one statement's parts."""
-    if reply is Reply.FIRST:
+def _summed(route: Route, scanners: list[ResponseScanner], entry: Entry) -> tuple[int, bytes, int, int]:
+    """(affected rows, info, warnings, insert id) of one statement's parts. Of ids that rows brought along
+    a server tells the last row's."""
+    if route.reply is Reply.FIRST:
         first = scanners[0]
         return first.affected_rows, first.info, first.warnings, first.insert_id
     affected = sum(s.affected_rows for s in scanners)
     warnings = min(sum(s.warnings for s in scanners), 65535)
-    insert_id = next((s.insert_id for s in scanners if s.insert_id), 0)
+    last = scanners[route.rows[-1]].insert_id if route.rows else 0
+    insert_id = last or next((s.insert_id for s in scanners if s.insert_id), 0)
     infos = [s.info for s in scanners]
     info = b""
     if entry.plan.statement.insert is not None:
