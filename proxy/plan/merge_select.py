@@ -147,7 +147,8 @@ class Making:
         # Weights tell strings apart that are equal but for spaces at their ends: then a shard's duplicates are not all
         # gone, and how many rows it takes is not known.
         splits = outline.distinct and any(key.weight is not None for key in keys)
-        offset, limit = self.limit(MOST_ROWS if splits else None)
+        constant = outline.distinct and not keys  # all rows are the same one, which MariaDB gives whatever the OFFSET
+        offset, limit = (0, 1) if constant else self.limit(MOST_ROWS if splits else None)
         self.add_hidden()
         hidden = len(self.hidden)
         merge = Merge(
@@ -157,7 +158,7 @@ class Making:
             outline.distinct,
             offset,
             limit,
-            found_rows=found_rows,
+            found_rows=found_rows and not constant,
         )
         return merge, sorted(self.edits, key=lambda edit: edit[0])
 

@@ -466,6 +466,8 @@ class Selects:
         rng = self.rng
         text, sources = self.from_list(rng.choice((1, 1, 2)))
         names = self._steady(sources, rng.randrange(1, 4))
+        if rng.random() < 0.05:
+            names = [rng.choice(("1", "'x'", "NULL", "-1.5"))]
         order, ordered = "", False
         if rng.random() < 0.5:
             limit = rng.choice(("", "", " LIMIT 5", " LIMIT 3 OFFSET 2"))

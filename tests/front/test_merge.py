@@ -474,9 +474,15 @@ def test_numbers_of_rows_and_what_the_session_remembers(pair: Pair) -> None:
         "SELECT SQL_CALC_FOUND_ROWS k, id FROM things WHERE k IN (1, 2, 3) ORDER BY 1, 2 LIMIT 2",
         "SELECT SQL_CALC_FOUND_ROWS k, id FROM things ORDER BY k, id",
         "SELECT DISTINCT k FROM things ORDER BY k LIMIT 4",
+        "SELECT DISTINCT 1 FROM things",
+        "SELECT DISTINCT NULL, 'a' FROM things ORDER BY 1 LIMIT 3",
+        "SELECT DISTINCT TRUE FROM things WHERE k = 99",
+        "SELECT SQL_CALC_FOUND_ROWS DISTINCT 1 FROM things",
     ):
         same(sql)
         same("SELECT FOUND_ROWS()")
+    for sql in ("SELECT DISTINCT 1 FROM things LIMIT 0", "SELECT DISTINCT 1 FROM things LIMIT 3 OFFSET 1"):
+        same(sql)
     assert len(pair.client.run("SELECT SQL_CALC_FOUND_ROWS id FROM things LIMIT 4").rows) == 4
     assert pair.client.run("SELECT FOUND_ROWS()").number == ROWS
     assert same("SELECT id, 1 / (i - i) FROM things WHERE i IS NOT NULL AND k < 3 ORDER BY id").warnings
