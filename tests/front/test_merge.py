@@ -497,6 +497,22 @@ def test_numbers_of_rows_and_what_the_session_remembers(pair: Pair) -> None:
     assert pair.client.run("SELECT id FROM things ORDER BY id DESC LIMIT 1").number == ROWS - 1
 
 
+def test_a_clock_that_stands_still_does_so_on_every_shard(pair: Pair) -> None:
+    for value in ("1000000000.5", "UNIX_TIMESTAMP('2019-05-05 01:02:03')"):
+        pair.run(f"SET timestamp = {value}")
+        for sql in (
+            "SELECT id, NOW(6), @@timestamp FROM things ORDER BY id LIMIT 20",
+            "SELECT COUNT(*), MAX(NOW(6)) FROM things",
+            "SELECT NOW(6)",
+        ):
+            ours, theirs = pair.client.query(sql), pair.mirror.query(sql)
+            assert (ours.rows, ours.errno) == (theirs.rows, 0), sql
+    for value in ("DEFAULT", "0"):
+        pair.run("SET timestamp = 5", f"SET timestamp = {value}")
+        answer = pair.client.run("SELECT id, YEAR(NOW()) > 2020 FROM things ORDER BY id")
+        assert {row[1] for row in answer.rows} == {b"1"}
+
+
 def test_a_limit_of_the_session_is_not_that_of_every_shard(pair: Pair) -> None:
     with Client(pair.proxy.port, APP, APP_PASSWORD, DATABASE) as client:
         client.run("SET sql_select_limit = 5")
