@@ -351,7 +351,7 @@ def read_update(tokens: Sequence[Token], trust: Trust) -> Meaning:
         assigned=tuple(Assigned(q, name, _span(value, 0, len(value)), _names(value)) for q, name, value in assignments),
         targets=tuple(table.index for table in tables if table.access is Access.WRITE),
         ignore=ignore,
-        plain=len(own) == 1 and verb == 0 and not root.args.get("returning"),
+        plain=len(scope.items) == 1 and verb == 0 and not root.args.get("returning"),
     )
     return Meaning(
         tables,
@@ -461,7 +461,7 @@ def read_delete(tokens: Sequence[Token], trust: Trust) -> Meaning:
         tables=_span(tokens, joined, _top_level(tokens, joined, ("WHERE", "ORDER", "LIMIT", "RETURNING"))),
         targets=tuple(table.index for table in tables if table.access is Access.WRITE),
         ignore=ignore,
-        plain=len(own) == 1 and not named and verb == 0 and not root.args.get("returning"),
+        plain=len(scope.items) == 1 and not named and verb == 0 and not root.args.get("returning"),
     )
     return Meaning(tables, reader.blocks(), subqueries=reader.subqueries, change=change)
 

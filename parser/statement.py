@@ -303,7 +303,7 @@ class Change:
     assigned: tuple[Assigned, ...] = ()
     targets: tuple[int, ...] = ()  # the tables that are written to
     ignore: bool = False
-    plain: bool = True  # UPDATE t SET .. or DELETE FROM t ..: one table, no WITH clause, no RETURNING
+    plain: bool = True  # UPDATE t SET .. or DELETE FROM t ..: one table alone, no WITH clause, no RETURNING
     shape: bytes = field(default=b"", repr=False)  # the statement's; empty for one inside of another
     by_place: bool = False  # ORDER BY has a number, which in a SELECT would mean a column
 

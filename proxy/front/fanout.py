@@ -22,6 +22,7 @@ from proxy.front.explained import Explained
 from proxy.front.guard import confirm
 from proxy.front.info_text import counts_of, joined
 from proxy.front.killing import abandon
+from proxy.front.line_numbers import LineNumbers
 from proxy.front.made_ids import Answered, identify
 from proxy.front.merge import MergedRead, check_select_limit, comparable
 from proxy.front.reading import Pairs, Reading, collect_warnings
@@ -258,25 +259,29 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         *(connection.exchange(command) for (_, connection), command in zip(pairs, commands)), return_exceptions=True
     )
     session.spread = []
-    failure: TurnoutError | None = None
-    for (_, connection), result in zip(pairs, results):
+    numbers = LineNumbers() if route.rows and len(pairs) <= 256 else None
+    if numbers is not None:
+        numbers.add(bytes(route.rows))
+    failures: list[tuple[int, TurnoutError]] = []
+    for part, ((_, connection), result) in enumerate(zip(pairs, results)):
         if isinstance(result, BaseException):
             if not isinstance(result, TurnoutError):
                 raise result
-            failure = failure or result
-        elif connection.scanner.errno and failure is None:
-            failure = server_error(connection.scanner.error)
-    if failure is not None:
+            failures.append((0, result))
+        elif connection.scanner.errno:
+            failures.append(_failure(connection, numbers, part))
+    if failures:
         await _undo(session, pairs, own)
-        raise failure
+        # One server would have come to the first row that is wrong, and no further.
+        raise (min(failures, key=lambda each: each[0]) if all(row for row, _ in failures) else failures[0])[1]
     scanners = [connection.scanner for _, connection in pairs]
-    answer = _summed(route.reply, scanners, entry)
+    answer = _summed(route, scanners, entry)
     answers = [(connection, Answered.by(connection)) for _, connection in pairs]
     for _, connection in pairs:
         if connection.scanner.session_state:
             session.observe(connection, connection.scanner.session_state)
     if answer[2]:
-        await collect_warnings(session, pairs)
+        await collect_warnings(session, pairs, numbers)
     else:
         session.diagnostics = None
     affected, info, warnings, insert_id = answer
@@ -308,6 +313,15 @@ async def _write(session: Session, entry: Entry, route: Route, sql: bytes, execu
         session.last_insert_id = insert_id
 
 
+def _failure(connection: ServerConnection, numbers: LineNumbers | None, part: int) -> tuple[int, TurnoutError]:
+    """What a server failed with, and the client's row that it is about; 0 where it names none."""
+    failure = server_error(connection.scanner.error)
+    if numbers is None:
+        return 0, failure
+    ((row, message),) = numbers.told(part, [failure.message.encode()])
+    return row, ServerFailed(message.decode(), failure.errno, failure.sqlstate)
+
+
 async def _undo(session: Session, pairs: list[tuple[Send, ServerConnection]], own: bool) -> None:
     """Take back what parts of a failed statement did: the statement's own transaction, or back to its savepoint."""
     if own:
@@ -324,14 +338,16 @@ async def _undo(session: Session, pairs: list[tuple[Send, ServerConnection]], ow
             return
 
 
-def _summed(reply: Reply, scanners: list[ResponseScanner], entry: Entry) -> tuple[int, bytes, int, int]:
-    """(affected rows, info, warnings, first insert id) of one statement's parts."""
-    if reply is Reply.FIRST:
+def _summed(route: Route, scanners: list[ResponseScanner], entry: Entry) -> tuple[int, bytes, int, int]:
+    """(affected rows, info, warnings, insert id) of one statement's parts. Of ids that rows brought along
+    a server tells the last row's."""
+    if route.reply is Reply.FIRST:
         first = scanners[0]
         return first.affected_rows, first.info, first.warnings, first.insert_id
     affected = sum(s.affected_rows for s in scanners)
     warnings = min(sum(s.warnings for s in scanners), 65535)
-    insert_id = next((s.insert_id for s in scanners if s.insert_id), 0)
+    last = scanners[route.rows[-1]].insert_id if route.rows else 0
+    insert_id = last or next((s.insert_id for s in scanners if s.insert_id), 0)
     infos = [s.info for s in scanners]
     info = b""
     if entry.plan.statement.insert is not None:

@@ -32,7 +32,7 @@ STRING_TYPES = frozenset(
 )
 _ENUM_FLAG, _SET_FLAG = 256, 2048
 _NOT_FIXED = 31  # `decimals` of a DOUBLE that is printed with as many digits as it takes
-_NAMES = {wire.FLOAT: "FLOAT", wire.DOUBLE: "DOUBLE with fixed decimals", wire.TIMESTAMP: "TIMESTAMP"}
+_NAMES = {wire.FLOAT: "FLOAT", wire.DOUBLE: "DOUBLE with fixed decimals", wire.TIMESTAMP: "TIMESTAMP", wire.BIT: "BIT"}
 
 # Collations whose WEIGHT_STRING, padded with the weight of a space, compares as the collation does. Those that weigh a
 # string more than once (accents and case behind all letters: _as_, _cs of UCA 14.0.0) are not among them.
@@ -200,7 +200,7 @@ def _number(column: ColumnDefinition, name: str, binary: bool) -> Value | None:
         return rows.time_of if binary else time_of
     if kind in _MOMENTS and binary:
         return rows.moment_of
-    if kind in _MOMENTS or kind == wire.BIT:
+    if kind in _MOMENTS or (kind == wire.BIT and column.org_name):  # of an expression's, servers send the digits
         return bytes
     if kind in STRING_TYPES or kind == wire.NULL:
         return None

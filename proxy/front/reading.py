@@ -9,12 +9,14 @@ from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front.caching import acknowledge
 from proxy.front.environment import Entry
+from proxy.front.line_numbers import LineNumbers
 from proxy.front.row_streams import RowStream, server_error
 from proxy.front.session import Session
 from proxy.front.statements import record
 from proxy.plan.plan import Send
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, encode_err
+from proxy.wire.resultset import Row
 from proxy.wire.status import IN_TRANS, NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
 
 Pairs = Sequence[tuple[Send, ServerConnection]]
@@ -144,14 +146,21 @@ class Reading:
         session.warning_count = warnings
 
 
-async def collect_warnings(session: Session, pairs: Pairs) -> None:
+async def collect_warnings(session: Session, pairs: Pairs, numbers: LineNumbers | None = None) -> None:
+    """What SHOW WARNINGS is to say. `numbers`: of an INSERT that was split, which rows each target had."""
     from proxy.front.answers import diagnostics_response, diagnostics_rows
 
-    rows: list[list[bytes | None]] = []
-    for _, connection in pairs:
+    found: list[tuple[int, Row]] = []
+    for part, (_, connection) in enumerate(pairs):
         if connection.sink is None and connection.aborted is None and connection.scanner.warnings:
-            rows.extend(diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS")))
-    session.diagnostics = diagnostics_response(rows[:64], session.status)
+            rows = diagnostics_rows(await connection.command(b"\x03SHOW WARNINGS"))
+            if numbers is None:
+                found += [(0, row) for row in rows]
+                continue
+            told = numbers.told(part, [row[2] or b"" for row in rows])
+            found += [(number, [*row[:2], message]) for row, (number, message) in zip(rows, told)]
+    found.sort(key=lambda each: each[0])
+    session.diagnostics = diagnostics_response([row for _, row in found[:64]], session.status)
 
 
 def renumber(packets: list[bytes], sequence: int) -> tuple[bytes, int]:

@@ -2,8 +2,8 @@
 
 System variables are set on a real server first, which judges values and privileges and reports (session tracking) what
 they became; the session remembers that and gives it to every connection it uses. A constant SET that succeeded once is
-answered from memory. User variables set to numbers are carried likewise; what cannot be carried (user variables set to
-strings or expressions, TIMESTAMP, INSERT_ID, roles, ...) pins the session to a connection.
+answered from memory. User variables set to numbers are carried likewise, and a TIMESTAMP; what cannot be carried (user
+variables set to strings or expressions, INSERT_ID, roles, ...) pins the session to a connection.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _known: dict[Known, dict[str, bytes | None]] = {}
 _KNOWN_LIMIT = 2000
 
 _INSERT_IDS = frozenset({"last_insert_id", "identity"})  # what the session itself keeps of it goes where it is needed
+_READ_BACK = _INSERT_IDS | {"timestamp"}
 _OF_CONNECTION = frozenset({"character_set_connection", "collation_connection"})
 # Two names each, depending on the server; the tracker always reports them, under the name that the server knows.
 _ISOLATION = frozenset({"transaction_isolation", "tx_isolation"})
@@ -191,6 +192,8 @@ async def _take_over(
     if any(item.name in _INSERT_IDS for item in assignments):
         session.last_insert_id = await connection.number("SELECT LAST_INSERT_ID() LIMIT 1") or 0
     await _read_back(session, connection, assignments)
+    if any(item.scope is Scope.SESSION and item.name == "timestamp" for item in assignments):
+        await _read_timestamp(session, connection)
     reason = _pin_reason(assignments)
     if reason:
         pin(session, connection, reason)
@@ -240,6 +243,17 @@ async def _read_back(session: Session, connection: ServerConnection, assignments
     session.refresh()
 
 
+async def _read_timestamp(session: Session, connection: ServerConnection) -> None:
+    """A moment at which the clock stands still for the session can be carried; of one that goes on there is nothing to
+    carry. Servers tell the time in either case, so that it is asked for twice."""
+    asked = "SELECT @@session.timestamp LIMIT 1"
+    (first,), (second,) = await connection.row(asked, 1), await connection.row(asked, 1)
+    stands = tracked_value("timestamp", first) if first is not None and first == second else None
+    changes: dict[str, bytes | None] = {"timestamp": stands}
+    session.settings = session.settings.with_changes(changes)
+    connection.settings = connection.settings.with_changes(changes)
+
+
 def _pin_reason(assignments: Iterable[Assignment]) -> str:
     """Why the session must stay on the connection after this SET; empty when everything in it can be carried."""
     for item in assignments:
@@ -249,6 +263,6 @@ def _pin_reason(assignments: Iterable[Assignment]) -> str:
             return "role"
         if item.scope is Scope.NEXT_TRANSACTION:
             return ""
-        if item.scope is Scope.SESSION and item.name in UNCARRIED and item.name not in _INSERT_IDS:
+        if item.scope is Scope.SESSION and item.name in UNCARRIED and item.name not in _READ_BACK:
             return "session variable"
     return ""

@@ -391,6 +391,11 @@ class _Planning:
         """The table of an assigned column. Raises StatementRefused."""
         targets = self.change.targets
         if len(targets) == 1:
+            if (
+                assigned.qualifiers
+                and assigned.qualifiers[-1].lower() != self.asked.places[targets[0]].ref.alias.lower()
+            ):
+                raise self.problem(f"assigns {assigned.column} of something else than a table")
             return targets[0]
         if assigned.qualifiers:
             alias = assigned.qualifiers[-1].lower()

@@ -216,6 +216,8 @@ class _GroupMaking(Making):
             raise refusals.SORT_TYPE.error(expression=label(expression), type=column.data_type.upper())
         if column is not None and column.data_type == "float":  # what is compared would change the column's length
             raise refusals.FOLD_TYPE.error(expression=label(expression), type="FLOAT")
+        if column is not None and column.data_type == "bit":  # shown as a number, or as bits, as a server's plan has it
+            raise refusals.MERGE_BIT.error(column=label(argument))
         if column is not None and (column.data_type in AS_THEY_ARE or column.data_type == "double"):
             return MergeKey(number, label=label(expression))
         if column is None:

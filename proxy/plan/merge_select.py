@@ -138,13 +138,17 @@ class Making:
             if key is not None:
                 keys.append(key)
         visible = None
+        found_rows = "SQL_CALC_FOUND_ROWS" in outline.modifiers
         if outline.distinct:
+            if found_rows and outline.limit is not None:
+                raise refusals.GROUP_FOUND_ROWS.error()  # shards count what other shards have, too
             keys += self.distinct_keys(sorted_items)
             visible = len(self.items)
         # Weights tell strings apart that are equal but for spaces at their ends: then a shard's duplicates are not all
         # gone, and how many rows it takes is not known.
         splits = outline.distinct and any(key.weight is not None for key in keys)
-        offset, limit = self.limit(MOST_ROWS if splits else None)
+        constant = outline.distinct and not keys  # all rows are the same one, which MariaDB gives whatever the OFFSET
+        offset, limit = (0, 1) if constant else self.limit(MOST_ROWS if splits else None)
         self.add_hidden()
         hidden = len(self.hidden)
         merge = Merge(
@@ -154,7 +158,7 @@ class Making:
             outline.distinct,
             offset,
             limit,
-            found_rows="SQL_CALC_FOUND_ROWS" in outline.modifiers,
+            found_rows=found_rows and not constant,
         )
         return merge, sorted(self.edits, key=lambda edit: edit[0])
 
@@ -275,6 +279,8 @@ class Making:
             column = column_of(self.select, expression.arguments[0])
             if column is not None and column.data_type in ("enum", "set"):  # compared as strings
                 raise refusals.SORT_TYPE.error(expression=item.label, type=column.data_type.upper())
+            if column is not None and column.data_type == "bit":
+                raise refusals.MERGE_BIT.error(column=label(expression.arguments[0]))
         return column.data_type if column is not None else ""
 
     def weighed(self, item: Item) -> tuple[Piece, ...]:

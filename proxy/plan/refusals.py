@@ -129,9 +129,9 @@ DISTINCT_UNSTEADY = Refusal(
 )
 MERGE_BIT = Refusal(
     "merge-bit",
-    "{column} is of type BIT, which servers change into a number when DISTINCT or GROUP BY over several shards needs "
-    "more columns.",
-    "Select {column} + 0.",
+    "{column} is of type BIT, which servers send as a number or as bits, depending on how they go about DISTINCT, "
+    "GROUP BY, MIN and MAX.",
+    "Use {column} + 0.",
 )
 GROUP_ROLLUP = Refusal(
     "group-rollup",
@@ -146,8 +146,9 @@ GROUP_HAVING = Refusal(
 )
 GROUP_FOUND_ROWS = Refusal(
     "group-found-rows",
-    "SQL_CALC_FOUND_ROWS and DISTINCT are not supported over several shards where groups are put together from them.",
-    "Leave them out, or count the groups with a second statement.",
+    "SQL_CALC_FOUND_ROWS over several shards goes neither with DISTINCT and LIMIT nor with groups that are put "
+    "together from them; nor does DISTINCT with such groups.",
+    "Leave it out, or count with a second statement.",
 )
 GROUP_ITEM = Refusal(
     "group-item",

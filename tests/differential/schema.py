@@ -161,7 +161,7 @@ TABLES: tuple[Table, ...] = (
             Column("opened", "dt", "TIMESTAMP NULL", _TIMES),
             Column("ceiling", "dbl", "FLOAT", _QUARTERS),
             Column("label", "str", "VARCHAR(20) CHARACTER SET latin1", _PLAIN),
-            Column("mask", "bit", "BIT(9)", ("b'0'", "b'101'", "b'111111111'", "b'10'")),
+            Column("mask", "bit", "BIT(9)", ("b'0'", "b'101'", "b'111111111'", "b'10'", "b'1010'")),
         ),
         ("id",),
         "id",

@@ -466,6 +466,8 @@ class Selects:
         rng = self.rng
         text, sources = self.from_list(rng.choice((1, 1, 2)))
         names = self._steady(sources, rng.randrange(1, 4))
+        if rng.random() < 0.05:
+            names = [rng.choice(("1", "'x'", "NULL", "-1.5"))]
         order, ordered = "", False
         if rng.random() < 0.5:
             limit = rng.choice(("", "", " LIMIT 5", " LIMIT 3 OFFSET 2"))
@@ -706,6 +708,10 @@ class Selects:
     def counted(self) -> Select:
         rng = self.rng
         text, source = self.table()
+        steady = self._steady([source], 1)
+        if steady and rng.random() < 0.2:
+            sql = f"SELECT SQL_CALC_FOUND_ROWS DISTINCT {steady[0]} FROM {text} ORDER BY 1 LIMIT {rng.randrange(6)}"
+            return Select(sql, True, "SELECT FOUND_ROWS()")
         order = f" ORDER BY {', '.join(source.unique)} LIMIT {rng.randrange(6)}"
         sql = f"SELECT SQL_CALC_FOUND_ROWS {self.items([source])} FROM {text}{self.where([source])}{order}"
         return Select(sql, True, "SELECT FOUND_ROWS()")

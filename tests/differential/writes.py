@@ -8,6 +8,24 @@ from tests.differential.expressions import Expressions, Source, names_of
 from tests.differential.schema import BY_NAME, TABLES, Column, Table, row, value
 
 _PLAIN_KINDS = ("int", "dec", "dbl", "str", "date", "dt", "enum")
+# Columns of small numbers: those that may be assigned, and those that name rows of other tables.
+_COUNTS = (("customers", "level"), ("orders", "qty"), ("order_lines", "kind"), ("photos", "size"), ("stores", "size"))
+_COUNTS += (
+    ("staff", "boss"),
+    ("settings", "value"),
+    ("accounts", "owner"),
+    ("logins", "customer_id"),
+    ("kinds", "parent"),
+)
+_NUMBERS = (("customers", "id"), ("orders", "customer_id"), ("orders", "qty"), ("order_lines", "kind"), ("staff", "id"))
+_NUMBERS += (
+    ("photos", "customer_id"),
+    ("accounts", "owner"),
+    ("logins", "customer_id"),
+    ("kinds", "i"),
+    ("stores", "id"),
+)
+_UNIQUE = (("customers", "id"), ("photos", "id"), ("staff", "id"), ("kinds", "i"))  # alone
 
 
 class Writes:
@@ -21,6 +39,7 @@ class Writes:
             *((self.insert, 6), (self.insert_many, 3), (self.on_duplicate, 3), (self.replace, 3), (self.ignore, 3)),
             *((self.update, 8), (self.update_by_key, 8), (self.delete, 4), (self.delete_by_key, 5), (self.joined, 2)),
             *((self.insert_set, 2), (self.from_select, 2), (self.limited, 1), (self.wrong, 2)),
+            *((self.spread, 5),),
         )
         (maker,) = self.rng.choices([maker for maker, _ in makers], [weight for _, weight in makers])
         table = self.rng.choice(TABLES)
@@ -161,6 +180,41 @@ class Writes:
                 f"AND c.level = {rng.randrange(5)})",
             )
         )
+
+    def spread(self, table: Table) -> str:
+        """Whose rows or values depend on tables that may be elsewhere."""
+        del table
+        rng = self.rng
+        name, column = rng.choice(_COUNTS)
+        own = rng.choice([number for each, number in _NUMBERS if each == name] or [column])
+        other, key = rng.choice([each for each in _NUMBERS if each[0] != name])
+        where = self._condition_of(name, "t")
+        groups = (
+            f"(SELECT {key} AS k, COUNT(*) AS n FROM {other} WHERE {self._condition(BY_NAME[other])} GROUP BY {key})"
+        )
+        counted = f"(SELECT COUNT(*) FROM {other} WHERE {other}.{key} = t.{own})"
+        keys = f"SELECT {key} FROM {other} WHERE {self._condition(BY_NAME[other])}"
+        there, unique = rng.choice([each for each in _UNIQUE if each[0] != name])
+        on, join = f"{there} u ON u.{unique} = t.{own}", rng.choice(("JOIN", "LEFT JOIN"))
+        if name == "kinds" and rng.random() < 0.7:  # so that it keeps some rows
+            return f"UPDATE kinds t SET parent = {counted} WHERE {where}"
+        return rng.choice(
+            (
+                f"UPDATE {name} t {join} {groups} d ON d.k = t.{own} SET t.{column} = d.n WHERE {where}",
+                f"UPDATE {name} t, {groups} d SET t.{column} = d.n + 1 WHERE d.k = t.{own}",
+                f"UPDATE {name} t SET {column} = {counted} WHERE {where}",
+                f"UPDATE {name} t SET {column} = 3 WHERE {own} {rng.choice(('IN', 'NOT IN'))} ({keys}) AND {where}",
+                f"UPDATE {name} t {join} {on} SET t.{column} = u.{unique} % 9 WHERE {where}",
+                f"UPDATE {name} t JOIN {on} SET t.{column} = 2 WHERE {where}",
+                f"DELETE t FROM {name} t JOIN {groups} d ON d.k = t.{own} WHERE d.n > {rng.randrange(2, 6)}",
+                f"DELETE t FROM {name} t LEFT JOIN {on} WHERE u.{unique} IS NULL AND {where}",
+                f"DELETE FROM {name} WHERE {own} IN ({keys}) AND {self._condition(BY_NAME[name])}",
+                f"DELETE FROM {name} WHERE {own} = (SELECT MAX({key}) FROM {other})",
+            )
+        )
+
+    def _condition_of(self, table: str, alias: str) -> str:
+        return self.expressions.condition([names_of(BY_NAME[table], alias)], 1, subqueries=False)
 
     def wrong(self, table: Table) -> str:
         """What servers refuse."""

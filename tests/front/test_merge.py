@@ -474,9 +474,15 @@ def test_numbers_of_rows_and_what_the_session_remembers(pair: Pair) -> None:
         "SELECT SQL_CALC_FOUND_ROWS k, id FROM things WHERE k IN (1, 2, 3) ORDER BY 1, 2 LIMIT 2",
         "SELECT SQL_CALC_FOUND_ROWS k, id FROM things ORDER BY k, id",
         "SELECT DISTINCT k FROM things ORDER BY k LIMIT 4",
+        "SELECT DISTINCT 1 FROM things",
+        "SELECT DISTINCT NULL, 'a' FROM things ORDER BY 1 LIMIT 3",
+        "SELECT DISTINCT TRUE FROM things WHERE k = 99",
+        "SELECT SQL_CALC_FOUND_ROWS DISTINCT 1 FROM things",
     ):
         same(sql)
         same("SELECT FOUND_ROWS()")
+    for sql in ("SELECT DISTINCT 1 FROM things LIMIT 0", "SELECT DISTINCT 1 FROM things LIMIT 3 OFFSET 1"):
+        same(sql)
     assert len(pair.client.run("SELECT SQL_CALC_FOUND_ROWS id FROM things LIMIT 4").rows) == 4
     assert pair.client.run("SELECT FOUND_ROWS()").number == ROWS
     assert same("SELECT id, 1 / (i - i) FROM things WHERE i IS NOT NULL AND k < 3 ORDER BY id").warnings
@@ -489,6 +495,22 @@ def test_numbers_of_rows_and_what_the_session_remembers(pair: Pair) -> None:
         assert len(pair.client.run("SELECT id, k FROM things ORDER BY 1 LIMIT 1 FOR UPDATE").rows) == 1
     pair.client.run("COMMIT")
     assert pair.client.run("SELECT id FROM things ORDER BY id DESC LIMIT 1").number == ROWS - 1
+
+
+def test_a_clock_that_stands_still_does_so_on_every_shard(pair: Pair) -> None:
+    for value in ("1000000000.5", "UNIX_TIMESTAMP('2019-05-05 01:02:03')"):
+        pair.run(f"SET timestamp = {value}")
+        for sql in (
+            "SELECT id, NOW(6), @@timestamp FROM things ORDER BY id LIMIT 20",
+            "SELECT COUNT(*), MAX(NOW(6)) FROM things",
+            "SELECT NOW(6)",
+        ):
+            ours, theirs = pair.client.query(sql), pair.mirror.query(sql)
+            assert (ours.rows, ours.errno) == (theirs.rows, 0), sql
+    for value in ("DEFAULT", "0"):
+        pair.run("SET timestamp = 5", f"SET timestamp = {value}")
+        answer = pair.client.run("SELECT id, YEAR(NOW()) > 2020 FROM things ORDER BY id")
+        assert {row[1] for row in answer.rows} == {b"1"}
 
 
 def test_a_limit_of_the_session_is_not_that_of_every_shard(pair: Pair) -> None:

@@ -138,6 +138,8 @@ INSERT IGNORE INTO items (customer_id, k, v) VALUES (4, 'o', 'x'), (4, 'o', 2)
 """
 # Rows of both shards: customers 1 and 3 are on one, 8 and 9 on the other.
 SPLIT = """\
+INSERT INTO items (id, customer_id, k) VALUES (800, 1, 'first'), (801, 8, 'second')
+INSERT INTO items (id, customer_id, k) VALUES (812, 8, 'third'), (811, 1, 'last')
 INSERT INTO orders (customer_id, k) VALUES (1, 'a'), (8, 'b'), (3, 'c'), (9, 'd')
 INSERT INTO orders VALUES (NULL, 1, 'e', 1), /* (none) */ (0, 8, 'f', 2), (DEFAULT, 3, 'g', 3)
 INSERT INTO orders (id, customer_id, k) VALUES (NULL, 1, 'h'), (700, 8, 'i'), (NULL, 9, 'j')

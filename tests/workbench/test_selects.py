@@ -40,6 +40,22 @@ def test_quotients_have_all_their_digits(pair: Pair, sql: str) -> None:
     pair.same(sql)
 
 
+@pytest.mark.parametrize(
+    ("sql", "ordered"),
+    [
+        ("SELECT MIN(bits), MAX(bits), SUM(bits) FROM things", False),
+        ("SELECT e, MIN(bits), MAX(bits) FROM things GROUP BY e ORDER BY MAX(bits), e", True),
+        ("SELECT e, COUNT(*) FROM things GROUP BY e HAVING MAX(bits) > 99 ORDER BY e", True),
+        ("SELECT k, MIN(bits) FROM things GROUP BY k ORDER BY MIN(bits), k", True),
+        ("SELECT IFNULL(bits, bits) AS x, id FROM things ORDER BY x, id", True),
+        ("SELECT MAX(x) FROM (SELECT bits AS x FROM things) AS d", False),
+    ],
+)
+def test_bits_may_be_sent_as_digits(pair: Pair, sql: str, ordered: bool) -> None:
+    """As which they are in no order."""
+    pair.same(sql, ordered=ordered)
+
+
 def test_defaults_are_those_of_the_tables(pair: Pair) -> None:
     pair.run("ALTER TABLE parts ALTER price SET DEFAULT 1.25", "ALTER TABLE photos ALTER n SET DEFAULT 7")
     try:

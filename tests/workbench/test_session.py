@@ -204,6 +204,8 @@ def test_what_the_session_remembers(pair: Pair) -> None:
         "SELECT SQL_CALC_FOUND_ROWS t.id, p.id FROM things t JOIN photos p ON p.of_id = t.id ORDER BY 1, 2 LIMIT 2"
     )
     pair.same("SELECT FOUND_ROWS()", ordered=True)
+    pair.same("SELECT SQL_CALC_FOUND_ROWS DISTINCT part FROM parts ORDER BY 1 LIMIT 1")  # several shards have the same
+    pair.same("SELECT FOUND_ROWS()")
     pair.same(JOIN)
     pair.same("SELECT FOUND_ROWS(), ROW_COUNT()")
     pair.same("SELECT p.id / 0 FROM things t JOIN photos p ON p.of_id = t.id WHERE p.id < 20")

@@ -35,6 +35,15 @@ pytestmark = pytest.mark.servers
         "UPDATE users u LEFT JOIN people p ON p.id = u.id SET u.n = p.k, u.name = COALESCE(p.name, 'none')",
         "UPDATE users u JOIN photos p ON p.id = u.id SET u.name = p.title, u.n = NULL",
         "UPDATE people p JOIN photos f ON f.k = p.k SET p.n = 77",
+        # one table alone, and what is none
+        "UPDATE things t, (SELECT k, COUNT(*) AS many FROM parts GROUP BY k) d SET t.n = d.many WHERE d.k = t.k",
+        "UPDATE things t JOIN (SELECT k, MAX(n) AS most FROM things GROUP BY k) d USING (k) SET t.n = d.most",
+        "UPDATE things t LEFT JOIN (SELECT id, n FROM photos WHERE n > 2) d ON d.id = t.id SET t.n = d.n",
+        "UPDATE photos p JOIN (SELECT id, dd FROM things WHERE n > 0) d ON d.id = p.id SET p.n = d.dd",
+        "UPDATE things t JOIN JSON_TABLE('[1, 8]', '$[*]' COLUMNS (i INT PATH '$')) j ON j.i = t.k SET t.n = j.i + 100",
+        "UPDATE users u JOIN (SELECT MAX(n) AS m FROM parts) d SET u.n = d.m WHERE u.id < 5",
+        "UPDATE things t, (SELECT 2 AS two) d SET d.two = 3",
+        "DELETE t FROM things t JOIN (SELECT k FROM parts GROUP BY k HAVING COUNT(*) > 2) d ON d.k = t.k",
         "UPDATE things t JOIN kinds c ON c.i = t.n JOIN users u ON u.id = t.id SET t.s = c.kind",
         "UPDATE parts a JOIN parts b ON b.part = a.part + 1 SET a.n = b.n WHERE a.part < 20",
         # several tables

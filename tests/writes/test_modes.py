@@ -70,3 +70,18 @@ def test_new_ids_of_sharded_tables_are_not_assigned(pair: Pair) -> None:
     sql = "UPDATE counted c JOIN photos p ON p.k = c.k SET c.id = p.id"
     pair.refused(sql, "AUTO_INCREMENT")
     pair.run("DELETE FROM counted")
+
+
+def test_messages_number_the_rows_that_the_client_wrote(pair: Pair) -> None:
+    for sql in (
+        "INSERT INTO things (k, id, l) VALUES (1, 900, 'a'), (2, 900, 'b'), (8, 900, 'c'), (3, 900, 'far too long')",
+        "INSERT INTO things (k, id, n) VALUES (8, 900, 1), (9, 900, 99999999999), (1, 900, 99999999999), (2, 900, 1)",
+        "INSERT IGNORE INTO things (k, id, l, n) VALUES (1, 900, 'a', 1), (2, 900, 'far too long', 1), (3, 900, '', 1),"
+        " (8, 900, 'far too long', 99999999999), (1, 901, 'c', 1), (9, 900, 'd', -99999999999)",
+        "REPLACE INTO things (k, id, n) VALUES (3, 900, 1), (1, 902, 1), (2, 902, 99999999999), (8, 902, 1)",
+    ):
+        ours, theirs = pair.client.query(sql), pair.mirror.query(sql)
+        assert (ours.errno, ours.message, ours.warnings) == (theirs.errno, theirs.message, theirs.warnings), sql
+        if ours.ok:
+            assert pair.client.query("SHOW WARNINGS").rows == pair.mirror.query("SHOW WARNINGS").rows, sql
+    pair.compare("things")
