@@ -117,7 +117,7 @@ def loads(size: CacheSize) -> list[CacheLoad]:
 def measure(topology: CachedTopology, size: CacheSize, say: Callable[[str], None]) -> list[CacheSample]:
     """Raises NotCounted, SysbenchFailed."""
     for target in topology.targets:
-        _warm(target, size)
+        warm(target, size)
     samples = []
     firsts = itertools.count(_NEW_PER_RUN, _NEW_PER_RUN)
     for number in range(size.rounds):
@@ -126,7 +126,7 @@ def measure(topology: CachedTopology, size: CacheSize, say: Callable[[str], None
             turn = number % len(concerned)
             for target in [*concerned[turn:], *concerned[:turn]]:
                 if number and target.name == LOCAL and load.name in (HITS, PREPARED_HITS):
-                    _warm(target, size)  # other loads may have pushed out what this one asks for
+                    warm(target, size)  # other loads may have pushed out what this one asks for
                 sample = _one(topology, target, load, number, size.seconds, next(firsts))
                 samples.append(sample)
                 say(
@@ -137,7 +137,7 @@ def measure(topology: CachedTopology, size: CacheSize, say: Callable[[str], None
     return samples
 
 
-def _warm(target: CachedTarget, size: CacheSize) -> None:
+def warm(target: CachedTarget, size: CacheSize) -> None:
     """Bring every key that will be asked for into every worker's memory, or into memcached."""
     keys = size.remote_keys if target.memory is Memory.MEMCACHED else size.local_keys
     options = (f"--table={READ}", f"--keys={keys}", "--pattern=deal", f"--events={keys}")

@@ -26,6 +26,7 @@ from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue, memory_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
+from proxy.front.known import Known
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
 from proxy.measure.measures import Measures
@@ -43,7 +44,7 @@ _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _MAX_WORTHS = 20_000
-_MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
+_MAX_AT_HAND = 50_000  # known texts that have their answers at hand
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
 LocalKey = tuple[int, int, str, tuple[bytes, ...]]
@@ -261,30 +262,6 @@ def keepable(settings: Settings, sql_mode: str) -> bool:
 
 
 # -- reads ---------------------------------------------------------------------------------------------------------
-
-
-class Known:
-    """What a text is that was answered from memory, and what it was answered with then."""
-
-    __slots__ = ("cluster", "entry", "identity", "literals", "types", "value")
-
-    def __init__(self, entry: Entry, cluster: str, literals: tuple[bytes, ...], types: bytes | None = None) -> None:
-        self.entry = entry
-        self.types = types  # of an execution's parameters
-        self.cluster = cluster
-        self.literals = literals
-        self.identity = 0  # of the sessions for which `value` is the answer
-        self.value: CachedValue | None = None
-
-    def find(self, caching: Caching, identity: int) -> CachedValue | None:
-        """The value for sessions of this identity, by its key. It is at hand from now on, unless it is long."""
-        value = caching.store.peek((self.entry.cache_shape, identity, self.cluster, self.literals))
-        if value is not None and value.size_bytes <= _AT_HAND_BYTES:
-            if self.value is None:
-                caching.at_hand(self)
-            self.identity = identity
-            self.value = value
-        return value
 
 
 class Served(enum.Enum):

@@ -16,11 +16,12 @@ from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, cursors, elsewhere, fetching, local, session_memory
-from proxy.front.caching import ANSWERED, ASK, Known
+from proxy.front.caching import ANSWERED, ASK
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.inlined import execute_as_text
 from proxy.front.key_use import tell_keys
+from proxy.front.known import Known
 from proxy.front.made_ids import reserve
 from proxy.front.prepared_statement import Execution, Prepared, close_on, reading, remember
 from proxy.front.sequences import IdsVoided

@@ -17,8 +17,8 @@ from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused
-from proxy.front.caching import Known
 from proxy.front.environment import Entry, Environment
+from proxy.front.known import Texts
 from proxy.front.session import Session
 from proxy.front.statements import with_connection_id
 from proxy.front.values import BoundValues
@@ -70,7 +70,7 @@ class Prepared:
     types: bytes | None = None
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_error: StatementRefused | None = None
-    known: dict[bytes, Known] | None = None  # executions whose answers came from memory (`PlanCache.executions`)
+    known: Texts | None = None  # executions whose answers came from memory (`PlanCache.executions`)
     key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
     # What makes two server-side statements the same: the text, and what changes how a server reads it.
 
