@@ -73,9 +73,12 @@ class Prepared:
     known: Texts | None = None  # executions whose answers came from memory (`PlanCache.executions`)
     key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
     # What makes two server-side statements the same: the text, and what changes how a server reads it.
+    answered_by: tuple[bytes, ...] = field(init=False)  # what of it decides, besides the shape, how it is answered
 
     def __post_init__(self) -> None:
         self.key = self.make_key()
+        read_by = (value if value is not None else b"-" for value in reading(self.settings))
+        self.answered_by = (*self.literals, *read_by)
 
     def make_key(self) -> tuple[bytes, str | None, tuple[bytes | None, ...]]:
         return self.sql, self.database, reading(self.settings)
