@@ -3,6 +3,8 @@
     python -m bench.profile                                  point selects, 8 clients, 10 s
     python -m bench.profile --script oltp_read_write --clients 64
     python -m bench.profile --sharded --keep stacks.txt      folded stacks, for a flame graph
+    python -m bench.profile --cached local --load "point select (prepared)"
+                                                             one of the loads of `bench.cached`, on one of its ways
 
 py-spy reads the worker's memory from outside, so the worker runs as always; it needs root or ptrace rights. Compiled
 code (uvloop, sqlglot) shows as the Python line that called it, with `--native` by its own names.
@@ -18,11 +20,16 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench import sysbench
-from bench.sysbench import Workload
+from bench import cached, cached_topology, sysbench
+from bench.sysbench import Account, Workload
 from bench.topology import SHARDED, TURNOUT, build
-from tests.servers import Run
+from tests.servers import Process, Run
 
+CACHED = {
+    "no": cached_topology.UNCACHED,
+    "local": cached_topology.LOCAL,
+    "memcached": cached_topology.REMOTE,
+}
 RATE_PER_S = 500
 TOP = 40
 
@@ -58,18 +65,22 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--sharded", action="store_true", help="on the table that is spread over two shards")
+    parser.add_argument("--cached", choices=sorted(CACHED), help="with `--load`: what the table's cache consists of")
+    parser.add_argument(
+        "--load", default=cached.HITS, choices=sorted({load.name for load in cached.loads(cached.FULL)})
+    )
     parser.add_argument("--native", action="store_true", help="show compiled code too")
     parser.add_argument("--keep", type=Path, help="write the folded stacks to this file")
     arguments = parser.parse_args()
     with Run() as run, tempfile.TemporaryDirectory() as folder:
-        name = SHARDED if arguments.sharded else TURNOUT
-        target = build(run, [name]).target(name)
-        assert target is not None
-        assert target.proxy is not None
-        workload = Workload(arguments.script, arguments.prepared)
-        sysbench.run(target.port, target.account, workload, arguments.clients, 1)
-        (worker,) = target.proxy.named("turnout-worker")
         stacks = arguments.keep or Path(folder) / "stacks"
+        if arguments.cached:
+            proxy, port, account, workload = _cached(run, CACHED[arguments.cached], arguments.load)
+        else:
+            proxy, port, account = _routed(run, SHARDED if arguments.sharded else TURNOUT)
+            workload = Workload(arguments.script, arguments.prepared)
+        sysbench.run(port, account, workload, arguments.clients, 1)
+        (worker,) = proxy.named("turnout-worker")
         spy = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("py-spy")),
@@ -85,7 +96,7 @@ def main() -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        report = sysbench.run(target.port, target.account, workload, arguments.clients, arguments.seconds + 1)
+        report = sysbench.run(port, account, workload, arguments.clients, arguments.seconds + 1)
         errors = spy.communicate()[1]
         if spy.returncode:
             sys.exit(f"py-spy failed with {spy.returncode}: {errors}")
@@ -97,6 +108,24 @@ def main() -> None:
     print(" own %   all %  function")
     for function, own, below in rows[:TOP]:
         print(f"{100 * own / total:6.1f}  {100 * below / total:6.1f}  {function}")
+
+
+def _routed(run: Run, name: str) -> tuple[Process, int, Account]:
+    target = build(run, [name]).target(name)
+    assert target is not None
+    assert target.proxy is not None
+    return target.proxy, target.port, target.account
+
+
+def _cached(run: Run, name: str, load_name: str) -> tuple[Process, int, Account, Workload]:
+    """With everything in memory that the load asks for."""
+    size = cached.FULL
+    topology = cached_topology.build(run, [name], size.local_keys, size.remote_keys)
+    target = next(target for target in topology.targets if target.name == name)
+    assert target.proxy is not None
+    cached.warm(target, size)
+    load = next(load for load in cached.loads(size) if load.name == load_name)
+    return target.proxy, target.port, cached_topology.ACCOUNT, load.workload(1)
 
 
 if __name__ == "__main__":

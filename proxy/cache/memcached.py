@@ -1,9 +1,10 @@
 """Values in memcached: shared between workers and hosts, never trusted to be there, quick, or right.
 
-A worker has one connection to each server, and sends requests without waiting for the replies to earlier ones. A
-request is never taken back: whoever does not want its reply any longer does not look at it. When one is late, the
-connection goes, and all requests on it fail. Values that nobody waits for are collected for a few milliseconds, unless
-something else has to be sent: one write and one read of many cost both sides a fraction of what many small ones cost.
+A worker has one connection to each server, and sends requests without waiting for the replies to earlier ones. The keys
+that are asked for in one turn of the event loop are one request. A request is never taken back: whoever no longer wants
+its reply does not look at it. When one is late, the connection goes, and all requests on it fail. Values that
+nobody waits for are collected for a few milliseconds, unless something else has to be sent: one write and one read of
+many cost both sides a fraction of what many small ones cost.
 
 A *lease* says that some worker is asking the server for an answer that memcached does not have: an item beside the
 answer's, with a short life, that only one worker can add.
@@ -20,20 +21,18 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import cast
 
 from proxy.cache.replies import (
     MalformedReply,
     Outcome,
-    Reply,
     ReplyReader,
     add_request,
     delete_request,
     get_request,
     set_request,
 )
-from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item, item_name
+from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item
 from proxy.rules.model import Address
 
 log = logging.getLogger("turnout.cache")
@@ -46,10 +45,14 @@ MAX_ITEM_BYTES = (1 << 20) - 4096  # memcached's default limit, less what it kee
 COLLECT_S = 0.004  # how long values are collected before they are sent,
 COLLECT_BYTES = 64 << 10  # and how many bytes of them
 LEASE_S = 1  # memcached's shortest; whoever got it is rid of it sooner, when the answer is there
-MAX_GETS = 1000  # under way to one server
+MAX_GETS = 1000  # keys asked for and leases under way to one server
+GETS_AT_ONCE = 50  # keys of one request: some 3 KB
 MAX_UNSENT_BYTES = 4 << 20  # waiting to be taken by a server
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _LEASE = b":lease"
+
+
+Told = Callable[["bytes | None"], None]  # is given the item of a key, or None: there is none, or there will be none
 
 
 class RemoteCounters:
@@ -75,22 +78,20 @@ class Memcached:
         self.counters = counters
         self._nodes = [_Node(address, self.counters, spawn) for address in servers]
 
-    def ask(self, key: RemoteKey, done: Callable[[CachedValue | None], None]) -> bool:
-        """Ask for a value: `done` is given it as it was sent, incarnation 0, or None, and soon, whatever goes wrong. It
-        must not raise. False: nothing is asked, and `done` not called."""
-        name = item_name(key)
+    def ask(self, key: RemoteKey, told: Told) -> bool:
+        """Ask for an item: `told` is given it, for `read`, or None, and soon, whatever goes wrong. It must not raise.
+        False: nothing is asked, and `told` not called."""
         self.counters.gets += 1
-        return self._node(name).get(name, partial(self._got, key, done))
+        return self._node(key.name).get(key.name, told)
 
-    def _got(self, key: RemoteKey, done: Callable[[CachedValue | None], None], reply: Reply | None) -> None:
-        value = None
-        if isinstance(reply, bytes):
-            value = decode_item(key, reply, time.perf_counter_ns())
-            if value is not None:
-                self.counters.hits += 1
-            else:
-                self.counters.malformed += 1
-        done(value)
+    def read(self, key: RemoteKey, item: bytes) -> CachedValue | None:
+        """The value as it was sent, incarnation 0; None: it is not ours."""
+        value = decode_item(key, item, time.perf_counter_ns())
+        if value is None:
+            self.counters.malformed += 1
+        else:
+            self.counters.hits += 1
+        return value
 
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         """Keep it there, some time, or not."""
@@ -98,19 +99,16 @@ class Memcached:
         if len(data) > MAX_ITEM_BYTES:
             self.counters.too_long += 1
             return
-        name = item_name(key)
-        self._node(name).set(name, data)
+        self._node(key.name).set(key.name, data)
 
     def lease(self, key: RemoteKey, done: Callable[[bool | None], None]) -> bool:
         """Is this worker the one to ask the server for the answer? `done` is told, None: memcached does not say. It
         must not raise. False: nothing is asked, and `done` not called."""
-        name = item_name(key)
-        return self._node(name).add(name + _LEASE, lambda reply: done(_ADDED.get(reply)))
+        return self._node(key.name).add(key.name + _LEASE, lambda reply: done(_ADDED.get(reply)))
 
     def end_lease(self, key: RemoteKey) -> None:
         """The answer was sent (before this), or will not come."""
-        name = item_name(key)
-        self._node(name).delete(name + _LEASE)
+        self._node(key.name).delete(key.name + _LEASE)
 
     async def close(self) -> None:
         for node in self._nodes:
@@ -126,16 +124,19 @@ class Memcached:
 class _Asked(enum.Enum):
     """What a reply is the reply to, and which replies there are to it."""
 
-    GET = frozenset({Outcome.MISSED})  # and a value
+    GET = frozenset({Outcome.END})  # and values
     ADD = frozenset({Outcome.STORED, Outcome.NOT_STORED, Outcome.FAILED})
     SET = frozenset({Outcome.STORED, Outcome.NOT_STORED, Outcome.TOO_LONG, Outcome.FAILED})
     DELETE = frozenset({Outcome.GONE, Outcome.FAILED})
 
 
-_Done = Callable[["Reply | None"], None]  # is given the reply, or None: there will be none
-# What was asked, what is to be done with the reply (of a get or an add), until when.
-_Waiting = tuple[_Asked, "_Done | None", float]
-_ADDED: dict[Reply | None, bool] = {Outcome.STORED: True, Outcome.NOT_STORED: False}
+# A member costs as much as a call where it is looked up with every request.
+_GET, _ADD, _SET, _DELETE = _Asked
+_END, _STORED = Outcome.END, Outcome.STORED
+_Done = Callable[["Outcome | None"], None]  # is given the reply, or None: there will be none
+# What was asked, what is to be done with the replies (of a get, by key; of an add), until when.
+_Waiting = tuple[_Asked, "dict[bytes, Told] | _Done | None", float]
+_ADDED: dict[Outcome | None, bool] = {Outcome.STORED: True, Outcome.NOT_STORED: False}
 
 
 class _Link(asyncio.Protocol):
@@ -149,6 +150,8 @@ class _Link(asyncio.Protocol):
         self._replies = ReplyReader()
         self._waiting: deque[_Waiting] = deque()
         self._reads: deque[_Waiting] = deque()  # of these, the ones that somebody waits for
+        self._waited_for = 0  # keys and leases
+        self._gets: dict[bytes, Told] = {}  # to be asked for at the end of this turn
         self._late_at = 0.0
         self._check_at = 0.0
         self._unsent: list[bytes] = []  # before there is a connection, and until it is time to send
@@ -161,16 +164,33 @@ class _Link(asyncio.Protocol):
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    def get(self, name: bytes, done: _Done) -> bool:
+    def get(self, name: bytes, told: Told) -> bool:
         """False: there are too many already."""
-        return self._ask(_Asked.GET, get_request(name), done)
+        if self._waited_for >= MAX_GETS:
+            return False
+        gets = self._gets
+        if name in gets or len(gets) >= GETS_AT_ONCE:
+            self._request_gets()
+            gets = self._gets
+        gets[name] = told
+        self._waited_for += 1
+        if not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._flush)
+        return True
 
     def add(self, name: bytes, done: _Done) -> bool:
         """False: there are too many already."""
-        return self._ask(_Asked.ADD, add_request(name, b"1", LEASE_S), done)
+        if self._waited_for >= MAX_GETS:
+            return False
+        self._waited_for += 1
+        waiting = (_ADD, done, self._loop.time() + GET_TIMEOUT_S)
+        self._reads.append(waiting)
+        self._request(add_request(name, b"1", LEASE_S), waiting)
+        return True
 
     def delete(self, name: bytes) -> None:
-        self._request(delete_request(name), (_Asked.DELETE, None, self._loop.time() + SET_TIMEOUT_S))
+        self._request(delete_request(name), (_DELETE, None, self._loop.time() + SET_TIMEOUT_S))
 
     def set(self, name: bytes, data: bytes) -> bool:
         """False: the server has too much to take already."""
@@ -180,25 +200,18 @@ class _Link(asyncio.Protocol):
         if waiting + len(data) > MAX_UNSENT_BYTES:
             return False
         request = set_request(name, data, EXPIRES_S)
-        self._request(request, (_Asked.SET, None, self._loop.time() + SET_TIMEOUT_S), urgent=False)
+        self._request(request, (_SET, None, self._loop.time() + SET_TIMEOUT_S), urgent=False)
         return True
 
-    def _ask(self, what: _Asked, request: bytes, done: _Done) -> bool:
-        """A request whose reply somebody waits for."""
-        if len(self._reads) >= MAX_GETS:
-            return False
-        waiting = (what, done, self._loop.time() + GET_TIMEOUT_S)
+    def _request_gets(self) -> None:
+        gets, self._gets = self._gets, {}
+        waiting = (_GET, gets, self._loop.time() + GET_TIMEOUT_S)
         self._reads.append(waiting)
-        self._request(request, waiting)
-        return True
+        self._put(get_request(gets), waiting)
 
     def _request(self, data: bytes, waiting: _Waiting, urgent: bool = True) -> None:
-        self._waiting.append(waiting)
-        if self._timer is None or waiting[2] < self._check_at:
-            self._arm(waiting[2])
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
-        if self._soon or self._transport is None:
+        self._put(data, waiting)
+        if self._soon:
             return
         if urgent or self._unsent_bytes >= COLLECT_BYTES:
             self._soon = True
@@ -206,12 +219,23 @@ class _Link(asyncio.Protocol):
         elif self._later is None:
             self._later = self._loop.call_later(COLLECT_S, self._flush)
 
+    def _put(self, data: bytes, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        if self._timer is None or waiting[2] < self._check_at:
+            self._arm(waiting[2])
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+
     def _flush(self) -> None:
         self._soon = False
+        if self.closed:
+            return
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        if self._transport is not None and not self.closed and self._unsent:
+        if self._gets:
+            self._request_gets()
+        if self._transport is not None and self._unsent:
             self._transport.write(b"".join(self._unsent))
             self._unsent.clear()
             self._unsent_bytes = 0
@@ -255,7 +279,12 @@ class _Link(asyncio.Protocol):
         try:
             replies = self._replies.feed(data)
             for reply in replies:
-                self._replied(reply)
+                if isinstance(reply, tuple):
+                    self._found(*reply)
+                else:
+                    self._replied(reply)
+                if self.closed:
+                    return
         except MalformedReply as error:
             self.end(f"answers {error}")
             return
@@ -263,30 +292,47 @@ class _Link(asyncio.Protocol):
             self._worked()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._waiting:
+        if self._waiting or self._gets:
             self.end(str(exc or "closed the connection"))
         self.closed = True
 
-    def _replied(self, reply: Reply) -> None:
+    def _found(self, name: bytes, item: bytes) -> None:
+        asked = self._waiting[0][1] if self._waiting else None
+        told = asked.pop(name, None) if isinstance(asked, dict) else None
+        if told is None:
+            raise MalformedReply("with what was not asked for")
+        self._waited_for -= 1
+        told(item)
+
+    def _replied(self, reply: Outcome) -> None:
         if not self._waiting:
             raise MalformedReply("what was not asked")
         what = self._waiting[0][0]
-        if reply not in what.value if isinstance(reply, Outcome) else what is not _Asked.GET:
+        if what is _SET and reply is _STORED:
+            self._counters.sets += 1
+            self._waiting.popleft()
+            return
+        if reply is not _END if what is _GET else reply not in what.value:
             raise MalformedReply("another kind of reply than was asked for")
-        if what is _Asked.SET:
-            if reply is Outcome.STORED:
-                self._counters.sets += 1
-            elif reply is Outcome.TOO_LONG:
-                self._counters.too_long += 1  # the server's item size is not the default
-        if reply is Outcome.FAILED or (what is _Asked.SET and reply is Outcome.NOT_STORED):
+        if what is _SET and reply is Outcome.TOO_LONG:
+            self._counters.too_long += 1  # the server's item size is not the default
+        elif reply is Outcome.FAILED or what is _SET:
             self._counters.errors += 1
         self._answer(reply)
 
-    def _answer(self, reply: Reply | None) -> None:
+    def _answer(self, reply: Outcome | None) -> None:
         """To the oldest request."""
         _, done, _ = self._waiting.popleft()
-        if done is not None:
-            self._reads.popleft()
+        if done is None:
+            return
+        self._reads.popleft()
+        if isinstance(done, dict):
+            if done:
+                self._waited_for -= len(done)
+                for told in done.values():  # those whose keys are not there
+                    told(None)
+        else:
+            self._waited_for -= 1
             done(reply)
 
     # -- the end ---------------------------------------------------------------------------------------------------
@@ -295,11 +341,14 @@ class _Link(asyncio.Protocol):
         """Give up the connection: every request on it fails, and `failed` is told why. `counted`: of the requests."""
         if self.closed:
             return
+        if self._gets:
+            self._request_gets()
         self.closed = True
         for timer in (self._timer, self._later):
             if timer is not None:
                 timer.cancel()
-        self._counters.errors += len(self._waiting) - counted
+        lost = sum(len(done) if isinstance(done, dict) else 1 for _, done, _ in self._waiting)
+        self._counters.errors += max(0, lost - counted)
         self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -323,10 +372,10 @@ class _Node:
         self._down_until = 0.0
         self._closing = False
 
-    def get(self, name: bytes, done: _Done) -> bool:
-        """False: it is not asked, and `done` not called."""
+    def get(self, name: bytes, told: Told) -> bool:
+        """False: it is not asked, and `told` not called."""
         link = self._usable()
-        if link is not None and link.get(name, done):
+        if link is not None and link.get(name, told):
             return True
         self._counters.skipped += 1
         return False

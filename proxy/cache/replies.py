@@ -1,4 +1,4 @@
-"""memcached's text protocol as far as the cache speaks it: `get` of one key, `set`, `add`, `delete`, and their replies.
+"""memcached's text protocol as far as the cache speaks it: `get`, `set`, `add`, `delete`, and their replies.
 
 Bytes in, replies out; no I/O. Source: doc/protocol.txt of memcached.
 """
@@ -6,15 +6,18 @@ Bytes in, replies out; no I/O. Source: doc/protocol.txt of memcached.
 from __future__ import annotations
 
 import enum
+import re
+from collections.abc import Iterable
 
 _MAX_LINE = 512  # a key has at most 250 bytes
 _MAX_VALUE = 1 << 20  # memcached's default limit; we send less
+_value = re.compile(rb"VALUE ([^ \r\n]+) \d+ (\d{1,7})\r\n").match
 
 
 class Outcome(enum.Enum):
     """A reply without a value."""
 
-    MISSED = "missed"
+    END = "end"  # of what is there of the keys of a `get`
     STORED = "stored"
     NOT_STORED = "not stored"  # of an `add`: it is there already
     GONE = "gone"  # of a `delete`, whether it was there or not
@@ -22,15 +25,16 @@ class Outcome(enum.Enum):
     FAILED = "failed"  # the server says so; it goes on with the next request
 
 
-Reply = bytes | Outcome
+Value = tuple[bytes, bytes]  # key and data
+Reply = Value | Outcome
 
 
 class MalformedReply(Exception):
     """What came cannot be a reply, or says that the server did not understand us: nothing after it can be trusted."""
 
 
-def get_request(name: bytes) -> bytes:
-    return b"get %b\r\n" % name
+def get_request(names: Iterable[bytes]) -> bytes:
+    return b"get %b\r\n" % b" ".join(names)
 
 
 def set_request(name: bytes, data: bytes, expires_s: int) -> bytes:
@@ -46,7 +50,7 @@ def delete_request(name: bytes) -> bytes:
 
 
 _LINES = {
-    b"END": Outcome.MISSED,
+    b"END": Outcome.END,
     b"STORED": Outcome.STORED,
     b"NOT_STORED": Outcome.NOT_STORED,
     b"DELETED": Outcome.GONE,
@@ -56,7 +60,8 @@ _LINES = {
 
 
 class ReplyReader:
-    """Takes a connection's bytes apart. Each reply comes once, in the order of the requests."""
+    """Takes a connection's bytes apart. Each reply comes once, in the order of the requests; that to a `get` is as many
+    values as there are, and an end."""
 
     __slots__ = ("_buffer",)
 
@@ -68,35 +73,34 @@ class ReplyReader:
         if self._buffer:
             data = self._buffer + data
         replies: list[Reply] = []
+        size = len(data)
         start = 0
-        while (end := data.find(b"\r\n", start)) >= 0:
-            line = data[start:end]
-            if line.startswith(b"VALUE "):
-                begin = end + 2
-                after = begin + _size(line)
-                if len(data) < after + 7:
+        while start < size:
+            head = _value(data, start)
+            if head is not None:
+                begin = head.end()
+                end = begin + int(head[2])
+                if end - begin > _MAX_VALUE:
+                    raise MalformedReply("a value that is too long")
+                if size < end + 2:
                     break  # the whole value is read again then: values come in a few pieces at most
-                if data[after : after + 7] != b"\r\nEND\r\n":
+                if data[end : end + 2] != b"\r\n":
                     raise MalformedReply("a value of another length than was said")
-                replies.append(data[begin:after])
-                start = after + 7
+                replies.append((head[1], data[begin:end]))
+                start = end + 2
                 continue
-            if line in _LINES:
-                replies.append(_LINES[line])
-            elif line.startswith(b"SERVER_ERROR"):
-                replies.append(Outcome.FAILED)
-            else:
+            end = data.find(b"\r\n", start)
+            if end < 0:
+                if size - start > _MAX_LINE:
+                    raise MalformedReply("a line without an end")
+                break
+            line = data[start:end]
+            outcome = _LINES.get(line)
+            if outcome is None and line.startswith(b"SERVER_ERROR"):
+                outcome = Outcome.FAILED
+            if outcome is None:
                 raise MalformedReply(line[:80].decode("ascii", "replace"))
+            replies.append(outcome)
             start = end + 2
-        self._buffer = data[start:]
-        if len(self._buffer) > _MAX_LINE and b"\r\n" not in self._buffer[:_MAX_LINE]:
-            raise MalformedReply("a line without an end")
+        self._buffer = data[start:] if start < size else b""
         return replies
-
-
-def _size(line: bytes) -> int:
-    """`VALUE <key> <flags> <bytes>`. Raises MalformedReply."""
-    words = line.split(b" ")
-    if len(words) != 4 or not words[3].isdigit() or len(words[3]) > 7 or int(words[3]) > _MAX_VALUE:
-        raise MalformedReply(line[:80].decode("ascii", "replace"))
-    return int(words[3])

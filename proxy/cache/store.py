@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import partial
 
 from proxy.cache.local import Local
 from proxy.cache.memcached import Memcached
@@ -23,13 +22,17 @@ class Store:
         self.peek: Callable[[Hashable], CachedValue | None] = self.local.get
         self.keep: Callable[[Hashable, CachedValue], None] = self.local.put
 
-    def ask(
-        self, key: RemoteKey, slots: tuple[int, ...], adopt: Adopt, done: Callable[[CachedValue | None], None]
-    ) -> bool:
-        """What memcached has, if its stamp can be compared with the clocks here. It must depend on the same `slots`:
-        whoever put it there may have had other rules, whose tags nobody touches here. `done` is told, and must not
-        raise. False: nothing is asked, and `done` not called."""
-        return self.remote is not None and self.remote.ask(key, partial(_comparable, slots, adopt, done))
+    def read(self, key: RemoteKey, slots: tuple[int, ...], adopt: Adopt, item: bytes) -> CachedValue | None:
+        """The value, if its stamp can be compared with the clocks here. It must depend on the same `slots`: whoever put
+        it there may have had other rules, whose tags nobody touches here."""
+        value = self.remote.read(key, item) if self.remote is not None else None
+        if value is None or value.slots != slots:
+            return None
+        incarnation = adopt(value.log_id, value.position)
+        if incarnation is None:
+            return None
+        value.incarnation = incarnation
+        return value
 
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         if self.remote is not None:
@@ -43,15 +46,3 @@ class Store:
     def end_lease(self, key: RemoteKey) -> None:
         if self.remote is not None:
             self.remote.end_lease(key)
-
-
-def _comparable(
-    slots: tuple[int, ...], adopt: Adopt, done: Callable[[CachedValue | None], None], value: CachedValue | None
-) -> None:
-    if value is not None:
-        incarnation = adopt(value.log_id, value.position) if value.slots == slots else None
-        if incarnation is None:
-            value = None
-        else:
-            value.incarnation = incarnation
-    done(value)

@@ -1,25 +1,59 @@
 """A cached answer with its stamp, and how it is written into memcached.
 
-An item of memcached holds the whole key again: two statements whose hashes are the same cannot get each other's answer.
+An item of memcached holds the whole key again: two statements whose names are the same cannot get each other's answer.
 Its bytes: magic and version, CRC32 of all that follows, then a msgpack array. Whatever is not that is no value.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import zlib
+from collections.abc import Iterable
+from hashlib import blake2b
 
 import msgspec
 
 from proxy.back.tags import SLOTS
 
-FORMAT = 1
+FORMAT = 2
 PREFIX = b"turnout:%d:" % FORMAT
+_IN_NAME_BYTES = 150  # of values in a name, which may have 250 bytes
 _MAGIC = b"TRN" + bytes((FORMAT,))
 _OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
 
-RemoteKey = tuple[bytes, ...]
+
+class RemoteKey(msgspec.Struct, frozen=True, gc=False):
+    """`words`: everything that an answer depends on, each part with its length before it, so that no two are the same;
+    `name`: the item's, which begins with our prefix."""
+
+    words: bytes
+    name: bytes
+
+
+def words_of(parts: Iterable[bytes]) -> bytes:
+    """Those of a key, or of a part of one: they can be put together."""
+    return b"".join([b"%d:%b" % (len(part), part) for part in parts])
+
+
+def named(words: bytes) -> RemoteKey:
+    """The key whose name is a hash."""
+    return RemoteKey(words, PREFIX + blake2b(words, digest_size=24).hexdigest().encode())
+
+
+class Family:
+    """What keys have in common that differ in their last parts only, the values that a statement has. Values that may
+    stand in a name do: a hash of each key would cost more than the rest of it."""
+
+    __slots__ = ("_name", "_words")
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+        self._name = PREFIX + blake2b(words, digest_size=16).hexdigest().encode() + b"/"
+
+    def key(self, literals: tuple[bytes, ...]) -> RemoteKey:
+        words = words_of(literals)
+        if len(words) <= _IN_NAME_BYTES and b"".join(literals).isalnum():
+            return RemoteKey(self._words + words, self._name + words)
+        return named(self._words + words)
 
 
 class CachedValue(msgspec.Struct, gc=False):
@@ -45,44 +79,37 @@ def memory_of(response: int, slots: tuple[int, ...], literals: tuple[bytes, ...]
     return response + 36 * len(slots) + len(b"".join(literals)) + 48 * len(literals) + _OVERHEAD_BYTES
 
 
-class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    key: list[bytes]
+class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    key: bytes
     log_id: int
     position: int
-    slots: list[int]
+    slots: tuple[int, ...]
     rows: int
     response: bytes
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Item)
-
-
-@functools.lru_cache(maxsize=1024)  # a miss asks for it, and again when it has the answer
-def item_name(key: RemoteKey) -> bytes:
-    """The key in memcached: our prefix and a hash of an unambiguous encoding of all that the answer depends on."""
-    digest = hashlib.blake2b(b"".join(b"%d:%s" % (len(part), part) for part in key), digest_size=24)
-    return PREFIX + digest.hexdigest().encode()
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Item).decode
 
 
 def encode_item(key: RemoteKey, value: CachedValue) -> bytes:
-    body = _encoder.encode(
-        _Item(list(key), value.log_id, value.position, list(value.slots), value.rows, value.response)
-    )
-    return _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
+    body = _encode((key.words, value.log_id, value.position, value.slots, value.rows, value.response))
+    return b"".join((_MAGIC, zlib.crc32(body).to_bytes(4, "little"), body))
 
 
 def decode_item(key: RemoteKey, data: bytes, created_ns: int) -> CachedValue | None:
     """The value, with incarnation 0: whether its position means anything here is for the clocks to say. None: not an
     item of this format for this key."""
-    if data[:4] != _MAGIC or int.from_bytes(data[4:8], "little") != zlib.crc32(data[8:]):
+    body = data[8:]
+    if data[:4] != _MAGIC or int.from_bytes(data[4:8], "little") != zlib.crc32(body):
         return None
     try:
-        item = _decoder.decode(data[8:])
+        item = _decode(body)
     except msgspec.MsgspecError:
         return None
-    if tuple(item.key) != key or not item.response:
+    slots = item.slots
+    if item.key != key.words or not item.response:
         return None
-    if item.position < 0 or item.log_id < 0 or not all(0 <= slot < SLOTS for slot in item.slots):
+    if item.position < 0 or item.log_id < 0 or (slots and (min(slots) < 0 or max(slots) >= SLOTS)):
         return None
-    return CachedValue(0, item.log_id, item.position, tuple(item.slots), item.response, item.rows, created_ns)
+    return CachedValue(0, item.log_id, item.position, slots, item.response, item.rows, created_ns)

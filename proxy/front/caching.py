@@ -24,8 +24,9 @@ from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue, memory_of
+from proxy.cache.value import CachedValue, Family, RemoteKey, memory_of, words_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
+from proxy.front.known import Known
 from proxy.front.samples import sample
 from proxy.front.values import TextValues
 from proxy.measure.measures import Measures
@@ -43,7 +44,8 @@ _EVERYTHING = slot_of(cluster_tag())
 _MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
 _MAX_IDENTITIES = 100_000
 _MAX_WORTHS = 20_000
-_MAX_AT_HAND, _AT_HAND_BYTES = 20_000, 8192  # answers that are at hand for known texts, and how long one may be
+_MAX_FAMILIES = 10_000
+_MAX_AT_HAND = 50_000  # known texts that have their answers at hand
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
 LocalKey = tuple[int, int, str, tuple[bytes, ...]]
@@ -85,6 +87,7 @@ class Caching:
         self.flights: dict[LocalKey, Fill] = {}  # the answers on their way, for others who want the same
         self._at_hand: list[Known] = []  # those that have a value
         self._worth: dict[int, Worth] = {}
+        self.families: dict[tuple[int, int, str, int], Family] = {}  # of shape, session, cluster, definitions
 
     def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
         self.rules = rules
@@ -137,7 +140,7 @@ class Fill(msgspec.Struct, eq=False):
     asked_ns: int
     parts: list[bytes] | None = None  # what has come of the answer, if it comes in several pieces
     size: int = 0  # of these parts; -1: too long to be kept
-    remote_key: tuple[bytes, ...] | None = None  # memcached is asked for it, and is to get the answer at once
+    remote_key: RemoteKey | None = None  # memcached is asked for it, and is to get the answer at once
     sends_late: bool = False  # memcached is to get the answer when it is asked for again
     replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
     leads: bool = False  # it is in `flights`
@@ -261,30 +264,6 @@ def keepable(settings: Settings, sql_mode: str) -> bool:
 
 
 # -- reads ---------------------------------------------------------------------------------------------------------
-
-
-class Known:
-    """What a text is that was answered from memory, and what it was answered with then."""
-
-    __slots__ = ("cluster", "entry", "identity", "literals", "types", "value")
-
-    def __init__(self, entry: Entry, cluster: str, literals: tuple[bytes, ...], types: bytes | None = None) -> None:
-        self.entry = entry
-        self.types = types  # of an execution's parameters
-        self.cluster = cluster
-        self.literals = literals
-        self.identity = 0  # of the sessions for which `value` is the answer
-        self.value: CachedValue | None = None
-
-    def find(self, caching: Caching, identity: int) -> CachedValue | None:
-        """The value for sessions of this identity, by its key. It is at hand from now on, unless it is long."""
-        value = caching.store.peek((self.entry.cache_shape, identity, self.cluster, self.literals))
-        if value is not None and value.size_bytes <= _AT_HAND_BYTES:
-            if self.value is None:
-                caching.at_hand(self)
-            self.identity = identity
-            self.value = value
-        return value
 
 
 class Served(enum.Enum):
@@ -489,12 +468,23 @@ def judge(caching: Caching, entry: Entry, cluster: str, value: CachedValue, now_
 
 def remote_key(
     session: Session, entry: Entry, cluster: str, literals: tuple[bytes, ...], fingerprint: int
-) -> tuple[bytes, ...]:
+) -> RemoteKey:
     """Everything that the answer depends on, in words that mean the same in every process. `fingerprint`: hosts with
     different definitions may have different slots for one key, so they do not share values."""
-    session_words = session.cache_words()
-    before = (cluster.encode(), b"%x" % fingerprint, *entry.cache_words, b"%d" % len(session_words))
-    return (*before, *session_words, *literals)
+    caching = session.environment.caching
+    assert caching is not None
+    identity = session.cache_identity()
+    of = (entry.cache_shape, identity, cluster, fingerprint)
+    family = caching.families.get(of)
+    if family is None:
+        words = session.cache_words()
+        parts = (cluster.encode(), b"%x" % fingerprint, *entry.cache_words, b"%d" % len(words), *words)
+        family = Family(words_of(parts))
+        if identity:  # else it says nothing of the session
+            if len(caching.families) >= _MAX_FAMILIES:
+                caching.families.clear()
+            caching.families[of] = family
+    return family.key(literals)
 
 
 # -- writes --------------------------------------------------------------------------------------------------------

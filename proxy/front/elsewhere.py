@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
+from proxy.cache.memcached import Told
 from proxy.cache.value import CachedValue, memory_of
 from proxy.front.caching import Fill, judge, waiting_pays
 
@@ -99,17 +100,27 @@ class _Search:
         if not self._fetch(self._fetched):
             self._not_found()
 
-    def _fetch(self, done: Callable[[CachedValue | None], None]) -> bool:
+    def _fetch(self, told: Told) -> bool:
         fill = self.fill
-        clock = fill.caching.clocks.get(fill.cluster)
-        key = fill.remote_key
-        return clock is not None and key is not None and fill.caching.store.ask(key, fill.slots, clock.adopt, done)
+        remote, key = fill.caching.store.remote, fill.remote_key
+        return remote is not None and key is not None and remote.ask(key, told)
 
-    @_step
-    def _fetched(self, value: CachedValue | None) -> None:
-        if self._good(value):
-            self._found(value)
+    def _fetched(self, item: bytes | None) -> None:
+        """The way of most of the answers that memcached has: `_step` at less expense."""
+        session = self.session
+        if session.fill is not self.fill:
             return
+        try:
+            value = self._good(item)
+            if value is not None:
+                self._found(value)
+            else:
+                self._missed()
+        except Exception as error:
+            session.waiting = False
+            session.fail(session.client.listener.unexpected(error))
+
+    def _missed(self) -> None:
         fill = self.fill
         known_ns = fill.entry.cache_fill_ns
         if (
@@ -121,18 +132,26 @@ class _Search:
             return
         self._not_found()
 
-    def _good(self, value: CachedValue | None) -> bool:
+    def _good(self, item: bytes | None) -> CachedValue | None:
+        """The value, if it may be served now."""
+        if item is None:
+            return None
         fill = self.fill
-        return value is not None and judge(fill.caching, fill.entry, fill.cluster, value, _now())
+        caching, cluster = fill.caching, fill.cluster
+        clock, key = caching.clocks.get(cluster), fill.remote_key
+        if clock is None or key is None:
+            return None
+        value = caching.store.read(key, fill.slots, clock.adopt, item)
+        return value if value is not None and judge(caching, fill.entry, cluster, value, _now()) else None
 
-    def _found(self, value: CachedValue | None) -> None:
+    def _found(self, value: CachedValue) -> None:
         """This worker keeps it."""
-        assert value is not None
         fill = self.fill
-        fill.entry.cache_worth.asked(True)
-        fill.entry.cache_stats.hits_memcached += 1
-        value.size_bytes = memory_of(len(value.response), value.slots, fill.key[3])
-        fill.caching.store.keep(fill.key, value)
+        entry, key = fill.entry, fill.key
+        entry.cache_worth.asked(True)
+        entry.cache_stats.hits_memcached += 1
+        value.size_bytes = memory_of(len(value.response), value.slots, key[3])
+        fill.caching.keep(key, value)
         self._end(value)
 
     def _not_found(self) -> None:
@@ -169,8 +188,9 @@ class _Search:
             self._not_found()
 
     @_step
-    def _polled(self, value: CachedValue | None) -> None:
-        if self._good(value):
+    def _polled(self, item: bytes | None) -> None:
+        value = self._good(item)
+        if value is not None:
             self.fill.entry.cache_stats.lease_hits += 1
             self._found(value)
         elif waiting_pays(self.fill):
@@ -190,7 +210,8 @@ class _Search:
             self._timer.cancel()
         session.waiting = False
         if value is not None and (session.guard is None or session.guard.holds()):
-            session.not_filled()
+            session.fill = None
+            fill.landed()
             session.answer_cached(value)
             session.busy = False
             session.client.next_command()

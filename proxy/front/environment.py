@@ -21,7 +21,8 @@ from proxy.back.directory import Directory
 from proxy.back.server import Server
 from proxy.cache.worth import Worth
 from proxy.errors import StatementRefused
-from proxy.front.caching import Caching, Known
+from proxy.front.caching import Caching
+from proxy.front.known import SHARE, Known, Room, Texts
 from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.key_sampling import KeySampler, Tap
@@ -65,7 +66,6 @@ _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, K
 
 # Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
 MAX_CACHED_SHAPE = 16 * 1024
-MAX_TEXTS, MAX_TEXT_BYTES = 20_000, 1024  # of those that were answered from memory, in all plan caches together
 
 
 _OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]", re.IGNORECASE)
@@ -235,8 +235,8 @@ class PlanCache(dict[bytes, Entry]):
         super().__init__()
         self.database = database
         self.lexer = lexer
-        self.texts: dict[bytes, Known] = {}
-        self.executions: dict[Hashable, dict[bytes, Known]] = {}
+        self.texts: Texts = {}
+        self.executions: dict[Hashable, Texts] = {}
 
     def forget(self) -> None:
         """No text and no execution is known any longer. Whoever still holds a dictionary finds it empty."""
@@ -267,7 +267,7 @@ class Environment:
     descriptions: dict[Hashable, tuple[bytes, int, int]] = field(default_factory=dict)
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
-    _texts: int = 0
+    _room: Room = field(init=False)  # for the plan caches' texts
     _sharded: frozenset[str] = field(init=False)  # names of sharded tables, in lower case
 
     def __post_init__(self) -> None:
@@ -278,6 +278,7 @@ class Environment:
             self.measures.keys = None
         elif self.measures.keys is None:
             self.measures.keys = KeySampler()
+        self._room = Room(self.rules.cache.local_bytes // SHARE, self._texts)
 
     @property
     def mariadb(self) -> bool:
@@ -295,7 +296,8 @@ class Environment:
                     each.clear()
                     each.forget()
                 self._caches.clear()
-                self._entries = self._texts = 0
+                self._entries = 0
+                self._room.clear()
             found = self._caches[key] = PlanCache(database, lexer)
         return found
 
@@ -330,29 +332,25 @@ class Environment:
 
     def remember(self, cache: PlanCache, packet: bytes, known: Known) -> None:
         """The statement of this packet was answered from memory: it may come again."""
-        if self._room_for(packet):
-            cache.texts[packet] = known
+        self._room.put(cache.texts, packet, known)
 
-    def remember_execution(
-        self, cache: PlanCache, statement: Hashable, bound: bytes, known: Known
-    ) -> dict[bytes, Known] | None:
+    def remember_execution(self, cache: PlanCache, statement: Hashable, bound: bytes, known: Known) -> Texts | None:
         """The same of a prepared statement's execution: all that are known of this statement. None: it was too long."""
-        if not self._room_for(bound):
+        found = cache.executions.get(statement)
+        if found is None:
+            found = {}
+        if not self._room.put(found, bound, known):
             return None
-        found = cache.executions.setdefault(statement, {})
-        found[bound] = known
+        cache.executions[statement] = found
         return found
 
-    def _room_for(self, text: bytes) -> bool:
-        """Is it to be kept? One more is counted then."""
-        if len(text) > MAX_TEXT_BYTES:
-            return False
-        if self._texts >= MAX_TEXTS:
-            for each in self._caches.values():
-                each.forget()
-            self._texts = 0
-        self._texts += 1
-        return True
+    def _texts(self) -> list[Texts]:
+        """All dictionaries of known texts and executions; those without any are let go."""
+        found = []
+        for cache in self._caches.values():
+            cache.executions = {statement: texts for statement, texts in cache.executions.items() if texts}
+            found += [cache.texts, *cache.executions.values()]
+        return found
 
     def _cache_traits(self, entry: Entry, shape: bytes, cache: PlanCache, prepared: bool) -> None:
         """What the cache has to know of a statement."""

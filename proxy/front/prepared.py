@@ -16,13 +16,14 @@ from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
 from proxy.front import answers, caching, cursors, elsewhere, fetching, local, session_memory
-from proxy.front.caching import ANSWERED, ASK, Known
+from proxy.front.caching import ANSWERED, ASK
 from proxy.front.environment import Entry, Environment, PlanCache, clusters_of
 from proxy.front.guard import TRIES, DirectoryChanged, Guard, confirm, routed
 from proxy.front.inlined import execute_as_text
 from proxy.front.key_use import tell_keys
+from proxy.front.known import Known
 from proxy.front.made_ids import reserve
-from proxy.front.prepared_statement import Execution, Prepared, close_on, reading, remember
+from proxy.front.prepared_statement import Execution, Prepared, close_on, remember
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session
 from proxy.front.statements import (
@@ -345,9 +346,7 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             session.run(execute(session, prepared, payload))
             return
         if cached:
-            read_by = (value if value is not None else b"-" for value in reading(prepared.settings))
-            values_sent = (bound.null_bitmap, bound.types, payload[bound.values_offset :])
-            literals = (*prepared.literals, *read_by, *values_sent)
+            literals = (*prepared.answered_by, bound.null_bitmap, bound.types, payload[bound.values_offset :])
             served = caching.serve(session, entry, cluster, literals, values)
             if served is ANSWERED:
                 if entry.cached is not None and entry.cached.cache_class.ttl_s is None and not entry.directories:

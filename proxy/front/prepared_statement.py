@@ -17,8 +17,8 @@ from parser.statement import Effect
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.settings import CHARSET_VARIABLES, Settings
 from proxy.errors import ServerFailed, StatementRefused
-from proxy.front.caching import Known
 from proxy.front.environment import Entry, Environment
+from proxy.front.known import Texts
 from proxy.front.session import Session
 from proxy.front.statements import with_connection_id
 from proxy.front.values import BoundValues
@@ -70,12 +70,15 @@ class Prepared:
     types: bytes | None = None
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_error: StatementRefused | None = None
-    known: dict[bytes, Known] | None = None  # executions whose answers came from memory (`PlanCache.executions`)
+    known: Texts | None = None  # executions whose answers came from memory (`PlanCache.executions`)
     key: tuple[bytes, str | None, tuple[bytes | None, ...]] = field(init=False)
     # What makes two server-side statements the same: the text, and what changes how a server reads it.
+    answered_by: tuple[bytes, ...] = field(init=False)  # what of it decides, besides the shape, how it is answered
 
     def __post_init__(self) -> None:
         self.key = self.make_key()
+        read_by = (value if value is not None else b"-" for value in reading(self.settings))
+        self.answered_by = (*self.literals, *read_by)
 
     def make_key(self) -> tuple[bytes, str | None, tuple[bytes | None, ...]]:
         return self.sql, self.database, reading(self.settings)

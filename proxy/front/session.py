@@ -27,9 +27,10 @@ from proxy.back.server import Role, Server
 from proxy.back.settings import Settings, delta
 from proxy.errors import ProtocolError, ServerFailed, StatementRefused, TurnoutError
 from proxy.front import caching, cursors, cut_short, elsewhere
-from proxy.front.caching import ANSWERED, ASK, Known
+from proxy.front.caching import ANSWERED, ASK
 from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
+from proxy.front.known import Known
 from proxy.front.values import TextValues
 from proxy.measure.key_sketch import MIX
 from proxy.plan.inserts import InsertRows

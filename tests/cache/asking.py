@@ -15,11 +15,13 @@ T = TypeVar("T")
 
 
 async def fetch(remote: Memcached, key: RemoteKey) -> CachedValue | None:
-    return await _told(partial(remote.ask, key))
+    item = await _told(partial(remote.ask, key))
+    return remote.read(key, item) if item is not None else None
 
 
 async def fetch_from(store: Store, key: RemoteKey, slots: tuple[int, ...], adopt: Adopt) -> CachedValue | None:
-    return await _told(partial(store.ask, key, slots, adopt))
+    item = await _told(partial(store.remote.ask, key)) if store.remote is not None else None
+    return store.read(key, slots, adopt, item) if item is not None else None
 
 
 async def lease(remote: Memcached, key: RemoteKey) -> bool | None:

@@ -35,6 +35,9 @@ class Remote:
             self.asked.append((key, done))
         return self.up
 
+    def read(self, key: RemoteKey, item: CachedValue) -> CachedValue:
+        return item
+
     def send(self, key: RemoteKey, value: CachedValue) -> None:
         self.sent.append(key)
         self.there[key] = CachedValue(0, value.log_id, value.position, value.slots, value.response, value.rows, 0)

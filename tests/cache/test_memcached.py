@@ -18,7 +18,7 @@ import pytest
 from proxy.cache import memcached as module
 from proxy.cache.memcached import GET_TIMEOUT_S, MAX_ITEM_BYTES, Memcached, RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import PREFIX, CachedValue, RemoteKey, encode_item, item_name
+from proxy.cache.value import PREFIX, CachedValue, RemoteKey, encode_item, named, words_of
 from proxy.rules.model import Address
 from tests.cache.asking import fetch, fetch_from, lease
 from tests.cache.stalling import Stalling
@@ -30,7 +30,7 @@ SOON_S = 10.0
 
 
 def key(n: int) -> RemoteKey:
-    return b"main", b"text", b"shop", b"SELECT ..", b"%d" % n
+    return named(words_of((b"main", b"text", b"shop", b"SELECT ..", b"%d" % n)))
 
 
 def value(n: int, size: int = 100) -> CachedValue:
@@ -228,7 +228,7 @@ def test_every_item_has_our_prefix(server: Server, monkeypatch: pytest.MonkeyPat
             await lease(remote, key(1))
 
     run_async(work)
-    name = item_name(key(1))
+    name = key(1).name
     assert name.startswith(PREFIX)
     assert command(server, b"get " + name).startswith(b"VALUE " + name)
     assert command(server, b"get " + name + b":lease").startswith(b"VALUE ")
@@ -275,7 +275,7 @@ def test_a_request_whose_session_goes_away_gives_its_reply_to_nobody_else(server
 
 
 def placed(remote: Memcached) -> dict[int, bytes]:
-    return {n: remote._node(item_name(key(n))).name for n in range(3_000)}
+    return {n: remote._node(key(n).name).name for n in range(3_000)}
 
 
 def test_a_server_more_or_less_moves_only_its_own_keys() -> None:
@@ -308,7 +308,7 @@ def test_one_of_three_servers_goes_and_the_others_serve_on(servers: list[Server]
         async with remote_of(servers[1].port, servers[2].port, third.port) as remote:
             for n in range(60):
                 await remote.keep(n)
-            on_third = {n for n in range(60) if remote._node(item_name(key(n))).name == third.address.encode()}
+            on_third = {n for n in range(60) if remote._node(key(n).name).name == third.address.encode()}
             assert on_third
             third.kill()
             for n in range(60):
@@ -429,9 +429,9 @@ def test_a_connection_that_ends_in_the_middle_of_a_reply(server: Server, cut: in
         b"VALUE x 0 -5\r\n",
         b"VALUE x 0 99999999999\r\n",
         b"VALUE x y z\r\n",
-        b"VALUE " + item_name(key(1)) + b" 0 5\r\nhello\r\nEND\r\n",
-        b"VALUE " + item_name(key(1)) + b" 7 5\r\nhello\r\nEND\r\n",
-        b"VALUE " + item_name(key(1)) + b" 0 5\r\nhelloEND\r\n",
+        b"VALUE " + key(1).name + b" 0 5\r\nhello\r\nEND\r\n",
+        b"VALUE " + key(1).name + b" 7 5\r\nhello\r\nEND\r\n",
+        b"VALUE " + key(1).name + b" 0 5\r\nhelloEND\r\n",
         b"\x00" * 100,
         b"x" * 200_000,
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -458,7 +458,7 @@ def test_a_reply_meant_for_another_key_is_no_value(server: Server) -> None:
 
     async def work() -> None:
         async with Stalling(0) as proxy, remote_of(proxy.port) as remote:
-            proxy.answers = b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (item_name(key(1)), len(data), data)
+            proxy.answers = b"VALUE %s 0 %d\r\n%s\r\nEND\r\n" % (key(1).name, len(data), data)
             assert await fetch(remote, key(1)) is None
             assert remote.counters.malformed == 1
 

@@ -9,15 +9,11 @@ from hypothesis import strategies as st
 from proxy.cache.replies import MalformedReply, Outcome, Reply, ReplyReader, get_request, set_request
 
 
-def value(data: bytes, name: bytes = b"k") -> bytes:
-    return b"VALUE %b 0 %d\r\n%b\r\nEND\r\n" % (name, len(data), data)
-
-
 def written(reply: Reply) -> bytes:
-    if isinstance(reply, bytes):
-        return value(reply)
+    if isinstance(reply, tuple):
+        return b"VALUE %b 0 %d\r\n%b\r\n" % (reply[0], len(reply[1]), reply[1])
     lines = {
-        Outcome.MISSED: b"END",
+        Outcome.END: b"END",
         Outcome.STORED: b"STORED",
         Outcome.NOT_STORED: b"NOT_STORED",
         Outcome.GONE: b"DELETED",
@@ -28,13 +24,20 @@ def written(reply: Reply) -> bytes:
 
 
 def test_requests() -> None:
-    assert get_request(b"turnout:1:ab") == b"get turnout:1:ab\r\n"
+    assert get_request([b"turnout:1:ab"]) == b"get turnout:1:ab\r\n"
+    assert get_request({b"a": 1, b"b": 2}) == b"get a b\r\n"
     assert set_request(b"k", b"a\r\nb", 60) == b"set k 0 60 4\r\na\r\nb\r\n"
 
 
 @given(
     st.lists(
-        st.one_of(st.binary(max_size=40), st.sampled_from(Outcome), st.just(b"x\r\nEND\r\n"), st.just(b"STORED\r\n"))
+        st.one_of(
+            st.sampled_from(Outcome),
+            st.tuples(
+                st.sampled_from([b"k", b"another"]),
+                st.one_of(st.binary(max_size=40), st.just(b"x\r\nEND\r\n"), st.just(b"STORED\r\n")),
+            ),
+        )
     ),
     st.data(),
 )
@@ -52,8 +55,8 @@ def test_replies_are_the_same_in_whatever_pieces_they_come(replies: list[Reply],
 
 def test_a_reply_that_is_not_whole_is_none() -> None:
     reader = ReplyReader()
-    assert reader.feed(b"END\r\nVALUE k 0 3\r\nabc\r\nEN") == [Outcome.MISSED]
-    assert reader.feed(b"D\r\nSTORED\r") == [b"abc"]
+    assert reader.feed(b"END\r\nVALUE k 0 3\r\nabc\r\nEN") == [Outcome.END, (b"k", b"abc")]
+    assert reader.feed(b"D\r\nSTORED\r") == [Outcome.END]
     assert reader.feed(b"\n") == [Outcome.STORED]
 
 
@@ -68,9 +71,10 @@ def test_a_reply_that_is_not_whole_is_none() -> None:
         b"VALUE k 0 -1\r\n",
         b"VALUE k 0 3 9\r\nabc\r\nEND\r\n",
         b"VALUE k 0 1048577\r\n",
+        b"VALUE k  0 3\r\nabc\r\nEND\r\n",
+        b"VALUE k x 3\r\nabc\r\nEND\r\n",
         b"VALUE k 0 99999999999999999999\r\n",
         b"VALUE k 0 3\r\nabcd\r\nEND\r\n",
-        b"VALUE k 0 3\r\nabc\r\nVALUE k2 0 1\r\nx\r\nEND\r\n",
         b"x" * 1000,
     ],
 )

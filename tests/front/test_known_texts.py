@@ -14,7 +14,7 @@ from bench.fast_path import FakeTransport
 from bench.hit_path import ANSWER, packet
 from proxy.back.connection import ServerConnection
 from proxy.cache.value import CachedValue
-from proxy.front import environment
+from proxy.front import known
 from proxy.front.caching import serve_known
 from proxy.front.client import Client
 from proxy.front.session import Session
@@ -123,19 +123,34 @@ def test_known_texts_are_under_the_same_rule(what: str) -> None:
     run(dialogue)
 
 
-def test_the_number_and_length_of_known_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "MAX_TEXTS", 3)
-
+def test_the_bytes_and_length_of_known_texts_are_bounded() -> None:
     def dialogue(it: Dialogue) -> None:
-        for key in range(10):
+        room = it.session.environment._room
+        room._limit_bytes = 4 * known._bytes_of(packet(1000))
+        for key in range(1000, 1020):
             it.ask(packet(key))
             assert not it.ask(packet(key))
             assert packet(key) in it.texts
-            assert len(it.texts) <= 3
-        long = encode(b"\x03SELECT c FROM sbtest1 WHERE id=5 AND c<>'%b'" % (b"x" * environment.MAX_TEXT_BYTES), 0)
+            assert len(it.texts) <= 4
+            assert room._bytes == sum(map(known._bytes_of, it.texts))
+        long = encode(b"\x03SELECT c FROM sbtest1 WHERE id=5 AND c<>'%b'" % (b"x" * known.MAX_TEXT_BYTES), 0)
         assert it.ask(long)
         assert not it.ask(long)
         assert long not in it.texts
+
+    run(dialogue)
+
+
+def test_texts_that_are_asked_for_stay_known() -> None:
+    def dialogue(it: Dialogue) -> None:
+        it.session.environment._room._limit_bytes = 16 * known._bytes_of(packet(1000))
+        for key in range(1000, 1100):
+            it.ask(packet(key))
+            assert not it.ask(packet(key))
+            if key > 1000:
+                assert packet(1000) in it.texts
+            it.caching.local._turn()
+            assert not it.ask(packet(1000))
 
     run(dialogue)
 
