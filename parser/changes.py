@@ -197,9 +197,9 @@ def _top_level(tokens: Sequence[Token], at: int, words: tuple[str, ...]) -> int:
     depth = 0
     for i in range(at, len(tokens)):
         t = tokens[i]
-        if t.of is Of.MARK:
-            depth += (t.text == "(") - (t.text == ")")
-        elif depth == 0 and t.of is Of.WORD and t.text.upper() in words:
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
+        elif depth == 0 and t.word in words:
             return i
     return len(tokens)
 
@@ -405,7 +405,7 @@ def _default_values(tokens: list[Token]) -> list[Token]:
     """`DEFAULT` alone in parentheses is nothing that sqlglot knows; NULL stands in for it."""
     for i in range(1, len(tokens) - 1):
         if tokens[i].word == "DEFAULT" and tokens[i - 1].is_mark("(") and tokens[i + 1].is_mark(")"):
-            tokens[i] = tokens[i]._replace(text="NULL")
+            tokens[i] = tokens[i]._replace(text="NULL", word="NULL")
     return tokens
 
 
