@@ -386,7 +386,14 @@ def _names(tokens: Sequence[Token]) -> frozenset[str]:
 
 def _clauses(tokens: Sequence[Token], at: int) -> Change:
     """WHERE, ORDER BY and LIMIT of the UPDATE or DELETE whose tables and values are before token `at`."""
-    found = {word: _top_level(tokens, at, (word,)) for word in ("WHERE", "ORDER", "LIMIT", "RETURNING")}
+    found = dict.fromkeys(("WHERE", "ORDER", "LIMIT", "RETURNING"), len(tokens))
+    depth = 0
+    for i in range(at, len(tokens)):
+        t = tokens[i]
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
+        elif depth == 0 and found.get(t.word) == len(tokens):
+            found[t.word] = i
     starts = sorted(found.values())
 
     def span(word: str, skip: int = 0) -> Span:

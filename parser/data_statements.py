@@ -32,7 +32,17 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     return Statement(
         Kind.SELECT,
         tables=tuple(
-            replace(table, span=_placed(table.span, source), whole=_placed(_with_database(table, tokens), source))
+            TableRef(
+                table.index,
+                table.database,
+                table.name,
+                table.alias,
+                table.block,
+                table.access,
+                _placed(table.span, source),
+                table.aliased,
+                _placed(_with_database(table, tokens), source),
+            )
             for table in meaning.tables
         ),
         blocks=meaning.blocks,

@@ -69,7 +69,7 @@ MAX_CACHED_SHAPE = 16 * 1024
 MAX_TEXTS, MAX_TEXT_BYTES = 20_000, 1024  # of those that were answered from memory, in all plan caches together
 
 
-_OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]", re.IGNORECASE)
+_OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]")
 
 
 def clusters_of(plan: Plan) -> tuple[str, ...]:
@@ -180,7 +180,9 @@ class Entry:
         self.by_key = isinstance(plan, ByKey | InsertRows)
         self.hashed = plan.hashed if isinstance(plan, ByKey) else None
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
-        self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
+        lower = shape.lower()
+        skips = (b"limit" in lower or b"offset" in lower) and _OFFSET.search(lower) is not None
+        self.offset = skips  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""
         special = plan.effects.meets(_SPECIAL)
         self.simple = (
@@ -212,7 +214,7 @@ class Entry:
         self.cache_stats: CacheStats
         self.cache_worth: Worth
         self.asks_id = plan.writes and plan.generated_id is None
-        words = shape.lower().rstrip(b" ;\r\n\t").split() if len(shape) <= _LONGEST_QUICK else ()
+        words = lower.rstrip(b" ;\r\n\t").split() if len(shape) <= _LONGEST_QUICK else ()
         self.quick = _QUICK.get(b" ".join(words))
 
 
