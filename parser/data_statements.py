@@ -28,7 +28,8 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     merged = source.merged is None or any(map(source.may_be_merged, meaning.tables))
     if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, meaning.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
-    column_words = _column_words(tokens) if meaning.tables else frozenset()
+    named = words(tokens)
+    qualifiers = _qualifiers(tokens) if _SYSTEM in named else []
     return Statement(
         Kind.SELECT,
         tables=tuple(
@@ -53,10 +54,8 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
         value=value,
         outline=outline,
         aggregating=aggregating(tokens, source.offset) if meaning.subqueries and plain is tokens else (),
-        names=column_words,
-        qualifiers=tuple(
-            (source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in _qualifiers(tokens)
-        ),
+        names=_column_words(tokens, named) if meaning.tables else frozenset(),
+        qualifiers=tuple((source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in qualifiers),
     )
 
 
@@ -70,14 +69,16 @@ def _with_database(table: TableRef, tokens: Sequence[Token]) -> tuple[int, int] 
     return tokens[at - 2].start, table.span[1]
 
 
+_SYSTEM = "information_schema"
+
+
 def _qualifiers(tokens: Sequence[Token]) -> list[int]:
     """Where a column is named with the database information_schema: the places of that name among the tokens."""
     return [
         at
         for at, token in enumerate(tokens[: len(tokens) - 4])
-        if len(token.text) == len("information_schema")
-        and token.text.lower() == "information_schema"
-        and token.is_name()
+        if token.is_name()
+        and token.text.lower() == _SYSTEM
         and tokens[at + 1].is_mark(".")
         and tokens[at + 3].is_mark(".")
     ]
@@ -94,19 +95,10 @@ _BEFORE_STAR = vocabulary("""
 """)
 
 
-def _column_words(tokens: Sequence[Token]) -> frozenset[str]:
+def _column_words(tokens: Sequence[Token], named: frozenset[str]) -> frozenset[str]:
     """See `Statement.names`. Where columns are meant without being named, `*` stands for them."""
-    found = set(words(tokens))
-    if (
-        "natural" in found
-        or "table" in found
-        or any(
-            _is_star(i, tokens) and not _only_exists(i, tokens)
-            for i in [i for i, t in enumerate(tokens) if t.mark == "*"]
-        )
-    ):
-        found.add("*")
-    return frozenset(found)
+    stars = [i for i, t in enumerate(tokens) if t.mark == "*" and _is_star(i, tokens) and not _only_exists(i, tokens)]
+    return named | {"*"} if stars or "natural" in named or "table" in named else named
 
 
 def _is_star(i: int, tokens: Sequence[Token]) -> bool:

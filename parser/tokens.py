@@ -98,7 +98,9 @@ class Tokens:
     doubt: str = ""  # not empty: no meaning may be read from the tokens, except which words there are
 
 
-_NAME = r"[0-9A-Za-z_$\u0080-\U0010ffff]"
+# Letters, digits, `_`, `$` and all beyond ASCII, by what it is not: `re` takes 8 ms more to compile the other form.
+_NAME = r"[^\x00-#%-/:-@\[-\^`{-\x7f]"
+_NAME_OR_DOT = r"[^\x00-#%-\-/:-@\[-\^`{-\x7f]"
 
 
 @lru_cache(maxsize=2)
@@ -111,7 +113,7 @@ def _pattern(ansi_quotes: bool) -> re.Pattern[str]:
         rf"|(?P<word>{_NAME}+)"
         r"|(?P<number>\0)"
         rf"|(?P<quoted>{quoted_name})"
-        rf"|(?P<variable>@@(?:{_NAME}+(?:\s*\.\s*(?:{_NAME}+|`[^`]*`))*|`[^`]*`)|@(?:[0-9A-Za-z_$.\u0080-\U0010ffff]+"
+        rf"|(?P<variable>@@(?:{_NAME}+(?:\s*\.\s*(?:{_NAME}+|`[^`]*`))*|`[^`]*`)|@(?:{_NAME_OR_DOT}+"
         r"|`(?:[^`]|``)*`|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"))"
         r"|(?P<comment>/\*\0\*/|(?:--[\x01-\x09\x0b-\x20\x7f]|\#)\0?|--(?=\n|\Z))"
         r"|/\*\s*(?i:turnout):(?P<hint>(?:[^*]|\*(?!/))*)\*/"
@@ -124,6 +126,8 @@ def _pattern(ansi_quotes: bool) -> re.Pattern[str]:
         re.DOTALL,
     )
 
+
+_pattern(False)  # here rather than for a worker's first statement
 
 _CERTAIN_VERSION = 50600  # every server in use takes /*!50599 .. */ as code
 
