@@ -15,7 +15,7 @@ from proxy.front.statements import record
 from proxy.plan.plan import Send
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof, encode_err
-from proxy.wire.status import NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
+from proxy.wire.status import IN_TRANS, NO_GOOD_INDEX_USED, NO_INDEX_USED, QUERY_WAS_SLOW
 
 Pairs = Sequence[tuple[Send, ServerConnection]]
 _BUFFER = 16384  # as much as a server collects before it sends (net_buffer_length)
@@ -116,7 +116,7 @@ class Reading:
             return
         if session.pending is not None:  # INSERT .. RETURNING and the like
             acknowledge(session, session.in_transaction)
-        status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW)) | session.status
+        status = (status & (NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW | IN_TRANS)) | session.status
         self._last(encode_eof(min(warnings, 65535), status))
         self._after(warnings, None)
         if session.exceeded is not None:

@@ -147,6 +147,7 @@ class Session:
         self.transaction = Transaction(environment.measures.keys)
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
+        self.locks: dict[str, frozenset[str]] = {}  # where it has locked tables, and by what (proxy.front.table_locks)
         self.file_variables: frozenset[str] = frozenset()  # that LOAD DATA has set where the session is pinned
         self.own_xa = ""  # the cluster on which the client has begun an XA transaction itself
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
@@ -394,7 +395,7 @@ class Session:
                 connection.settings is not self.settings
                 or connection.database != self.database
                 or (entry.writes and not self._may_write(cluster))
-                or (len(self.held) > 1 and not connection.scanner.status & IN_TRANS and self._joins_later())
+                or (not connection.scanner.status & IN_TRANS and self._begins_here())
                 or (entry.directories and not all(suits(connection, each) for each in entry.directories))
             ):
                 return None
@@ -555,13 +556,18 @@ class Session:
         rules = self.environment.rules
         return not writers or writers == {cluster} or rules.transactions is Transactions.ATOMIC
 
+    def _begins_here(self) -> bool:
+        """Whether a held connection without a transaction has to be told of one first."""
+        return bool(self.next_transaction) or self.transaction.explicit or (len(self.held) > 1 and self._joins_later())
+
     def _joins_later(self) -> bool:
-        """Whether a connection that is not part of the session's transaction yet has to begin an XA branch."""
+        """Whether a connection that is not part of the session's transaction yet has to begin an XA branch, or, where
+        the transaction was not announced and may have begun elsewhere, an ordinary one."""
         if self.own_xa:
             return True  # or may not, which the slow path says
         if not self.transaction.explicit and self.autocommit:
             return False
-        return self.environment.rules.transactions is Transactions.ATOMIC
+        return not self.transaction.explicit or self.environment.rules.transactions is Transactions.ATOMIC
 
     def _pipelinable(self, connection: ServerConnection) -> bytes | None:
         """The framed SET that gives `connection` this session's settings, if it may go in one write with the statement:
@@ -715,6 +721,7 @@ class Session:
         """A connection that held this session's transaction or other state is gone, and so is that state. As with a
         server of its own, the client's connection ends too: statements that it still sends must not run without it."""
         self.held = {cluster: held for cluster, held in self.held.items() if held is not connection}
+        self.locks = {cluster: kinds for cluster, kinds in self.locks.items() if cluster in self.held}
         self.doom = error
 
     def lists_fields(self) -> None:
@@ -802,7 +809,7 @@ class Session:
             return
         if connection.scanner.status & IN_TRANS or connection.scanner.errno:
             return
-        if self.transaction.explicit and len(self.held) == 1:
+        if self.transaction.explicit and not any(c.scanner.status & IN_TRANS for c in self.held.values()):
             self.transaction.clear()  # the server ended it (DDL's implicit commit, ...)
         connection.taken_ns = _now()
         if cluster not in self.pinned:
@@ -1041,6 +1048,7 @@ class Session:
         cursors.close_all(self)
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
+        self.locks.clear()
         self.own_xa = ""
         self.transaction.clear()
         for cluster, connection in held.items():

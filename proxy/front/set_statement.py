@@ -18,7 +18,15 @@ from proxy.back.settings import CHARSET_VARIABLES, UNCARRIED, tracked_value
 from proxy.errors import StatementRefused
 from proxy.front.caching import acknowledge, note_everything
 from proxy.front.session import Session
-from proxy.front.statements import check_afterthoughts, finish_statement, join_transaction, pin, settle
+from proxy.front.statements import (
+    check_afterthoughts,
+    check_variables,
+    finish_statement,
+    join_transaction,
+    may_have_variables,
+    pin,
+    settle,
+)
 from proxy.front.transactions import finish
 from proxy.plan.plan import Plan
 from proxy.wire import command as com
@@ -53,7 +61,7 @@ async def run_set(session: Session, plan: Plan, sql: bytes, shape: bytes, litera
             session.settings = session.settings.with_changes(changes)
             session.ok()
             return
-    if all(a.scope is Scope.NEXT_TRANSACTION for a in assignments) and not session.in_transaction and not session.held:
+    if all(a.scope is Scope.NEXT_TRANSACTION for a in assignments) and not session.in_transaction:
         session.next_transaction.append(sql)
         session.ok()
         return
@@ -103,7 +111,7 @@ def _apply(session: Session, changes: dict[str, bytes | None]) -> None:
 
 
 async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: Known | None) -> None:
-    """Run the SET on the connection that the session holds, or on home's primary, and read what it changed."""
+    """Run the SET on a connection that the session holds, or on a primary, and read what it changed."""
     statement = plan.statement
     assignments = statement.assignments
     check_afterthoughts(session, statement.effects)
@@ -117,18 +125,19 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: K
             )
         await finish(session, b"COMMIT", list(session.held))
         session.transaction.clear()
-    held = session.held.get(home) or next(iter(session.held.values()), None)
+    cluster = _cluster(session, plan, home)
+    held = session.held.get(cluster)
     if held is not None:
         connection = held
         await session.dress(connection)
     else:
-        servers = session.environment.cluster(home)
+        servers = session.environment.cluster(cluster)
         servers.primary.check_up()
         connection = await session.take(servers.primary)
     session.sending(connection)
     try:
-        if held is None and session.transaction.explicit:
-            await join_transaction(session, connection, home)
+        if held is None and (session.transaction.explicit or statement.tables):
+            await join_transaction(session, connection, cluster)
         if plan.marks is not None and connection.pool is not None:  # it may call functions
             note_everything(session, (connection.pool.server.cluster,))
         answer = await connection.command(bytes((com.COM_QUERY,)) + sql)
@@ -149,6 +158,20 @@ async def _on_server(session: Session, plan: Plan, sql: bytes, home: str, key: K
     if warnings or not session.environment.mariadb:
         session.warning_count, session.diagnostics = warnings, diagnostics
     session.client.send(encode_ok(0, 0, session.status, warnings, b""))
+
+
+def _cluster(session: Session, plan: Plan, home: str) -> str:
+    """Where a SET is carried out: where its tables are, or the variables that it reads; else on home, or where the
+    session is. Raises StatementRefused."""
+    effects = plan.statement.effects
+    if plan.statement.tables and plan.pin_cluster:
+        cluster = plan.pin_cluster
+    elif effects & Effect.READS_USER_VARIABLE and (known := may_have_variables(session)):
+        cluster = next(iter(known))
+    else:
+        cluster = home if home in session.held else next(iter(session.held), home)
+    check_variables(session, effects, cluster)
+    return cluster
 
 
 async def _take_over(

@@ -291,7 +291,7 @@ class Spread:
         status = 0
         for connection in self._connections:
             status |= connection.scanner.status
-        return (status & _OF_QUERIES) | self._session.status
+        return (status & (_OF_QUERIES | IN_TRANS)) | self._session.status
 
     def _concatenated(self) -> tuple[bytes, int]:
         """The rows one shard after the other, and their number. Nothing where the columns have to be looked at."""

@@ -19,12 +19,14 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
+from proxy.front import table_locks
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
 from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan.case import LOCK_REASONS
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, Several, ValueOf
@@ -354,7 +356,7 @@ async def forward(
     try:
         await join_transaction(session, connection, send.cluster, fresh)
         await prelude(session, entry, connection, send.cluster)
-        pinned_before = send.cluster in session.pinned
+        pinned_before, locked_before = send.cluster in session.pinned, session.locks.get(send.cluster)
         if plan.pins:
             pin(session, connection, plan.pins)
         relay = given or Relay(session)
@@ -364,6 +366,8 @@ async def forward(
         await relay.done
         if session.made is not None:
             await tell_ids(session, entry, connection, relay)
+        if plan.pins in LOCK_REASONS and connection.scanner.errno:
+            table_locks.failed(session, send.cluster, plan.pins, locked_before or frozenset(), connection.scanner.errno)
         if plan.pins and not pinned_before and connection.scanner.errno == 1064:
             session.pinned.pop(send.cluster, None)  # it was not even read: nothing was left behind
             connection.dirty = ""
@@ -397,6 +401,8 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     plan = entry.plan
     if plan.effects & Effect.IMPLICIT_COMMIT:
         await _end_elsewhere(session, cluster)
+    if plan.statement.kind is Kind.LOCK_TABLES:
+        await table_locks.unlock_tables(session, but=cluster)
     if plan.effects & Effect.USES_LAST_INSERT_ID or _may_ask_last_insert_id(session, plan):
         # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
@@ -456,15 +462,7 @@ async def obtain(
     plan = entry.plan
     if plan.writes:
         check_writer(session, send.cluster)
-    if plan.effects & Effect.READS_USER_VARIABLE and session.pinned:
-        others = {cluster: why for cluster, why in session.pinned.items() if cluster != send.cluster}
-        if others:
-            raise StatementRefused(
-                f"This statement is for cluster {send.cluster} and reads a user variable, but the session's user "
-                f"variables may have changed on cluster {', '.join(sorted(others))}, where it is pinned "
-                f"({', '.join(sorted(set(others.values())))}). Put the value into the statement instead",
-                reason="user-variable-elsewhere",
-            )
+    check_variables(session, plan.effects, send.cluster)
     if session.owed:
         await session.settle_owed(send.cluster)
     if session.own_xa:
@@ -481,6 +479,26 @@ async def obtain(
             raise
         # Nothing was sent yet: a replica that cannot be had is no reason for the read to fail.
         return await session.take(session.target(send, entry, True), database, parked=True), True
+
+
+def may_have_variables(session: Session) -> dict[str, str]:
+    """The clusters on which the session may have changed its user variables, each with what it is pinned by."""
+    return {cluster: why for cluster, why in session.pinned.items() if why not in LOCK_REASONS}
+
+
+def check_variables(session: Session, effects: Effect, cluster: str) -> None:
+    """Raises StatementRefused for a statement that reads user variables on a cluster that may not have them."""
+    if not effects & Effect.READS_USER_VARIABLE or not session.pinned:
+        return
+    others = may_have_variables(session)
+    others.pop(cluster, None)
+    if others:
+        raise StatementRefused(
+            f"This statement is for cluster {cluster} and reads a user variable, but the session's user "
+            f"variables may have changed on cluster {', '.join(sorted(others))}, where it is pinned "
+            f"({', '.join(sorted(set(others.values())))}). Put the value into the statement instead",
+            reason="user-variable-elsewhere",
+        )
 
 
 def _check_own_xa(session: Session, cluster: str) -> None:
@@ -511,12 +529,13 @@ def check_writer(session: Session, cluster: str) -> None:
 
 async def join_transaction(session: Session, connection: ServerConnection, cluster: str, fresh: bool = True) -> None:
     """Make a connection part of the session's transaction, if it has one: a fresh one, or one that is held because of
-    other state and that the transaction has not come to yet."""
+    other state and that the transaction has not come to yet. What SET TRANSACTION has said of the next one is said
+    there, too."""
     from proxy.front.atomic import branch_for, is_atomic, start_branch
 
     transaction = session.transaction
     branch = await branch_for(session, connection, cluster)
-    if not fresh:
+    if not fresh and (branch is not None or connection.scanner.status & IN_TRANS):
         if branch is not None:
             await start_branch(connection, branch)
         return
@@ -538,6 +557,9 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.hold(connection)
     elif not session.autocommit and is_atomic(session):
         session.hold(connection)  # whoever joins next has to know that the transaction begins here
+    elif not session.autocommit and any(held.scanner.status & IN_TRANS for held in session.held.values()):
+        await _before(session, connection, b"\x03BEGIN", "BEGIN")  # one that has begun elsewhere
+        session.hold(connection)
     for _, text in transaction.savepoints:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
         session.hold(connection)
@@ -557,10 +579,13 @@ def pin(session: Session, connection: ServerConnection, reason: str) -> None:
     if connection.pool is None:
         return
     cluster = connection.pool.server.cluster
-    if cluster not in session.pinned:
+    known = session.pinned.get(cluster)
+    if known is None:
         session.environment.measures.pinned(reason)
-    session.pinned[cluster] = reason
-    connection.dirty = reason
+    if known is None or reason not in LOCK_REASONS:  # which end before the others do
+        session.pinned[cluster] = connection.dirty = reason
+    if reason in LOCK_REASONS:
+        session.locks[cluster] = session.locks.get(cluster, frozenset()) | {reason}
     session.hold(connection)
 
 
@@ -637,7 +662,8 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     asked = session.made is not None and session.made.asked
     session.last_on = connection if connection.commands == commands and not asked else None
     if plan.statement.kind is Kind.UNLOCK_TABLES:
-        _unlock(session, connection)
+        if connection.pool is not None:  # by a hint
+            table_locks.ended(session, connection, connection.pool.server.cluster)
     if connection.aborted is not None:
         raise connection.aborted
     if failed and explicit and not kept and not held:
@@ -671,16 +697,6 @@ def _may_ask_last_insert_id(session: Session, plan: Plan) -> bool:
     if plan.effects & Effect.RETURNING:  # the answer is rows, and has no insert id
         return session.generated is not False
     return plan.writes and session.generated is None
-
-
-def _unlock(session: Session, connection: ServerConnection) -> None:
-    """UNLOCK TABLES: the pin ends if LOCK TABLES was its only reason."""
-    if connection.pool is None:
-        return
-    cluster = connection.pool.server.cluster
-    if session.pinned.get(cluster) == "lock tables":
-        del session.pinned[cluster]
-        connection.dirty = ""
 
 
 async def _end_elsewhere(session: Session, cluster: str) -> None:

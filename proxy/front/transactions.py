@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from parser.statement import Kind, Statement
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front import table_locks
 from proxy.front.environment import Entry
 from proxy.front.session import Session, checked, roll_back
 from proxy.plan.plan import Send
@@ -34,9 +35,12 @@ async def begin(session: Session, sql: bytes) -> None:
             await finish(session, b"COMMIT", list(session.held))
         finally:  # a transaction whose COMMIT failed is over
             session.transaction.clear()
+    await table_locks.unlock_tables(session)
     session.transaction.clear()
     session.transaction.explicit = True
     session.transaction.begin = b"BEGIN" if _PLAIN_BEGIN.match(sql) else sql
+    session.transaction.once, session.next_transaction = session.next_transaction, []
+    begun = ""
     if session.transaction.begin != b"BEGIN":
         # Its own syntax and privileges (READ WRITE on a read-only server, ...) are the server's to judge; with a
         # consistent snapshot it is also the moment that counts. Home hears of it now.
@@ -51,7 +55,6 @@ async def begin(session: Session, sql: bytes) -> None:
                 session.transaction.clear()
                 raise
         try:
-            session.transaction.once, session.next_transaction = session.next_transaction, []
             for text in session.transaction.once:
                 await checked(connection, bytes((com.COM_QUERY,)) + text)
             await checked(connection, bytes((com.COM_QUERY,)) + sql)
@@ -62,10 +65,10 @@ async def begin(session: Session, sql: bytes) -> None:
             raise
         session.transaction.status = connection.scanner.status & IN_TRANS_READONLY
         session.hold(connection)
-    else:
-        for cluster in session.pinned:
-            if cluster in session.held:
-                await begin_pinned(session, session.held[cluster], cluster)
+        begun = home
+    for cluster in session.pinned:
+        if cluster in session.held and cluster != begun:
+            await begin_pinned(session, session.held[cluster], cluster)
     session.ok()
 
 
@@ -73,6 +76,8 @@ async def begin_pinned(session: Session, connection: ServerConnection, cluster: 
     """Begin the session's transaction on a connection that it keeps because of other state."""
     from proxy.front.atomic import branch_for, start_branch
 
+    for text in session.transaction.once:
+        await checked(connection, bytes((com.COM_QUERY,)) + text)
     branch = await branch_for(session, connection, cluster)
     if branch is not None:
         await start_branch(connection, branch)
@@ -99,8 +104,10 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         else:
             session.transaction.clear()
         await forward(session, entry, Send(cluster), b"\x03" + (sql if chain else verb))
+        if chain:
+            table_locks.ended_by_begin(session, cluster)
         return
-    begin_text = session.transaction.begin
+    begin_text, once = session.transaction.begin, session.transaction.once
     try:
         await finish(session, verb, list(session.held))
     finally:  # a transaction whose COMMIT failed is over
@@ -108,7 +115,8 @@ async def end(session: Session, entry: Entry, sql: bytes) -> None:
         session.next_transaction = []
     if chain:
         session.transaction.explicit = True
-        session.transaction.begin = begin_text
+        session.transaction.begin, session.transaction.once = begin_text, once
+        await table_locks.unlock_tables(session)
         for cluster, connection in session.held.items():  # pinned
             await begin_pinned(session, connection, cluster)
     session.ok()
