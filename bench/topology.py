@@ -36,6 +36,10 @@ databases:
     tables:
       sbtest1: {{sharding: by_id, key: id}}
 """
+# What statements of applications are about (`bench.miss`).
+PEOPLE = """\
+CREATE TABLE people (id INT PRIMARY KEY AUTO_INCREMENT, email VARCHAR(100), name VARCHAR(100), born DATE,
+city VARCHAR(50), country CHAR(2), active TINYINT, visits INT, seen DATETIME, note TEXT)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ def build(run: Run, names: Sequence[str]) -> Topology:
         server.create_service_account("turnout", "turnout-secret")
         server.execute(f"CREATE DATABASE {PLAIN.database}", f"CREATE DATABASE {SPREAD.database}")
     sysbench.prepare(main.port, PLAIN)
+    main.execute(PEOPLE, database=PLAIN.database)
     targets = []
     if DIRECT in names:
         targets.append(Target(DIRECT, main.port, PLAIN, None))

@@ -197,9 +197,9 @@ def _top_level(tokens: Sequence[Token], at: int, words: tuple[str, ...]) -> int:
     depth = 0
     for i in range(at, len(tokens)):
         t = tokens[i]
-        if t.of is Of.MARK:
-            depth += (t.text == "(") - (t.text == ")")
-        elif depth == 0 and t.of is Of.WORD and t.text.upper() in words:
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
+        elif depth == 0 and t.word in words:
             return i
     return len(tokens)
 
@@ -386,7 +386,14 @@ def _names(tokens: Sequence[Token]) -> frozenset[str]:
 
 def _clauses(tokens: Sequence[Token], at: int) -> Change:
     """WHERE, ORDER BY and LIMIT of the UPDATE or DELETE whose tables and values are before token `at`."""
-    found = {word: _top_level(tokens, at, (word,)) for word in ("WHERE", "ORDER", "LIMIT", "RETURNING")}
+    found = dict.fromkeys(("WHERE", "ORDER", "LIMIT", "RETURNING"), len(tokens))
+    depth = 0
+    for i in range(at, len(tokens)):
+        t = tokens[i]
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
+        elif depth == 0 and found.get(t.word) == len(tokens):
+            found[t.word] = i
     starts = sorted(found.values())
 
     def span(word: str, skip: int = 0) -> Span:
@@ -405,7 +412,7 @@ def _default_values(tokens: list[Token]) -> list[Token]:
     """`DEFAULT` alone in parentheses is nothing that sqlglot knows; NULL stands in for it."""
     for i in range(1, len(tokens) - 1):
         if tokens[i].word == "DEFAULT" and tokens[i - 1].is_mark("(") and tokens[i + 1].is_mark(")"):
-            tokens[i] = tokens[i]._replace(text="NULL")
+            tokens[i] = tokens[i]._replace(text="NULL", word="NULL")
     return tokens
 
 

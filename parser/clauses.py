@@ -16,7 +16,7 @@ from parser import functions
 from parser.outline import Comparison, Expression, Limit, Outline, SelectItem, SortKey, Span
 from parser.rows import split_commas, value_of
 from parser.statement import Hole, Opaque
-from parser.tokens import Of, Token
+from parser.tokens import QUOTED, Of, Token
 from parser.tree import Tree
 from parser.vocabulary import vocabulary
 
@@ -25,6 +25,7 @@ _MODIFIERS = vocabulary("""
     SQL_NO_CACHE SQL_CALC_FOUND_ROWS
 """)
 _UNKNOWN_CLAUSES = vocabulary("UNION INTERSECT EXCEPT MINUS INTO WINDOW PROCEDURE FETCH")
+_LEADING = _UNKNOWN_CLAUSES | vocabulary("GROUP ORDER FROM WHERE HAVING LIMIT FOR LOCK")
 _DERIVING = vocabulary("SELECT VALUES TABLE WITH JSON_TABLE LATERAL")
 _NO_COLUMNS = frozenset({"null", "true", "false", "default", *functions.WITHOUT_PARENTHESES})
 # A name behind one of these is no alias.
@@ -114,11 +115,11 @@ class _Reader:
         depth = 0
         for i in range(at, len(tokens)):
             t = tokens[i]
-            if t.of is Of.MARK:
-                depth += (t.text == "(") - (t.text == ")")
+            if t.mark:
+                depth += (t.mark == "(") - (t.mark == ")")
                 continue
             word = t.word
-            if depth or not word or tokens[i - 1].is_mark("."):
+            if depth or word not in _LEADING or tokens[i - 1].mark == ".":
                 continue
             following = tokens[i + 1].word if i + 1 < len(tokens) else ""
             if word in _UNKNOWN_CLAUSES:
@@ -253,18 +254,17 @@ class _Reader:
         if not tokens:
             raise _NoOutline
         span = (self._offset(tokens[0].start), self._offset(tokens[-1].end))
-        form = tuple(_form(t) for t in tokens)
-        holes = tuple(t.hole for t in tokens if t.of in (Of.NUMBER, Of.STRING))
+        form = tuple([_form(t) for t in tokens])
+        holes = tuple([t.hole for t in tokens if t.hole >= 0 and t.of is not Of.PARAM])
         inside = _without_parentheses(tokens)
         constant = value_of(inside)
-        names = frozenset(
-            t.text.lower()
-            for i, t in enumerate(tokens)
-            if t.is_name() and not (i + 1 < len(tokens) and tokens[i + 1].is_mark("("))
-        )
-        calls = frozenset(
-            t.text.lower() for i, t in enumerate(tokens[:-1]) if t.is_name() and tokens[i + 1].is_mark("(")
-        )
+        named: list[str] = []
+        called: list[str] = []
+        last = len(tokens) - 1
+        for i, t in enumerate(tokens):
+            if t.word or t.of is QUOTED:
+                (called if i < last and tokens[i + 1].mark == "(" else named).append(t.text.lower())
+        names, calls = frozenset(named), frozenset(called)
         position = constant if isinstance(constant, Hole) and len(tokens) == 1 and not constant.is_string else None
         table, column = _column(inside)
         call, arguments, distinct = self._call(inside)
@@ -281,16 +281,16 @@ class _Reader:
             distinct,
             names,
             calls,
-            star=inside[-1].is_mark("*") and (len(inside) == 1 or inside[-2].is_mark(".")),
+            star=inside[-1].mark == "*" and (len(inside) == 1 or inside[-2].mark == "."),
         )
 
     def _call(self, tokens: Sequence[Token]) -> tuple[str, tuple[Expression, ...], bool]:
-        if len(tokens) < 3 or tokens[0].of is not Of.WORD or not tokens[1].is_mark("("):
+        if len(tokens) < 3 or not tokens[0].word or tokens[1].mark != "(":
             return "", (), False
         depth = 0
         for i, t in enumerate(tokens):
-            if t.of is Of.MARK:
-                depth += (t.text == "(") - (t.text == ")")
+            if t.mark:
+                depth += (t.mark == "(") - (t.mark == ")")
                 if not depth and i and i < len(tokens) - 1:
                     return "", (), False
         inside = tokens[2:-1]
@@ -306,8 +306,8 @@ def _split(tokens: Sequence[Token], at: Callable[[Token], bool]) -> list[Sequenc
     parts = []
     depth = begin = 0
     for i, t in enumerate(tokens):
-        if t.of is Of.MARK:
-            depth += (t.text == "(") - (t.text == ")")
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
         if not depth and at(t):
             parts.append(tokens[begin:i])
             begin = i + 1
@@ -316,20 +316,23 @@ def _split(tokens: Sequence[Token], at: Callable[[Token], bool]) -> list[Sequenc
 
 
 def _form(t: Token) -> str:
-    if t.of in (Of.NUMBER, Of.STRING):
-        return f"\0{t.text}"
+    if t.word:
+        return t.text.lower()
+    if t.mark:
+        return t.mark.lower()
     if t.of is Of.PARAM:
         return f"?{t.hole}"
-    if t.of is Of.QUOTED:
-        return f"`{t.text.lower()}" if t.text.lower() in _NO_COLUMNS else t.text.lower()
-    return t.text.lower()
+    if t.hole >= 0:
+        return f"\0{t.text}"
+    name = t.text.lower()
+    return f"`{name}" if t.of is QUOTED and name in _NO_COLUMNS else name
 
 
 def _without_parentheses(tokens: Sequence[Token]) -> Sequence[Token]:
-    while len(tokens) > 2 and tokens[0].is_mark("(") and tokens[-1].is_mark(")"):
+    while len(tokens) > 2 and tokens[0].mark == "(" and tokens[-1].mark == ")":
         depth = 0
         for t in tokens[:-1]:
-            depth += t.is_mark("(") - t.is_mark(")")
+            depth += (t.mark == "(") - (t.mark == ")")
             if not depth:
                 return tokens
         tokens = tokens[1:-1]
@@ -338,8 +341,11 @@ def _without_parentheses(tokens: Sequence[Token]) -> Sequence[Token]:
 
 def _column(tokens: Sequence[Token]) -> tuple[str, str]:
     """(table or "", column) of a name such as `a`, `t.a` or `d.t.a`; ("", "") for anything else."""
-    if len(tokens) not in (1, 3, 5) or not all(t.is_mark(".") if i % 2 else t.is_name() for i, t in enumerate(tokens)):
+    if len(tokens) not in (1, 3, 5) or not all(map(Token.is_name, tokens[::2])):
         return "", ""
-    if len(tokens) == 1 and tokens[0].of is Of.WORD and tokens[0].text.lower() in _NO_COLUMNS:
+    if len(tokens) == 1:
+        name = tokens[0].text.lower()
+        return ("", "") if tokens[0].word and name in _NO_COLUMNS else ("", name)
+    if any(t.mark != "." for t in tokens[1::2]):
         return "", ""
-    return (tokens[-3].text.lower() if len(tokens) > 1 else ""), tokens[-1].text.lower()
+    return tokens[-3].text.lower(), tokens[-1].text.lower()

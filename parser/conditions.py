@@ -168,7 +168,7 @@ _NOT_LIKE = ("NOT LIKE", "")
 
 def _has_only(term: exp.Expression, *names: str) -> bool:
     """Is there nothing else that may change what a term means (`negate`, of which sqlglot makes NOT LIKE)?"""
-    return all(name in names or not value for name, value in term.args.items())
+    return not [name for name, value in term.args.items() if value and name not in names]
 
 
 def _limits(term: exp.Expression, tree: Tree) -> list[Limits]:
@@ -280,9 +280,10 @@ def _row(node: exp.Expression) -> list[exp.Expression] | None:
 def _column(node: exp.Expression, tree: Tree) -> ColumnName | None:
     if type(node) is not exp.Column or not isinstance(node.this, exp.Identifier):
         return None
-    if any(node.args.get(other) for other in ("catalog", "join_mark")):
+    args = node.args
+    if args.get("catalog") or args.get("join_mark"):
         return None
-    table, database = node.args.get("table"), node.args.get("db")
+    table, database = args.get("table"), args.get("db")
     return ColumnName(
         tree.name(database.name) if database else None,
         tree.name(table.name) if table else None,

@@ -10,10 +10,10 @@ from parser.clauses import read_outline
 from parser.effects import of_tokens
 from parser.rows import closing
 from parser.select_items import read_items
-from parser.source import Recurse, Source, built, trust, word_at
+from parser.source import Recurse, Source, built, refuse_sequences, trust, word_at
 from parser.statement import Block, Effect, Kind, Span, Statement, TableRef
 from parser.subqueries import aggregating
-from parser.tokens import Of, Token, same_offset
+from parser.tokens import Of, Token, same_offset, words
 from parser.tree import NotUnderstood
 from parser.vocabulary import vocabulary
 
@@ -22,28 +22,40 @@ def _query(tokens: Sequence[Token], source: Source) -> Statement:
     effects = of_tokens(tokens)
     plain = _without_into(tokens)
     meaning = read_query(plain, trust(tokens))
-    statement = built(Kind.SELECT, meaning, effects)
+    refuse_sequences(effects)
     items, names, value = read_items(tokens, source.text)
     outline = None
-    merged = source.merged is None or any(table.name.lower() in source.merged for table in statement.tables)
-    if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, statement.blocks)):
+    merged = source.merged is None or any(map(source.may_be_merged, meaning.tables))
+    if merged and plain is tokens and meaning.tree is not None and any(map(_is_merged, meaning.blocks)):
         outline = read_outline(tokens, meaning.tree, source.offset)
-    tables = tuple(
-        replace(table, span=_placed(table.span, source), whole=_placed(_with_database(table, tokens), source))
-        for table in statement.tables
-    )
-    return replace(
-        statement,
-        tables=tables,
+    named = words(tokens)
+    qualifiers = _qualifiers(tokens) if _SYSTEM in named else []
+    return Statement(
+        Kind.SELECT,
+        tables=tuple(
+            TableRef(
+                table.index,
+                table.database,
+                table.name,
+                table.alias,
+                table.block,
+                table.access,
+                _placed(table.span, source),
+                table.aliased,
+                _placed(_with_database(table, tokens), source),
+            )
+            for table in meaning.tables
+        ),
+        blocks=meaning.blocks,
+        effects=effects,
+        subqueries=meaning.subqueries,
         items=items,
         item_names=names,
         value=value,
         outline=outline,
         aggregating=aggregating(tokens, source.offset) if meaning.subqueries and plain is tokens else (),
-        names=_column_words(tokens) if tables else frozenset(),
-        qualifiers=tuple(
-            (source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in _qualifiers(tokens)
-        ),
+        names=_column_words(tokens, named) if meaning.tables else frozenset(),
+        qualifiers=tuple((source.offset(tokens[at].start), source.offset(tokens[at + 2].start)) for at in qualifiers),
     )
 
 
@@ -57,13 +69,16 @@ def _with_database(table: TableRef, tokens: Sequence[Token]) -> tuple[int, int] 
     return tokens[at - 2].start, table.span[1]
 
 
+_SYSTEM = "information_schema"
+
+
 def _qualifiers(tokens: Sequence[Token]) -> list[int]:
     """Where a column is named with the database information_schema: the places of that name among the tokens."""
     return [
         at
         for at, token in enumerate(tokens[: len(tokens) - 4])
         if token.is_name()
-        and token.text.lower() == "information_schema"
+        and token.text.lower() == _SYSTEM
         and tokens[at + 1].is_mark(".")
         and tokens[at + 3].is_mark(".")
     ]
@@ -80,19 +95,14 @@ _BEFORE_STAR = vocabulary("""
 """)
 
 
-def _column_words(tokens: Sequence[Token]) -> frozenset[str]:
+def _column_words(tokens: Sequence[Token], named: frozenset[str]) -> frozenset[str]:
     """See `Statement.names`. Where columns are meant without being named, `*` stands for them."""
-    found = {t.text.lower() for t in tokens if t.of is Of.WORD or t.of is Of.QUOTED}
-    stars = (i for i in range(len(tokens)) if _is_star(i, tokens) and not _only_exists(i, tokens))
-    if "natural" in found or "table" in found or next(stars, None) is not None:
-        found.add("*")
-    return frozenset(found)
+    stars = [i for i, t in enumerate(tokens) if t.mark == "*" and _is_star(i, tokens) and not _only_exists(i, tokens)]
+    return named | {"*"} if stars or "natural" in named or "table" in named else named
 
 
 def _is_star(i: int, tokens: Sequence[Token]) -> bool:
     """Is this `*` columns, not a multiplication or COUNT(*)?"""
-    if not tokens[i].is_mark("*"):
-        return False
     before = tokens[i - 1] if i else None
     after = tokens[i + 1] if i + 1 < len(tokens) else None
     if before is None or after is None:
@@ -128,10 +138,12 @@ def select_statement(tokens: Sequence[Token], source: Source, recurse: Recurse) 
 
 def _without_into(tokens: Sequence[Token]) -> Sequence[Token]:
     """The query without INTO @a, @b, INTO OUTFILE .. or INTO DUMPFILE .., which sqlglot does not know."""
+    if not [t for t in tokens if t.word == "INTO"]:
+        return tokens
     begin = depth = 0
     for i, t in enumerate(tokens):
-        if t.of is Of.MARK:
-            depth += (t.text == "(") - (t.text == ")")
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
         elif depth == 0 and t.word == "INTO":
             begin = i
             break

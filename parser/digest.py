@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from parser.tokens import Of, Token
+from parser.tokens import QUOTED, Of, Token
 
 _LIST = re.compile(r"\(\?(?:, ?\?)*\)")
 _IN_LIST = re.compile(r"\b(IN) ?\(\?\+?\)", re.IGNORECASE)
@@ -21,27 +21,28 @@ def digest(tokens: Sequence[Token]) -> str:
     parts: list[str] = []
     end = -1
     length = 0
-    for i, t in enumerate(tokens):
-        if t.of is Of.MARK and t.text == "-" and _is_sign(tokens, i):
-            if t.start == end:
+    for i, (of, text, start, ends, hole, _, mark) in enumerate(tokens):
+        if mark == "-" and _is_sign(tokens, i):
+            if start == end:
                 end = tokens[i + 1].start
             continue
-        if end >= 0 and t.start > end:
+        if end >= 0 and start > end:
             parts.append(" ")
-        if t.of in (Of.NUMBER, Of.STRING, Of.PARAM):
-            parts.append("?")
-        elif t.of is Of.QUOTED:
-            parts.append("`" + t.text.replace("`", "``") + "`")
-        else:
-            parts.append(t.text)
-        end = t.end
-        length += len(parts[-1]) + 1
+        if hole >= 0:
+            text = "?"
+        elif of is QUOTED:
+            text = f"`{text.replace('`', '``')}`"
+        parts.append(text)
+        end = ends
+        length += len(text) + 1
         if length > 16 * _LIMIT:
             break
     text = "".join(parts)
-    text = _LIST.sub(lambda m: "(?+)" if "," in m.group() else "(?)", text)
-    text = _IN_LIST.sub(r"\1 (?+)", text)
-    text = _ROWS.sub(r"\1, ...", text)
+    if "(?" in text:
+        text = _LIST.sub(lambda m: "(?+)" if "," in m.group() else "(?)", text)
+        text = _IN_LIST.sub(r"\1 (?+)", text)
+    if "),(" in text or "), (" in text:
+        text = _ROWS.sub(r"\1, ...", text)
     return text if len(text) <= _LIMIT else text[: _LIMIT - 4] + " ..."
 
 
@@ -50,4 +51,4 @@ def _is_sign(tokens: Sequence[Token], i: int) -> bool:
     if i == 0 or i + 1 >= len(tokens) or tokens[i + 1].of is not Of.NUMBER:
         return False
     before = tokens[i - 1]
-    return before.word in _BEFORE_VALUES or (before.of is Of.MARK and before.text != ")")
+    return before.word in _BEFORE_VALUES or before.mark not in ("", ")")

@@ -10,34 +10,32 @@ from collections.abc import Sequence
 
 from parser import functions
 from parser.statement import Effect
-from parser.tokens import Of, Token
+from parser.tokens import QUOTED, Of, Token
 from parser.vocabulary import vocabulary
-
-_NONE = Effect.NONE
 
 
 def of_tokens(tokens: Sequence[Token]) -> Effect:
     """Effects of functions, variables, locking and INTO clauses. Writing and committing are the statement kind's."""
-    effects = _NONE
+    effects = 0
     last = len(tokens) - 1
     for i, t in enumerate(tokens):
-        if t.of is Of.WORD:
-            if i < last and tokens[i + 1].text == "(" and tokens[i + 1].of is Of.MARK:
-                word = t.text.upper()
+        word = t.word
+        if word:
+            if i < last and tokens[i + 1].mark == "(":
                 found = _word(tokens, i, word) if _is_no_name(tokens, i, word) else _call(tokens, i)
-            else:
-                word = t.text.upper()
-                if word not in _TELLING:
-                    continue
+            elif word in _TELLING:
                 found = _word(tokens, i, word)
-            if found is not _NONE:
-                effects |= found
-        elif t.of is Of.QUOTED:
-            if i < last and tokens[i + 1].is_mark("(") and not _names_columns(tokens, i):
-                effects |= Effect.UNKNOWN_FUNCTION
+            else:
+                continue
+            effects = int.__or__(effects, found)
+        elif t.mark:
+            continue
+        elif t.of is QUOTED:
+            if i < last and tokens[i + 1].mark == "(" and not _names_columns(tokens, i):
+                effects = int.__or__(effects, Effect.UNKNOWN_FUNCTION)
         elif t.of is Of.VARIABLE:
-            effects |= _variable(tokens, i)
-    return effects
+            effects = int.__or__(effects, _variable(tokens, i))
+    return Effect(effects)
 
 
 _MODIFIERS = vocabulary("""

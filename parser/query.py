@@ -13,7 +13,6 @@ When a condition may be used for a table (its rows that fail it may be left out 
 
 from __future__ import annotations
 
-import enum
 import functools
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +23,7 @@ from parser.conditions import ColumnName, Constants, Either, Fact, InDatabase, L
 from parser.functions import AGGREGATES
 from parser.scopes import Building, Item, Join, Scope, find
 from parser.statement import Access, Block, Bound, ColumnEquality, Opaque, Param, Pin, TableRef, Word
-from parser.tree import NotUnderstood, Tree
+from parser.tree import NotUnderstood, Role, Tree, role_of
 
 _QUERY = (exp.Select, exp.SetOperation)
 
@@ -44,13 +43,21 @@ class Reader:
         self._blocks: list[Building] = []
         self._index_of: dict[int, int] = {}  # a block's index by the id of its node
         self._met: set[int] = set()  # ids of table nodes
+        # Where there is no query inside of another, aggregates and windows are the one block's, wherever they stand.
+        nodes = tree.nodes
+        self._alone = len(nodes.get(Role.QUERY, ())) <= isinstance(tree.root, exp.Select)
+        self._flags: dict[str, bool] = {}
+        if Role.WINDOW in nodes:
+            self._flags["windows"] = True
+        if Role.AGGREGATE in nodes or any(str(n.this).lower() in AGGREGATES for n in nodes.get(Role.ANONYMOUS, ())):
+            self._flags["aggregates"] = True
 
     def blocks(self) -> tuple[Block, ...]:
         return tuple(block.done(self._index_of) for block in self._blocks)
 
     def check_all_met(self) -> None:
         """Raises NotUnderstood when a table stands somewhere that was not looked at."""
-        for node in self.tree.root.find_all(exp.Table):
+        for node in self.tree.nodes.get(Role.TABLE, ()):
             if id(node) not in self._met:
                 raise NotUnderstood(f"a table where none is expected: {node.name}")
 
@@ -392,26 +399,29 @@ class Reader:
     def _subqueries(self, part: object, block: int, scope: Scope, ctes: _Names) -> None:
         """Read the queries inside an expression, and note its aggregates and windows."""
         flags = self._blocks[block].flags
+        if self._alone:
+            flags.update(self._flags)
+            return
         waiting: list[Any] = [part]
         while waiting:
             node = waiting.pop()
             if isinstance(node, list):
                 waiting.extend(reversed(node))
                 continue
-            role = _role(node.__class__)
-            if role is _Role.PLAIN:
+            role = role_of(node.__class__)
+            if role is Role.PLAIN:
                 pass
-            elif role is _Role.LEAF:
+            elif role is Role.LEAF:
                 continue
-            elif role is _Role.QUERY:
+            elif role is Role.QUERY:
                 self.subqueries = True
                 self.query(node, block, scope, ctes)
                 continue
-            elif role is _Role.TABLE:
+            elif role is Role.TABLE:
                 raise NotUnderstood(f"a table in an expression: {node.name}")
-            elif role is _Role.WINDOW:
+            elif role is Role.WINDOW:
                 flags["windows"] = True
-            elif role is _Role.AGGREGATE or str(node.this).lower() in AGGREGATES:
+            elif role is Role.AGGREGATE or str(node.this).lower() in AGGREGATES:
                 flags["aggregates"] = True
             for value in reversed(node.args.values()):
                 if value is not None and value.__class__ not in _SCALARS:
@@ -451,42 +461,18 @@ class Reader:
 
     @staticmethod
     def _only(node: exp.Expression, known: str) -> None:
-        names = known.split()
+        names = _names_in(known)
         for name, value in node.args.items():
             if value and name not in names:
                 raise NotUnderstood(f"{type(node).__name__} with {name}")
-
-
-class _Role(enum.Enum):
-    """What a kind of node means to the search for subqueries, aggregates and windows."""
-
-    PLAIN = "plain"
-    LEAF = "leaf"
-    QUERY = "query"
-    TABLE = "table"
-    WINDOW = "window"
-    AGGREGATE = "aggregate"
-    ANONYMOUS = "anonymous"  # an aggregate by its name, or not
 
 
 _SCALARS = frozenset({str, bool, int})
 
 
 @functools.cache
-def _role(kind: type[object]) -> _Role:
-    if issubclass(kind, (exp.Subquery, *_QUERY)):
-        return _Role.QUERY
-    if issubclass(kind, exp.Table):
-        return _Role.TABLE
-    if issubclass(kind, exp.Window):
-        return _Role.WINDOW
-    if issubclass(kind, exp.AggFunc):
-        return _Role.AGGREGATE
-    if issubclass(kind, exp.Anonymous):
-        return _Role.ANONYMOUS
-    if issubclass(kind, (exp.Literal, exp.Identifier)):
-        return _Role.LEAF
-    return _Role.PLAIN if issubclass(kind, exp.Expression) else _Role.LEAF
+def _names_in(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 def _is_query(node: exp.Expression) -> bool:

@@ -60,9 +60,9 @@ def value_of(tokens: Sequence[Token]) -> Value:
             return Param(t.hole)
         return _WORDS.get(t.word, _OPAQUE)
     if len(tokens) == 2 and tokens[1].of is Of.NUMBER:
-        if tokens[0].is_mark("-"):
+        if tokens[0].mark == "-":
             return Hole(tokens[1].hole, False, True)
-        if tokens[0].is_mark("+"):
+        if tokens[0].mark == "+":
             return Hole(tokens[1].hole, False)
     return _OPAQUE
 
@@ -72,12 +72,13 @@ def split_commas(tokens: Sequence[Token]) -> list[Sequence[Token]]:
     parts: list[Sequence[Token]] = []
     depth = begin = 0
     for i, t in enumerate(tokens):
-        if t.of is Of.MARK:
-            if t.text == "(":
+        mark = t.mark
+        if mark:
+            if mark == "(":
                 depth += 1
-            elif t.text == ")":
+            elif mark == ")":
                 depth -= 1
-            elif t.text == "," and depth == 0:
+            elif mark == "," and depth == 0:
                 parts.append(tokens[begin:i])
                 begin = i + 1
     parts.append(tokens[begin:])
@@ -88,11 +89,11 @@ def closing(tokens: Sequence[Token], opening: int) -> int | None:
     """The index of the parenthesis that closes the one at `opening`."""
     depth = 0
     for i in range(opening, len(tokens)):
-        t = tokens[i]
-        if t.of is Of.MARK:
-            if t.text == "(":
+        mark = tokens[i].mark
+        if mark:
+            if mark == "(":
                 depth += 1
-            elif t.text == ")":
+            elif mark == ")":
                 depth -= 1
                 if depth == 0:
                     return i

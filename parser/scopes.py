@@ -91,14 +91,12 @@ def find(column: ColumnName, scope: Scope) -> tuple[Item, bool] | None:
         return _find_unqualified(column.column, scope)
     own = True
     at: Scope | None = scope
+    qualifier = column.table.lower()
     while at is not None:
-        found = [item for item in at.items if _is_meant(item, column)]
-        if len(found) > 1:
-            return None
-        if found:
-            return found[0], own
-        if any(item.alias == column.table.lower() for item in at.items):
-            return None
+        named = [item for item in at.items if item.alias == qualifier]
+        if named:
+            found = named if column.database is None else [item for item in named if _is_meant(item, column.database)]
+            return (found[0], own) if len(found) == 1 else None
         own = False
         at = at.parent
     return None
@@ -115,10 +113,6 @@ def _find_unqualified(column: str, scope: Scope) -> tuple[Item, bool] | None:
     return None
 
 
-def _is_meant(item: Item, column: ColumnName) -> bool:
-    assert column.table is not None
-    if item.alias != column.table.lower():
-        return False
-    if column.database is None:
-        return True
-    return not item.aliased and item.database is not None and item.database.lower() == column.database.lower()
+def _is_meant(item: Item, database: str) -> bool:
+    """By a name with this database in front."""
+    return not item.aliased and item.database is not None and item.database.lower() == database.lower()

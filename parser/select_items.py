@@ -49,8 +49,8 @@ def _end_of_items(tokens: Sequence[Token]) -> int | None:
     depth = 0
     end: int | None = None
     for i, t in enumerate(tokens):
-        if t.of is Of.MARK:
-            depth += (t.text == "(") - (t.text == ")")
+        if t.mark:
+            depth += (t.mark == "(") - (t.mark == ")")
             continue
         word = t.word
         if depth or not word:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from parser.changes import Meaning, Trust, read_name
 from parser.rows import Rows, split_commas
 from parser.statement import Access, Effect, Kind, Statement, TableRef
-from parser.tokens import Of, Token
+from parser.tokens import Token
 from parser.tree import NotUnderstood
 
 
@@ -22,6 +22,12 @@ class Source:
     rows: Rows | None = None  # of a long INSERT, read beforehand
     merged: Collection[str] | None = None  # see `parser.analyse.parse`
 
+    def may_be_merged(self, table: TableRef) -> bool:
+        if self.merged is None:
+            return True
+        name = table.name.lower()
+        return name in self.merged if table.database is None else f"{table.database.lower()}.{name}" in self.merged
+
 
 Recurse = Callable[[Sequence[Token], Source], Statement]
 
@@ -31,14 +37,18 @@ def word_at(tokens: Sequence[Token], at: int) -> str:
 
 
 def trust(tokens: Sequence[Token]) -> Trust:
-    assigns = any(t.of is Of.MARK and t.text == ":=" for t in tokens)  # its right side reaches further than it looks
-    pipes = any(t.of is Of.MARK and t.text == "||" for t in tokens)
-    return Trust(not assigns, not pipes)
+    marks = {t.mark for t in tokens}
+    return Trust(":=" not in marks, "||" not in marks)  # the right side of := reaches further than it looks
+
+
+def refuse_sequences(effects: Effect) -> None:
+    """Raises NotUnderstood."""
+    if effects.meets(Effect.SEQUENCE):
+        raise NotUnderstood("a sequence, which lives somewhere like a table")
 
 
 def built(kind: Kind, meaning: Meaning, effects: Effect) -> Statement:
-    if effects & Effect.SEQUENCE:
-        raise NotUnderstood("a sequence, which lives somewhere like a table")
+    refuse_sequences(effects)
     return Statement(
         kind,
         tables=meaning.tables,

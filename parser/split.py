@@ -59,7 +59,10 @@ def _end(tokens: Sequence[Token], begin: int) -> int:
     rest = tokens[begin : begin + 20]
     if _is_compound(tokens, begin) or is_routine(rest):
         return _end_of_routine(tokens, begin)
-    return next((i for i in range(begin, len(tokens)) if tokens[i].is_mark(";")), len(tokens))
+    for i in range(begin, len(tokens)):
+        if tokens[i].mark == ";":
+            return i
+    return len(tokens)
 
 
 def _is_compound(tokens: Sequence[Token], begin: int) -> bool:

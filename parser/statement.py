@@ -16,6 +16,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from parser.members import quick
 from parser.shape import Lexer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from parser.outline import Outline
 
 
+@quick
 class Kind(enum.Enum):
     SELECT = "select"  # also VALUES, TABLE, WITH .. SELECT, parenthesised and UNION queries
     INSERT = "insert"
@@ -60,6 +62,7 @@ class Kind(enum.Enum):
     UNKNOWN = "unknown"  # sqlglot could not parse it; `tables` is empty and `words` holds every identifier-like token
 
 
+@quick
 class Effect(enum.IntFlag):
     """What a statement does besides reading the tables it names."""
 
@@ -88,6 +91,10 @@ class Effect(enum.IntFlag):
     SLEEPS = 1 << 21  # SLEEP, BENCHMARK, MASTER_GTID_WAIT ...
     MAKES_TIME = 1 << 22  # TIME '10:00', MAKETIME ...: where a date is wanted, a time of day is taken to be today's
 
+    def meets(self, others: Effect) -> bool:
+        """Is one of `others` among these? What `bool(self & others)` says, in a tenth of its time."""
+        return int.__and__(self, others) != 0
+
 
 @dataclass(frozen=True, slots=True)
 class Hole:
@@ -109,6 +116,7 @@ class Param:
     index: int
 
 
+@quick
 class Word(enum.Enum):
     NULL = "NULL"
     DEFAULT = "DEFAULT"
@@ -142,6 +150,7 @@ class NumberSum:
 BoundValue = Value | DateSum | NumberSum
 
 
+@quick
 class Access(enum.Enum):
     READ = "read"
     WRITE = "write"  # target of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, DDL
@@ -334,6 +343,7 @@ class LoadData:
     lines_terminated: Hole | None = None
 
 
+@quick
 class Scope(enum.Enum):
     SESSION = "session"
     GLOBAL = "global"  # also PERSIST, PERSIST_ONLY

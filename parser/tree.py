@@ -8,18 +8,24 @@ understood (`parser.query`); a tree that falls back to an unparsed command is re
 
 from __future__ import annotations
 
+import enum
+import functools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
+from sqlglot.parser import Parser
+from sqlglot.tokens import Tokenizer
 
+from parser.members import quick
 from parser.rows import value_of
 from parser.statement import Hole, Opaque, Param, Value, Word
-from parser.tokens import Of, Token
+from parser.tokens import QUOTED, Of, Token
 from parser.vocabulary import vocabulary
 
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)  # it warns of what we find out ourselves
@@ -38,12 +44,14 @@ _MAX_DEPTH = 60  # the compiled parser recurses on the C stack, which cannot rai
 _MAX_CHAIN = 60
 _MAX_TOKENS = 30_000  # what takes sqlglot about a second
 _MAX_OPEN_JOINS = 8  # sqlglot tries twice to find the ON of each join that has none: the time doubles with each
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PREFIX_WORDS = vocabulary("""
     NOT BINARY CASE EXISTS WHEN THEN ELSE INTERVAL SELECT ALL DISTINCT PRIOR LATERAL WITH
 """)
 # Words that other dialects give a meaning to, in MySQL names like any other: `t FULL JOIN u` joins t, called FULL.
 _NAMES_HERE = frozenset(["ANTI", "ASOF", "FULL", "ILIKE", "OVERLAPS", "QUALIFY", "ROLLBACK", "SEMI", "TABLESAMPLE"])
+_CLOSES_JOIN = frozenset(["ON", "USING", "CROSS", "NATURAL"])
+# The words that `render` looks at twice.
+_TELLING = frozenset(["CASE", "END", "JOIN", "STRAIGHT_JOIN", "SELECT", "DEFAULT"]) | _CLOSES_JOIN | _PREFIX_WORDS
 _SELECT_MODIFIERS = vocabulary("""
     HIGH_PRIORITY STRAIGHT_JOIN SQL_SMALL_RESULT SQL_BIG_RESULT SQL_BUFFER_RESULT SQL_CACHE SQL_NO_CACHE
     SQL_CALC_FOUND_ROWS
@@ -52,20 +60,56 @@ _DEFAULT_CALL = "default_of"  # DEFAULT(column), which sqlglot does not know
 _PREFIX_MARKS = frozenset("-+!~({[")
 
 
+@quick
+class Role(enum.Enum):
+    """What a kind of node means to those who look for something inside of expressions."""
+
+    PLAIN = "plain"
+    LEAF = "leaf"
+    QUERY = "query"
+    TABLE = "table"
+    WINDOW = "window"
+    AGGREGATE = "aggregate"
+    ANONYMOUS = "anonymous"  # a call of a function that sqlglot does not know: an aggregate by its name, or not
+    REFUSED = "refused"  # a statement that sqlglot has not taken apart
+
+
+@functools.cache
+def role_of(kind: type[object]) -> Role:
+    """The role of the nodes of one class."""
+    if issubclass(kind, (exp.Command, exp.Alter, exp.Create)):
+        return Role.REFUSED
+    if issubclass(kind, (exp.Subquery, exp.Select, exp.SetOperation)):
+        return Role.QUERY
+    if issubclass(kind, exp.Table):
+        return Role.TABLE
+    if issubclass(kind, exp.Window):
+        return Role.WINDOW
+    if issubclass(kind, exp.AggFunc):
+        return Role.AGGREGATE
+    if issubclass(kind, exp.Anonymous):
+        return Role.ANONYMOUS
+    if issubclass(kind, (exp.Literal, exp.Identifier)):
+        return Role.LEAF
+    return Role.PLAIN if issubclass(kind, exp.Expression) else Role.LEAF
+
+
 class Tree:
     """The syntax tree of one statement, and how its literals and names are those of the shape."""
 
-    __slots__ = ("_lists", "_names", "_places", "root")
+    __slots__ = ("_lists", "_names", "_places", "nodes", "root")
 
-    def __init__(self, root: exp.Expression, rendered: Rendered) -> None:
+    def __init__(self, root: exp.Expression, rendered: Rendered, nodes: Mapping[Role, Sequence[exp.Expr]]) -> None:
         self.root = root
+        self.nodes = nodes  # all but those that are PLAIN or LEAF
         self._names = rendered.names
         self._lists = rendered.lists
         self._places = rendered.places
 
     def span(self, identifier: exp.Expression) -> tuple[int, int] | None:
         """Where a name stands in the text that the tokens are of."""
-        return self._places.get(identifier.meta.get("start", -1))
+        found = self._places.get(identifier.meta.get("start", -1))
+        return None if found is None else (found.start, found.end)
 
     def name(self, identifier: str) -> str:
         """The name that stands in the shape."""
@@ -128,35 +172,26 @@ class Rendered:
     text: str = ""
     names: list[str] = field(default_factory=list)
     lists: list[list[Value]] = field(default_factory=list)
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)  # of names: by where they are in `text`
+    places: dict[int, Token] = field(default_factory=dict)  # names, by where they are in `text`
 
 
 _LONG_LIST = 8  # of more constants than these, sqlglot sees one
 
 
-_IN = frozenset({"IN", "in", "In", "iN"})
-
-
 def _without_long_lists(tokens: Sequence[Token], lists: list[list[Value]]) -> Sequence[Token]:
     """`IN (1, 2, 3, ..)` with one stand-in for all of the constants."""
     kept: list[Token] = []
-    done = i = 0
-    while i < len(tokens):
-        if (
-            tokens[i].text in _IN
-            and tokens[i].of is Of.WORD
-            and i + 2 * _LONG_LIST < len(tokens)
-            and tokens[i + 1].is_mark("(")
-        ):
-            found = _constants(tokens, i + 2)
-            if len(found) > _LONG_LIST:
-                end = i + 2 + 2 * len(found) - 1
-                if end < len(tokens) and tokens[end].is_mark(")"):
-                    number = Token.made(Of.NUMBER, "")._replace(hole=_LIST - _NUMBER + len(lists))
-                    kept += [*tokens[done : i + 2], number]
-                    lists.append(found)
-                    done = i = end
-        i += 1
+    done = 0
+    for i in [i for i, t in enumerate(tokens) if t.word == "IN"]:
+        if i < done or i + 2 * _LONG_LIST >= len(tokens) or tokens[i + 1].mark != "(":
+            continue
+        found = _constants(tokens, i + 2)
+        end = i + 2 + 2 * len(found) - 1
+        if len(found) > _LONG_LIST and end < len(tokens) and tokens[end].mark == ")":
+            number = Token(Of.NUMBER, "", -1, -2, _LIST - _NUMBER + len(lists))
+            kept += [*tokens[done : i + 2], number]
+            lists.append(found)
+            done = end
     return [*kept, *tokens[done:]] if done else tokens
 
 
@@ -168,7 +203,7 @@ def _constants(tokens: Sequence[Token], at: int) -> list[Value]:
         if isinstance(value, Opaque):
             break
         found.append(value)
-        if at + 1 >= len(tokens) or not tokens[at + 1].is_mark(","):
+        if at + 1 >= len(tokens) or tokens[at + 1].mark != ",":
             break
         at += 2
     return found
@@ -186,77 +221,84 @@ def render(tokens: Sequence[Token]) -> Rendered:
     size = 0
     depth = chain = 0
     open_joins = [0]  # joins whose ON or USING is still to come, for every parenthesis that is open
-    end: int | None = None
+    end = -1  # of the last token, to see where white space was; those that stand nowhere are -1 to -2
     selecting = False  # between SELECT and its first item
+    piece = ""
     for number, t in enumerate(tokens):
-        of = t.of
+        of, text, begins, ends, hole, word, mark = t
         if selecting:
-            upper = t.word
-            if upper in _SELECT_MODIFIERS:
+            if word in _SELECT_MODIFIERS:
                 continue
-            selecting = upper in ("ALL", "DISTINCT", "DISTINCTROW")
-        if of is Of.MARK:
-            if t.text == "(":
+            selecting = word in ("ALL", "DISTINCT", "DISTINCTROW")
+        if (begins != end and parts) or (mark == "-" and piece == "-"):  # `--`: a comment
+            parts.append(" ")
+            size += 1
+        end = ends
+        piece = text
+        if mark:
+            if mark == "(":
                 depth += 1
                 if depth > _MAX_DEPTH:
                     raise NotUnderstood("nested too deeply")
                 open_joins.append(0)
-            elif t.text == ")":
+            elif mark == ")":
                 depth -= 1
                 if len(open_joins) > 1:
                     open_joins.pop()
-            chain = chain + 1 if t.text in _PREFIX_MARKS else 0
-            piece = t.text
-        elif of is Of.WORD:
-            upper = t.text.upper()
-            if upper == "CASE":
-                depth += 1
-                if depth > _MAX_DEPTH:
+            if mark in _PREFIX_MARKS:
+                chain += 1
+                if chain > _MAX_CHAIN:
                     raise NotUnderstood("nested too deeply")
-            elif upper == "END":
-                depth -= 1
-            elif upper == "JOIN" or upper == "STRAIGHT_JOIN":
-                open_joins[-1] += 1
-                if open_joins[-1] > _MAX_OPEN_JOINS:
-                    raise NotUnderstood("too many joins without a condition")
-            elif (upper == "ON" or upper == "USING" or upper == "CROSS" or upper == "NATURAL") and open_joins[-1]:
-                open_joins[-1] -= 1
-            elif upper == "SELECT":
-                open_joins[-1] = 0
-                selecting = True
-            chain = chain + 1 if upper in _PREFIX_WORDS else 0
-            places[size + (t.start != end and end is not None)] = (t.start, t.end)
-            if upper in _NAMES_HERE or not _PLAIN_NAME.fullmatch(t.text):
-                piece = _stand_in(t.text, names)
-            elif upper == "DEFAULT" and number + 1 < len(tokens) and tokens[number + 1].is_mark("("):
-                piece = _DEFAULT_CALL
             else:
-                piece = t.text
+                chain = 0
+        elif word:
+            places[size] = t
+            if word not in _TELLING:
+                chain = 0
+            else:
+                if word == "CASE":
+                    depth += 1
+                    if depth > _MAX_DEPTH:
+                        raise NotUnderstood("nested too deeply")
+                elif word == "END":
+                    depth -= 1
+                elif word == "JOIN" or word == "STRAIGHT_JOIN":
+                    open_joins[-1] += 1
+                    if open_joins[-1] > _MAX_OPEN_JOINS:
+                        raise NotUnderstood("too many joins without a condition")
+                elif word in _CLOSES_JOIN and open_joins[-1]:
+                    open_joins[-1] -= 1
+                elif word == "SELECT":
+                    open_joins[-1] = 0
+                    selecting = True
+                elif word == "DEFAULT" and number + 1 < len(tokens) and tokens[number + 1].mark == "(":
+                    piece = _DEFAULT_CALL
+                chain = chain + 1 if word in _PREFIX_WORDS else 0
+                if chain > _MAX_CHAIN:
+                    raise NotUnderstood("nested too deeply")
+            if word in _NAMES_HERE or not (text.isascii() and text.isidentifier()):
+                piece = _stand_in(text, names)
+        elif of is QUOTED:
+            chain = 0
+            places[size] = t
+            piece = f"`{text}`" if text.isascii() and text.isidentifier() else _stand_in(text, names)
         else:
             chain = 0
             if of is Of.NUMBER:
-                piece = f" {_NUMBER + t.hole} "
+                piece = f" {_NUMBER + hole} "
             elif of is Of.PARAM:
-                piece = f" {_PARAM + t.hole} "
+                piece = f" {_PARAM + hole} "
             elif of is Of.STRING:
-                mark = _DOUBLE_QUOTED if t.text == '"' else _STRING
-                text = f"'{mark}{t.hole}'"
-                piece = f"CONCAT({text})" if len(t.text) > 1 else text  # n'..', x'..', b'..': not the bytes written
-            elif of is Of.QUOTED:
-                places[size + (t.start != end and end is not None)] = (t.start, t.end)
-                piece = f"`{t.text}`" if _PLAIN_NAME.fullmatch(t.text) else _stand_in(t.text, names)
-            elif t.text.startswith("@@"):
+                quote = _DOUBLE_QUOTED if text == '"' else _STRING
+                piece = f"'{quote}{hole}'"
+                if len(text) > 1:  # n'..', x'..', b'..': not the bytes written
+                    piece = f"CONCAT({piece})"
+            elif text.startswith("@@"):
                 piece = "@@v"
             else:
                 piece = "@v"
-        if chain > _MAX_CHAIN:
-            raise NotUnderstood("nested too deeply")
-        if (t.start != end and end is not None) or (piece == "-" and parts and parts[-1] == "-"):  # `--`: a comment
-            parts.append(" ")
-            size += 1
         parts.append(piece)
         size += len(piece)
-        end = t.end
     rendered.text = "".join(parts)
     return rendered
 
@@ -269,29 +311,46 @@ def _stand_in(name: str, names: list[str]) -> str:
 _SET_WORDS = frozenset({"UNION", "INTERSECT", "EXCEPT"})
 
 
+# What `sqlglot.parse` makes anew for every text, which takes a third of a short one's time.
+_MYSQL = Dialect.get_or_raise("mysql")
+_idle: list[tuple[Tokenizer, Parser]] = []  # whoever takes a pair has it alone
+_LONG = 20_000  # characters; a pair keeps its last text and the tokens of it
+
+
+def parse_text(text: str) -> list[exp.Expr | None]:
+    """sqlglot's trees of a text. Raises its errors."""
+    pair = _idle.pop() if _idle else (_MYSQL.tokenizer(), _MYSQL.parser())
+    trees = pair[1].parse(pair[0].tokenize(text), text)
+    if len(text) < _LONG:  # and no error has left it who knows how
+        _idle.append(pair)
+    return trees
+
+
 def parse_tree(tokens: Sequence[Token]) -> Tree:
     """The tree of one statement. Raises NotUnderstood."""
     rendered = render(tokens)
-    branches = 0
-    for t in tokens:
-        if t.of is Of.WORD or t.of is Of.QUOTED:
-            if t.text.startswith("q__"):
-                raise NotUnderstood("a name that looks like one of our stand-ins")
-            branches += t.of is Of.WORD and t.text.upper() in _SET_WORDS
-    if branches > _MAX_DEPTH:
+    if [t for t in tokens if t.text.startswith("q__") and t.is_name()]:
+        raise NotUnderstood("a name that looks like one of our stand-ins")
+    if len([t for t in tokens if t.word in _SET_WORDS]) > _MAX_DEPTH:
         raise NotUnderstood("nested too deeply")
     try:
-        trees = sqlglot.parse(rendered.text, dialect="mysql")
+        trees = parse_text(rendered.text)
     except (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
         # Besides its own errors the library raises Python's on text that it does not expect.
         raise NotUnderstood(f"sqlglot: {_first_line(error)}") from error
     if len(trees) != 1 or not isinstance(trees[0], exp.Expression):
         raise NotUnderstood("not one statement")
     root = trees[0]
-    for node in root.walk():
-        if isinstance(node, (exp.Command, exp.Alter, exp.Create)):
-            raise NotUnderstood("sqlglot does not know the statement")
-    return Tree(root, rendered)
+    told: dict[Role, list[exp.Expr]] = {}
+    nodes: list[Any] = list(root.walk())
+    for node in nodes:
+        node.parent = None  # nobody asks for it, and without such cycles the tree goes as soon as it is read
+        role = role_of(node.__class__)
+        if role is not Role.PLAIN and role is not Role.LEAF:
+            told.setdefault(role, []).append(node)
+    if Role.REFUSED in told:
+        raise NotUnderstood("sqlglot does not know the statement")
+    return Tree(root, rendered, told)
 
 
 def _first_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ from proxy.measure.shapes import Sample
 from proxy.measure.tally import Tally
 from proxy.plan.around_workbench import InSettings
 from proxy.plan.inserts import InsertRows
-from proxy.plan.places import table_clusters
+from proxy.plan.places import sharded_names, table_clusters
 from proxy.plan.plan import Plan, Refuse, Several
 from proxy.plan.planner import plan
 from proxy.plan.shard_routes import ByKey
@@ -83,27 +83,19 @@ def rehearse(
     is not in the catalog is not there; None: it is complete if anything is in it."""
     if complete is None:
         complete = bool(catalog.tables)
-    sharded = frozenset(
-        table.name.lower()
-        for database in rules.databases.values()
-        for table in database.tables.values()
-        if table.sharding is not None
-    )
-    found = [_one(shape, rules, catalog, sharded, complete) for shape in shapes]
+    found = [_one(shape, rules, catalog, complete) for shape in shapes]
     found.sort(key=lambda one: (-_ORDER.index(one.verdict), -one.measured.tally.total_ns, -one.measured.tally.count))
     return found
 
 
-def _one(shape: MeasuredShape, rules: Rules, catalog: Catalog, sharded: frozenset[str], complete: bool) -> Rehearsed:
+def _one(shape: MeasuredShape, rules: Rules, catalog: Catalog, complete: bool) -> Rehearsed:
     sample = shape.sample
     if sample is None:
         why = "its text was not kept: it is too long, not certain, or one of many that were put together"
         return Rehearsed(shape, Verdict.UNKNOWN, "", (), "", why)
-    made = planned(sample, rules, catalog, sharded)
+    made = planned(sample, rules, catalog)
     # Where a text has several statements, each has a plan of its own: the worst counts.
-    parts = (
-        [planned(part, rules, catalog, sharded) for part in parts_of(sample)] if isinstance(made, Several) else [made]
-    )
+    parts = [planned(part, rules, catalog) for part in parts_of(sample)] if isinstance(made, Several) else [made]
     clusters = tuple(dict.fromkeys(name for part in parts for name in clusters_of(part)))
     found = [judged(part) for part in parts]
     if not complete:
@@ -132,13 +124,12 @@ def parts_of(sample: Sample) -> list[Sample]:
     return [structs.replace(sample, shape=lex.shape(part)[0]) for part in texts if part]
 
 
-def planned(sample: Sample, rules: Rules, catalog: Catalog, sharded: frozenset[str]) -> Plan:
+def planned(sample: Sample, rules: Rules, catalog: Catalog) -> Plan:
     """The plan of a shape, as `proxy.front.environment` would make it."""
     lex = lexer(sample.ansi_quotes, sample.no_backslash_escapes, sample.charset)
     literals = [b""] * sample.shape.count(HOLE)  # no meaning depends on them (`parser.analyse`)
-    statement = parse(sample.shape, literals, lexer=lex, prepared=sample.prepared, merged=sharded)
-    if statement.insert is not None:
-        statement = replace(statement, lexer=lex)
+    merged = sharded_names(rules, sample.database)
+    statement = parse(sample.shape, literals, lexer=lex, prepared=sample.prepared, merged=merged)
     return plan(statement, rules, catalog, sample.database)
 
 

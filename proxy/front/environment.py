@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 
 from parser.analyse import parse
 from parser.shape import Lexer, is_opaque
@@ -34,7 +34,7 @@ from proxy.plan.insert_select import InsertSelect
 from proxy.plan.inserts import InsertRows
 from proxy.plan.key_list import ByKeyList
 from proxy.plan.load_data import LoadSpread
-from proxy.plan.places import of_cluster, table_clusters
+from proxy.plan.places import of_cluster, sharded_names, table_clusters
 from proxy.plan.plan import CachedRead, Forward, Marks, Plan, Route
 from proxy.plan.planner import plan as make_plan
 from proxy.plan.shard_routes import ByKey, Scatter
@@ -62,13 +62,14 @@ _SPECIAL = (
 )
 _TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO})
 _ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
+_MAY_CALL = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE  # what may write, whatever the kind
 _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
 
 # Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
 MAX_CACHED_SHAPE = 16 * 1024
 
 
-_OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]", re.IGNORECASE)
+_OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]")
 
 
 def clusters_of(plan: Plan) -> tuple[str, ...]:
@@ -118,12 +119,14 @@ _QUICK = {
     b"rollback work": Quick.ROLLBACK,
 }
 
+_LONGEST_QUICK = 64  # of a shape; with more white space it goes the way of all others
+
 
 def may_write(plan: Plan) -> bool:
     """Whatever is known of the tables concerned: could it change rows?"""
     if plan.writes or plan.statement.kind not in _ONLY_READ:
         return True
-    return bool(plan.effects & (Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE))
+    return plan.effects.meets(_MAY_CALL)
 
 
 class Entry:
@@ -177,13 +180,16 @@ class Entry:
         self.by_key = isinstance(plan, ByKey | InsertRows)
         self.hashed = plan.hashed if isinstance(plan, ByKey) else None
         self.makes_ids = isinstance(plan, InsertRows) and plan.ids is not None  # or has to look at those it is given
-        self.offset = _OFFSET.search(shape) is not None  # FOUND_ROWS() is then not the number of rows sent
+        lower = shape.lower()
+        skips = (b"limit" in lower or b"offset" in lower) and _OFFSET.search(lower) is not None
+        self.offset = skips  # FOUND_ROWS() is then not the number of rows sent
         self.cluster = plan.cluster if isinstance(plan, Forward) else ""
+        special = plan.effects.meets(_SPECIAL)
         self.simple = (
             (self.fixed is not None or self.by_key)
             and not plan.pins
             and not self.makes_ids
-            and not plan.effects & _SPECIAL
+            and not special
             and plan.statement.kind in _PLAIN_KINDS
         )
         # May its answer be put together without a task (`proxy.front.spread`), if it comes from several shards?
@@ -192,11 +198,11 @@ class Entry:
             and plan.statement.kind is Kind.SELECT
             and not self.may_write
             and not plan.pins
-            and not plan.effects & _SPECIAL
+            and not special
         )
         self.spread_head = b""  # the same as `head`, of what shards answer
         # An INSERT of one row that the fast path can give its id.
-        self.inserts_one = self.makes_ids and not plan.pins and not plan.effects & _SPECIAL and _is_plain_row(plan)
+        self.inserts_one = self.makes_ids and not plan.pins and not special and _is_plain_row(plan)
         self.tap: Tap | None = None  # who is told which keys it asks for; set by Environment.miss
         self.directories: tuple[Directory, ...] = ()  # of the shardings of its tables; set by Environment.miss
         # Set by Environment.miss where a cache is in use:
@@ -208,7 +214,8 @@ class Entry:
         self.cache_stats: CacheStats
         self.cache_worth: Worth
         self.asks_id = plan.writes and plan.generated_id is None
-        self.quick = _QUICK.get(b" ".join(shape.lower().rstrip(b" ;\r\n\t").split()))
+        words = lower.rstrip(b" ;\r\n\t").split() if len(shape) <= _LONGEST_QUICK else ()
+        self.quick = _QUICK.get(b" ".join(words))
 
 
 def _sample(shape: bytes, cache: PlanCache, prepared: bool) -> Sample | None:
@@ -229,12 +236,14 @@ class PlanCache(dict[bytes, Entry]):
     packet that brought each: the same is often asked again, and one look-up says what lexer, plan and route did.
     `executions` are the same of prepared statements, by the statement and then by what was bound."""
 
-    __slots__ = ("database", "executions", "lexer", "texts")
+    __slots__ = ("database", "executions", "lexer", "merged", "texts")
 
-    def __init__(self, database: str | None, lexer: Lexer) -> None:
+    def __init__(self, database: str | None, lexer: Lexer, merged: Collection[str] = frozenset()) -> None:
+        """`merged`: see `parser.analyse.parse`."""
         super().__init__()
         self.database = database
         self.lexer = lexer
+        self.merged = merged
         self.texts: Texts = {}
         self.executions: dict[Hashable, Texts] = {}
 
@@ -268,11 +277,8 @@ class Environment:
     _caches: dict[tuple[str | None, Lexer, bool], PlanCache] = field(default_factory=dict)
     _entries: int = 0
     _room: Room = field(init=False)  # for the plan caches' texts
-    _sharded: frozenset[str] = field(init=False)  # names of sharded tables, in lower case
 
     def __post_init__(self) -> None:
-        tables = (table for database in self.rules.databases.values() for table in database.tables.values())
-        self._sharded = frozenset(table.name.lower() for table in tables if table.sharding is not None)
         self.slow_ns = int(self.rules.limits.slow_statement_s * 1e9)
         if self.rules.history is None:
             self.measures.keys = None
@@ -298,15 +304,13 @@ class Environment:
                 self._caches.clear()
                 self._entries = 0
                 self._room.clear()
-            found = self._caches[key] = PlanCache(database, lexer)
+            found = self._caches[key] = PlanCache(database, lexer, sharded_names(self.rules, database))
         return found
 
     def miss(self, cache: PlanCache, shape: bytes, literals: list[bytes], prepared: bool = False) -> Entry:
         """Plan a shape that is not in the cache. Never raises: what cannot be planned is a Refuse plan."""
         self.measures.plan_misses += 1
-        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared, merged=self._sharded)
-        if statement.insert is not None:
-            statement = replace(statement, lexer=cache.lexer)  # its rows may have to be taken apart
+        statement = parse(shape, literals, lexer=cache.lexer, prepared=prepared, merged=cache.merged)
         plan = make_plan(statement, self.rules, self.catalog, cache.database)
         stats = self.measures.shape(
             statement.digest or statement.kind.value,

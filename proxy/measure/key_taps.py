@@ -50,7 +50,7 @@ def keys_of(statement: Statement, database: str | None, columns_of: ColumnsOf) -
         return [], _writes(statement, database, names, columns_of)
     if statement.kind is not Kind.SELECT:
         return [], []
-    alone = len(names) == 1 and not statement.effects & _NOT_CACHEABLE
+    alone = len(names) == 1 and not statement.effects.meets(_NOT_CACHEABLE)
     reads = []
     for table, pinned in _pinned(statement).items():
         several = any(len(values) > 1 for values in pinned.values())

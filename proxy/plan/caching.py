@@ -229,7 +229,7 @@ def _uncacheable(plan: Plan, asked: Case) -> str:
     if len(asked.places) != 1 or len(statement.blocks) != 1 or statement.subqueries:
         return "only reads of one table are cached"
     for effect, reason in _REASONS:
-        if statement.effects & effect:
+        if statement.effects.meets(effect):
             return reason
     if statement.effects:
         return "it does more than read"
@@ -300,7 +300,7 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
     if not rules.cached_clusters:
         return None
     statement = asked.statement
-    if statement.kind in _UNKNOWN_WRITES or statement.effects & _CALLS or calling_view(asked):
+    if statement.kind in _UNKNOWN_WRITES or statement.effects.meets(_CALLS) or calling_view(asked):
         return EVERYTHING
     if statement.kind not in _KNOWN_WRITES:
         # What else may write (ANALYZE carries its statement out) is not taken apart.
@@ -335,7 +335,7 @@ def touched(plan: Plan, asked: Case) -> Touched | None:
 def touched_locally(asked: Case) -> Touched | None:
     """The same for what the session carries out: a SET may call functions, an EXECUTE may do anything."""
     statement = asked.statement
-    writes = statement.kind is Kind.EXECUTE or statement.effects & _CALLS or calling_view(asked)
+    writes = statement.kind is Kind.EXECUTE or statement.effects.meets(_CALLS) or calling_view(asked)
     return EVERYTHING if writes and asked.rules.cached_clusters else None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from parser.statement import Effect, Kind, Statement
 from proxy.back.catalog import Catalog, TableSchema
@@ -22,9 +23,15 @@ class Case:
     database: str | None
     home: str  # of the session's database
     places: tuple[Place, ...]  # one for each of statement.tables
+    _schemas: dict[int, TableSchema | None] = field(default_factory=dict, repr=False, compare=False)
 
     def schema(self, table: int) -> TableSchema | None:
         """The columns of the table mentioned as number `table`."""
+        if table not in self._schemas:
+            self._schemas[table] = self._schema(table)
+        return self._schemas[table]
+
+    def _schema(self, table: int) -> TableSchema | None:
         found = self.places[table]
         if found.cluster is not None:
             return self.catalog.find(found.cluster, found.database, found.ref.name)
@@ -106,6 +113,8 @@ _PRIMARY_EFFECTS = (
     | Effect.LOCAL_INFILE
 )
 
+_CHANGING = Effect.WRITES | Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE
+
 LOCK_TABLES, READ_LOCK = "lock tables", "read lock"
 LOCK_REASONS = frozenset({LOCK_TABLES, READ_LOCK})  # to be pinned until UNLOCK TABLES
 _PIN_BY_EFFECT = (
@@ -130,8 +139,7 @@ def writes(statement: Statement) -> bool:
     """Does it have to be taken for a write? A stored function or procedure may write, and ANALYZE carries out."""
     if statement.kind is Kind.EXPLAIN:
         return statement.name == "analyze" and statement.inner is not None and writes(statement.inner)
-    changing = Effect.WRITES | Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE
-    return statement.kind in _WRITING_KINDS or bool(statement.effects & changing)
+    return statement.kind in _WRITING_KINDS or statement.effects.meets(_CHANGING)
 
 
 def pin_reason(statement: Statement) -> str:
@@ -141,9 +149,9 @@ def pin_reason(statement: Statement) -> str:
     by_kind = _PIN_BY_KIND.get(statement.kind)
     if by_kind is not None:
         return by_kind
-    if statement.kind is Kind.ADMIN and statement.effects & Effect.SESSION_LOCK:
+    if statement.kind is Kind.ADMIN and statement.effects.meets(Effect.SESSION_LOCK):
         return READ_LOCK
-    return next((reason for effect, reason in _PIN_BY_EFFECT if statement.effects & effect), "")
+    return next((reason for effect, reason in _PIN_BY_EFFECT if statement.effects.meets(effect)), "")
 
 
 def _trigger_pin(asked: Case) -> str:
@@ -161,8 +169,8 @@ def _is_view(schema: TableSchema | None) -> bool:
     return schema is not None and schema.is_view
 
 
-def with_traits(plan: Plan, asked: Case) -> Plan:
-    """The plan with everything that does not depend on its rung."""
+def with_traits(plan: Plan, asked: Case, **more: Any) -> Plan:
+    """The plan with everything that does not depend on its rung, and with `more` of its fields."""
     statement = asked.statement
     writing = writes(statement)
     reason = pin_reason(statement) or _trigger_pin(asked)
@@ -170,7 +178,7 @@ def with_traits(plan: Plan, asked: Case) -> Plan:
     replica_ok = (
         statement.kind is Kind.SELECT
         and not writing
-        and not statement.effects & _PRIMARY_EFFECTS
+        and not statement.effects.meets(_PRIMARY_EFFECTS)
         and not (hint is not None and hint.primary)
         and bool(asked.places)
         and not any(_is_view(asked.schema(table)) for table in range(len(asked.places)))
@@ -185,4 +193,5 @@ def with_traits(plan: Plan, asked: Case) -> Plan:
         pins=reason,
         pin_cluster=plan.cluster if reason and isinstance(plan, Forward) else "",
         effects=statement.effects,
+        **more,
     )

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from parser.defined import Defined
+from parser.members import quick
 from parser.rewrite import edit, quoted, splice
 from parser.statement import Effect
 from proxy.plan import refusals
@@ -20,6 +21,7 @@ from proxy.plan.plan import Plan, Reply, Route, Send, ValueOf
 from proxy.plan.shard_definitions import check_foreign_keys, check_shard_key
 
 
+@quick
 class Thing(enum.Enum):
     """What a definition is of, in the word of SHOW CREATE .."""
 
@@ -41,6 +43,7 @@ class SchemaObject:
     database: str = ""
 
 
+@quick
 class Again(enum.Enum):
     """What happens when the statement is sent to a cluster that has carried it out already."""
 

@@ -13,13 +13,11 @@ _CHANGING = frozenset({Kind.UPDATE, Kind.DELETE, Kind.REPLACE, Kind.LOAD_DATA})
 
 def check_directory_writes(asked: Case) -> None:
     """Raises StatementRefused for all but INSERTs of new keys."""
-    directories = asked.rules.directories
-    if not directories:
-        return
     statement = asked.statement
     inserting = statement.insert is not None and bool(statement.insert.on_duplicate)
     truncating = statement.kind is Kind.DDL and statement.name.startswith("truncate")
     if statement.kind in _CHANGING or inserting or truncating:
+        directories = asked.rules.directories
         for each in asked.places:
             sharding = _of(each, directories) if each.written or truncating else None
             if sharding is not None:

@@ -16,10 +16,12 @@ import functools
 import re
 from dataclasses import dataclass
 
+from parser.members import quick
 from proxy.back.catalog import Column
 from proxy.plan.plan import KeyValue
 
 
+@quick
 class Family(enum.Enum):
     INTEGER = "integer"  # canonical decimal text
     DATE = "date"  # YYYY-MM-DD

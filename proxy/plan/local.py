@@ -34,7 +34,7 @@ def plan_local(asked: Case) -> Plan | None:
     """The plan of a statement that no server has to see; None for all others. Raises StatementRefused."""
     statement = asked.statement
     do = _BY_KIND.get(statement.kind)
-    if do is None and statement.effects & Effect.USES_DIAGNOSTICS and _about_diagnostics(statement):
+    if do is None and statement.effects.meets(Effect.USES_DIAGNOSTICS) and _about_diagnostics(statement):
         do = Do.DIAGNOSTICS
     if do is None and _asks_the_session(statement):
         do = Do.ANSWER

@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
+from parser.members import quick
+
 
 @dataclass(frozen=True, slots=True)
 class MergeKey:
@@ -23,6 +25,7 @@ class MergeKey:
     label: str = ""  # the expression, for people
 
 
+@quick
 class How(enum.Enum):
     """How the values of one aggregate function on several shards become one."""
 

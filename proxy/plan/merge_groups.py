@@ -31,7 +31,6 @@ from proxy.plan.merge_select import (
     may_be_place,
     owner,
     placed,
-    written,
 )
 from proxy.plan.plan import ValueOf, WholeDouble
 
@@ -113,7 +112,7 @@ class _GroupMaking(Making):
     # GROUP BY
 
     def add_group(self, expression: Expression) -> None:
-        items = written(self.select)
+        items = self.written
         text = (expression.span,)
         if expression.position is not None:
             if self.value_of is None:
@@ -311,7 +310,7 @@ class _GroupMaking(Making):
         return [*chosen, *rest], final, bool(outline.order)
 
     def sorted_by(self, expression: Expression, falls: bool, folds: list[Fold]) -> _Group | MergeKey | None:
-        items = written(self.select)
+        items = self.written
         refused = refusals.GROUP_ORDER.error(expression=label(expression))
         item: Item | None
         if expression.position is not None:

@@ -111,9 +111,12 @@ class MergeSelect:
 
 def label(expression: Expression) -> str:
     """An expression for people, without the contents of literals."""
-    text = " ".join(part.replace("\0'", "'?'").replace('\0"', "'?'").replace("\0", "?") for part in expression.form)
-    for spaced, close in ((" . ", "."), ("( ", "("), (" )", ")"), (" ,", ","), (" (", "(")):
-        text = text.replace(spaced, close)
+    text = " ".join(expression.form)
+    if "\0" in text:
+        text = text.replace("\0'", "'?'").replace('\0"', "'?'").replace("\0", "?")
+    if " " in text:
+        for spaced, close in ((" . ", "."), ("( ", "("), (" )", ")"), (" ,", ","), (" (", "(")):
+            text = text.replace(spaced, close)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -128,6 +131,7 @@ class Making:
     edits: list[Edit] = field(default_factory=list)
     found: dict[tuple[Piece, ...], int] = field(default_factory=dict)
     expanded: list[Item] | None = None
+    as_written: list[Item] | None = None
 
     def made(self) -> tuple[Merge, list[Edit]]:
         outline = self.select.outline
@@ -168,8 +172,15 @@ class Making:
     def items(self) -> list[Item]:
         """Every column of the result. Raises StatementRefused where a star cannot be replaced."""
         if self.expanded is None:
-            self.expanded = _expanded(self.select)
+            self.expanded = _expanded(self.select, self.written)
         return self.expanded
+
+    @property
+    def written(self) -> list[Item]:
+        """The select items as they are written, stars too."""
+        if self.as_written is None:
+            self.as_written = _written(self.select)
+        return self.as_written
 
     # Keys
 
@@ -204,7 +215,7 @@ class Making:
 
     def named(self, expression: Expression) -> Item | None:
         """The select item that an expression of ORDER BY names or repeats, if any."""
-        items = written(self.select)
+        items = self.written
         if expression.column and not expression.table:
             name = expression.column
             aliased = [item for item in items if item.aliased and item.name == name]
@@ -432,8 +443,7 @@ def column_of(select: MergeSelect, expression: Expression) -> Column | None:
     return next(source.column(found[1]) for source in select.sources if source.name == found[0])
 
 
-def written(select: MergeSelect) -> list[Item]:
-    """The select items as they are written, stars too."""
+def _written(select: MergeSelect) -> list[Item]:
     items = []
     starred = False
     for number, item in enumerate(select.outline.items):
@@ -454,10 +464,10 @@ def written(select: MergeSelect) -> list[Item]:
     return items
 
 
-def _expanded(select: MergeSelect) -> list[Item]:
+def _expanded(select: MergeSelect, written: Sequence[Item]) -> list[Item]:
     """The select items with stars replaced. Raises StatementRefused."""
     items: list[Item] = []
-    for item in written(select):
+    for item in written:
         assert item.expression is not None
         if not item.expression.star:
             items.append(item)

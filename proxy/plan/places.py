@@ -75,6 +75,18 @@ def table_clusters(rules: Rules, entry: Table) -> tuple[str, ...]:
     return (entry.cluster,)
 
 
+def sharded_names(rules: Rules, database: str | None) -> frozenset[str]:
+    """The sharded tables as statements in sessions of a database may name them, lower case: `database.table`, those of
+    that database also without it."""
+    names: set[str] = set()
+    for entry in rules.databases.values():
+        own = [table.name.lower() for table in entry.tables.values() if table.sharding is not None]
+        names.update(f"{entry.name.lower()}.{name}" for name in own)
+        if database is not None and entry.name.lower() == database.lower():
+            names.update(own)
+    return frozenset(names)
+
+
 def place(ref: TableRef, rules: Rules, database: str | None) -> Place:
     """Where the table of one mention is. A table on several clusters of which there is only one is on that cluster."""
     named = ref.database or database

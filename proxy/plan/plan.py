@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from parser.members import quick
 from parser.params import Bindings
 from parser.statement import Effect, Statement, Value
 from proxy.errors import StatementRefused
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.plan.workbench import Work
 
 
+@quick
 class Unknown(enum.Enum):
     """A value that cannot be known without a server (a decimal, an expression, undecodable text)."""
 
@@ -43,6 +45,7 @@ KeyValue = int | str | datetime.date | None | Unknown  # None is SQL NULL; dates
 ValueOf = Callable[[Value], KeyValue]  # gives the value of a Hole or Param in the statement at hand
 
 
+@quick
 class Reply(enum.Enum):
     """How the answers of several targets become one."""
 
@@ -132,6 +135,7 @@ class Marks(Protocol):
     def describe(self) -> str: ...
 
 
+@quick
 class Do(enum.Enum):
     """Statements that the session itself carries out (`Local` plans)."""
 

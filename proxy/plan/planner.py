@@ -68,13 +68,14 @@ def _plan(asked: Case) -> Plan:
         plan = plan_system_read(asked)
     else:
         plan = _by_kind(asked)
-    plan = with_traits(plan, asked)
     if statement.insert is not None:
         known, explicit = generated_id(statement, asked.schema(statement.insert.table))
-        plan = dataclasses.replace(plan, generated_id=known, explicit_ids=explicit)
+        plan = with_traits(plan, asked, generated_id=known, explicit_ids=explicit)
     elif statement.kind in (Kind.UPDATE, Kind.DELETE):
         # LAST_INSERT_ID(expr) is an effect of its own, and what a trigger or a function inserts does not count.
-        plan = dataclasses.replace(plan, generated_id=False)
+        plan = with_traits(plan, asked, generated_id=False)
+    else:
+        plan = with_traits(plan, asked)
     if asked.rules.cached_tables:
         cached, reason = cached_read(plan, asked)
         plan = dataclasses.replace(plan, cached=cached, uncached=reason, marks=touched(plan, asked))

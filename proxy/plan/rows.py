@@ -26,10 +26,10 @@ def plan_rows(asked: Case) -> Plan:
         return plan_write_all(asked)
     if not asked.sharded:
         cluster = cluster or _home(asked)
-        if asked.statement.effects & Effect.INTO_FILE and cluster != asked.home:
+        if asked.statement.effects.meets(Effect.INTO_FILE) and cluster != asked.home:
             raise refusals.OUTFILE_ELSEWHERE.error(home=asked.home, table=asked.places[0].label)
         return asked.forward(cluster)
-    if asked.statement.effects & Effect.INTO_FILE:
+    if asked.statement.effects.meets(Effect.INTO_FILE):
         raise refusals.OUTFILE_ELSEWHERE.error(home=asked.home, table=asked.sharded[0].label)
     return _plan_sharded(asked, cluster)
 

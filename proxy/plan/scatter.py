@@ -57,7 +57,7 @@ def one_server_reason(effects: Effect) -> str:
     """What ties a statement with these effects to one server, as a clause; "" if nothing does."""
     if not int(effects) & _ANY_ONE_SERVER:
         return ""
-    return next((why for effect, why in _ONE_SERVER if effects & effect), "")
+    return next((why for effect, why in _ONE_SERVER if effects.meets(effect)), "")
 
 
 def scatter_problem(asked: Case, found: Conditions) -> StatementRefused | None:

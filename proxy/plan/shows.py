@@ -7,6 +7,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from parser.members import quick
 from parser.statement import Effect
 from proxy.plan import refusals
 from proxy.plan.case import Case
@@ -16,6 +17,7 @@ from proxy.plan.system_tables import SYSTEM_TABLES, Total, database_clusters, is
 from proxy.rules.model import Database, Rules
 
 
+@quick
 class Shown(enum.Enum):
     TABLES = "tables"  # SHOW [FULL] TABLES
     STATUS = "table status"

@@ -14,12 +14,14 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from parser.members import quick
 from proxy.plan.places import home_of, table_clusters
 from proxy.rules.model import Database, Rules, Table
 
 INFORMATION_SCHEMA = "information_schema"
 
 
+@quick
 class Total(enum.Enum):
     """How one column of a sharded table's rows becomes that of the whole."""
 

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from parser.members import quick
 from proxy.back.catalog import Column
 from proxy.plan import refusals
 from proxy.plan.keys import Family, form_text
@@ -15,6 +16,7 @@ from proxy.wire.charsets import charset_named, codec
 Cells = Sequence[bytes | None]
 
 
+@quick
 class Written(enum.Enum):
     """How the values of a column are asked for, and written as literals, so that they are exact."""
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from parser.members import quick
 from parser.rewrite import Piece, edit, literal, quoted
 from parser.shape import Lexer
 from parser.statement import Bound, BoundValue, DateSum, Effect, Hole, Kind, NumberSum, Param, TableRef, Value, Word
@@ -87,6 +88,7 @@ _MOST_VALUES = 10_000
 Span = tuple[int, int]
 
 
+@quick
 class _Of(enum.Enum):
     NUMBER = "number"
     STRING = "string"
@@ -466,7 +468,7 @@ def _problem(asked: Case) -> str:
     """What ties the statement to servers of its own, as a clause; "" if nothing does."""
     statement = asked.statement
     for effect, why in _TIED:
-        if statement.effects & effect:
+        if statement.effects.meets(effect):
             return why
     for word, why in _WORDS:
         if word in statement.names:

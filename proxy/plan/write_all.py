@@ -92,7 +92,7 @@ def plan_write_all(asked: Case) -> Plan:
 
 def one_copy_reason(effects: Effect) -> str:
     """What makes servers do different things with a statement of these effects, as a clause; "" if nothing does."""
-    return next((why for effect, why in _DIFFERS if effects & effect), "")
+    return next((why for effect, why in _DIFFERS if effects.meets(effect)), "")
 
 
 def generated_columns(schema: TableSchema) -> list[str]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from parser.members import quick
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -37,11 +39,13 @@ class ListenTls:
     require: bool = False
 
 
+@quick
 class Compression(enum.Enum):
     OFF = "off"
     ZLIB = "zlib"
 
 
+@quick
 class ProxyHeader(enum.Enum):
     """The version of the PROXY protocol."""
 
@@ -68,6 +72,7 @@ class Trusted:
         return ", ".join([*(str(network) for network in self.networks), *(["unix"] if self.unix else [])]) or "none"
 
 
+@quick
 class HttpLogin(enum.Enum):
     """When the dashboard asks for an administrator's name and password."""
 
@@ -86,6 +91,7 @@ class Listen:
     http_login: HttpLogin = HttpLogin.REMOTE
 
 
+@quick
 class AuthPlugin(enum.Enum):
     NATIVE = "mysql_native_password"
     CACHING_SHA2 = "caching_sha2_password"
@@ -129,6 +135,7 @@ class Cluster:
     cores: int | None = None  # of each of its servers, for advice; None: nobody has said
 
 
+@quick
 class Method(enum.Enum):
     HASH = "hash"
     RANGE = "range"
@@ -159,6 +166,7 @@ class Sharding:
     weights: Mapping[str, int] = field(default_factory=dict)
 
 
+@quick
 class ReadFrom(enum.Enum):
     PRIMARY = "primary"
     REPLICAS = "replicas"
@@ -210,6 +218,7 @@ class Database:
     tables: Mapping[str, Table]
 
 
+@quick
 class Transactions(enum.Enum):
     SINGLE = "single"  # a transaction, and so a statement, writes on one cluster only
     BEST_EFFORT = "best_effort"  # several clusters commit one after the other
