@@ -486,7 +486,7 @@ async def _on_targets(
         await on_several(session, entry, route, values, prepared.sql, execution)
         return
     if entry.plan.effects & Effect.IMPLICIT_COMMIT:
-        await end_branches(session)
+        await end_branches(session, sends[0].cluster)
     connection = await _joined(session, prepared, sends[0], primary)
     await _execute_on(session, execution.share(sends[0], session), payload, connection, sends[0].cluster)
 

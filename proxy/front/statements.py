@@ -350,7 +350,7 @@ async def forward(
     """Send one command to the one target of `send` and relay the answer, by `relay` where that is given."""
     plan, given = entry.plan, relay
     if plan.effects & Effect.IMPLICIT_COMMIT:
-        await end_branches(session)
+        await end_branches(session, send.cluster)
     connection, fresh = await obtain(session, entry, send, primary)
     relay = None
     try:
@@ -422,10 +422,13 @@ def note_writer(session: Session, entry: Entry, cluster: str) -> None:
             session.transaction.writers.add(cluster)
 
 
-async def end_branches(session: Session) -> None:
-    """A statement with an implicit commit is about to come. One that has XA branches is committed now: a server
-    cannot do it inside one, or for the other clusters."""
-    if any(connection.branch is not None for connection in session.held.values()):
+async def end_branches(session: Session, cluster: str) -> None:
+    """A statement with an implicit commit is about to come, on `cluster`. A transaction that has XA branches, or would
+    have one there, is committed now: a server cannot do it inside of one, or for the other clusters."""
+    if any(
+        connection.branch is not None or (held_on != cluster and connection.scanner.status & IN_TRANS)
+        for held_on, connection in session.held.items()
+    ):
         from proxy.front.transactions import finish
 
         try:

@@ -1,4 +1,4 @@
-"""LOCK TABLES, FLUSH TABLES WITH READ LOCK and UNLOCK TABLES where tables are on two clusters."""
+"""Sessions whose tables are on two clusters: locks of tables, transactions, what is set, and what keeps them on connections."""
 
 from __future__ import annotations
 
@@ -246,3 +246,12 @@ def test_autocommit_off_is_one_transaction_on_all_clusters(log_in: Callable[[], 
     client.run("SET autocommit = 1")
     assert client.run("SELECT n FROM photos WHERE n = 82").rows == ()
     assert client.run("SELECT n FROM items WHERE n = 82").rows == ()
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "SET autocommit = 0"])
+def test_ddl_on_another_cluster_commits_what_was_begun(log_in: Callable[[], Client], begin: str) -> None:
+    client, other = log_in(), log_in()
+    client.run(begin, "INSERT INTO items (n) VALUES (83)")
+    client.run("ALTER TABLE photos COMMENT 'changed'")
+    assert other.run("SELECT n FROM items WHERE n = 83").rows == ((b"83",),)
+    client.run("ROLLBACK", "DELETE FROM items WHERE n = 83", "COMMIT")
