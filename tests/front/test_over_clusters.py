@@ -1,4 +1,4 @@
-"""Sessions whose tables are on two clusters: locks of tables, transactions, what is set, and what keeps them on connections."""
+"""Sessions whose tables are on two clusters: locks of tables, transactions, what is set, what pins them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,177 @@
+"""Sessions over two clusters, statement by statement the same as on one server that has all the tables."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.front.conftest import end
+from tests.front.raw import Answer, Client
+from tests.servers import MariaDB, Run, Shop, Turnout
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+
+pytestmark = pytest.mark.servers
+SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+ROUNDS = int(os.environ.get("TURNOUT_ROUNDS", "40"))
+STATEMENTS = 40
+RULES = """\
+databases:
+  shop:
+    home: main
+    tables:
+      photos: {cluster: media}
+      spread: {sharding: by_id, key: id}
+shardings:
+  by_id: {method: hash, clusters: [main, media]}
+workbench: {cluster: main}
+"""
+TABLES = {"main": ("items", "spread"), "media": ("photos", "spread"), "mirror": ("items", "photos", "spread")}
+NOT_LOCKED = 1100  # a server lets nobody use a table that LOCK TABLES does not name; on another cluster it is not asked
+REFUSED = 1235
+TEMPLATES = """\
+BEGIN
+START TRANSACTION
+START TRANSACTION READ WRITE
+START TRANSACTION WITH CONSISTENT SNAPSHOT
+COMMIT
+ROLLBACK
+COMMIT AND CHAIN
+ROLLBACK AND CHAIN
+SAVEPOINT a
+SAVEPOINT b
+ROLLBACK TO SAVEPOINT b
+RELEASE SAVEPOINT a
+SET autocommit=0
+SET autocommit=1
+SET autocommit=1
+INSERT INTO {t} (n) VALUES ({n})
+INSERT INTO {t} (n) VALUES ({n})
+INSERT INTO {t} (n) VALUES ({n})
+INSERT INTO spread VALUES ({n},{n})
+REPLACE INTO spread VALUES ({i},{n}),(8,{n}),(9,{n})
+UPDATE {t} SET n={n} WHERE id={i}
+UPDATE {t} SET n={n} WHERE id={i}
+UPDATE spread SET n={n} WHERE id={i}
+UPDATE spread SET n=n+1
+DELETE FROM {t} WHERE n={n}
+DELETE FROM spread WHERE id={i}
+SELECT id, n FROM {t} ORDER BY id
+SELECT * FROM spread ORDER BY id
+SELECT COUNT(*) FROM {t}
+SELECT n FROM {t} WHERE id={i} FOR UPDATE
+SELECT photos.id, items.n FROM photos JOIN items ON photos.id=items.id ORDER BY photos.id
+LOCK TABLES {t} WRITE
+LOCK TABLES {t} READ
+UNLOCK TABLES
+UNLOCK TABLES
+FLUSH TABLES WITH READ LOCK
+CREATE TEMPORARY TABLE seen (x INT)
+INSERT INTO seen VALUES ({n})
+SELECT x FROM seen ORDER BY x
+DROP TEMPORARY TABLE IF EXISTS seen
+SELECT GET_LOCK('{n}', 1)
+SELECT RELEASE_LOCK('{n}')
+SET @v={n}
+SELECT @v
+SET @v=(SELECT MAX(n) FROM {t})
+SELECT @v:=@v+1
+SELECT n FROM {t} WHERE n=@v
+INSERT INTO {t} (n) VALUES (@v)
+SELECT LAST_INSERT_ID()
+SELECT ROW_COUNT()
+SHOW WARNINGS
+SELECT @@warning_count
+SELECT SQL_CALC_FOUND_ROWS id FROM {t} ORDER BY id LIMIT 1
+SELECT @@autocommit, @@sql_mode
+PREPARE p FROM 'SELECT n FROM {t} WHERE id=?'
+SET @i={i}
+EXECUTE p USING @i
+DEALLOCATE PREPARE p
+SET sql_mode=''
+SET sql_mode='ANSI_QUOTES'
+SET sql_mode=DEFAULT
+SET SESSION sql_select_limit=2
+SET SESSION sql_select_limit=DEFAULT
+INSERT INTO {t} (n) VALUES ('x')
+INSERT IGNORE INTO {t} (n) VALUES ('x')
+SELECT nosuch FROM {t}
+SELEC
+TRUNCATE TABLE {t}
+ALTER TABLE {t} COMMENT '{n}'
+SHOW TABLES
+USE shop
+""".splitlines()
+
+
+@pytest.fixture(scope="module")
+def mirror(run: Run) -> MariaDB:
+    server = run.mariadb("mirror")
+    server.create_account(APP, APP_PASSWORD)
+    server.execute(f"CREATE DATABASE {DATABASE}")
+    return server
+
+
+@pytest.fixture(params=["best_effort", "atomic"])
+def proxy(request: pytest.FixtureRequest, run: Run, shop_servers: Shop) -> Iterator[Turnout]:
+    proxy = run.turnout(f"{shop_servers.rules('main', 'media')}{RULES}transactions: {request.param}\n")
+    yield proxy
+    end(proxy)
+
+
+def emptied(server: MariaDB, tables: tuple[str, ...]) -> None:
+    """The tables anew, so that their ids begin with 4 again."""
+    for table in tables:
+        made = "" if table == "spread" else "AUTO_INCREMENT "
+        server.execute(
+            f"DROP TABLE IF EXISTS {table}",
+            f"CREATE TABLE {table} (id INT {made}PRIMARY KEY, n INT)",
+            f"INSERT INTO {table} SELECT 1, 10 UNION SELECT 2, 20 UNION SELECT 3, 30" if made else "DO 0",
+            database=DATABASE,
+        )
+
+
+def told(answer: Answer) -> tuple[object, ...]:
+    """Of an answer, what has to be the same."""
+    if answer.errno:
+        return answer.errno, answer.sqlstate
+    names = tuple(column.name for column in answer.columns)
+    flags = answer.status & 3  # in a transaction, autocommit
+    return names, answer.rows, answer.affected_rows, answer.insert_id, answer.warnings, flags
+
+
+def test_a_session_is_what_it_is_on_one_server(proxy: Turnout, shop_servers: Shop, mirror: MariaDB) -> None:
+    rng = random.Random(SEED)
+    refused = asked = 0
+    for _ in range(ROUNDS):
+        for name, tables in TABLES.items():
+            emptied(mirror if name == "mirror" else shop_servers.server(name), tables)
+        ours = Client(proxy.port, APP, APP_PASSWORD, DATABASE)
+        theirs = Client(mirror.port, APP, APP_PASSWORD, DATABASE)
+        deadline = time.monotonic() + 20
+        while (answer := ours.query("SELECT n FROM spread WHERE id=1")).errno:  # until it knows the tables
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.05)
+        theirs.run("SELECT n FROM spread WHERE id=1")
+        said: list[str] = []
+        for _ in range(STATEMENTS):
+            values = {"t": rng.choice(("items", "photos")), "n": rng.randrange(100), "i": rng.randrange(1, 6)}
+            sql = rng.choice(TEMPLATES).format(**values)
+            answer = ours.query(sql)
+            asked += 1
+            if answer.errno == REFUSED:
+                refused += 1
+                ours.run("DO 1")  # the error is its own
+                theirs.run("DO 1")
+                continue
+            expected = theirs.query(sql)
+            if NOT_LOCKED in (answer.errno, expected.errno):
+                break
+            said.append(f"{sql}: {answer}")
+            assert told(answer) == told(expected), "\n".join([f"seed {SEED}", *said, f"one server: {expected}"])
+        ours.abort()
+        theirs.abort()
+    assert refused < asked / 20, f"{refused} of {asked} were refused"
