@@ -40,7 +40,7 @@ from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
-from proxy.wire.response import QUERY
+from proxy.wire.response import CURSOR, QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
 from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, CURSOR_EXISTS, IN_TRANS, NO_BACKSLASH_ESCAPES
 
@@ -469,7 +469,7 @@ class Session:
         if opening is None:
             connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
         else:
-            connection.expect(opening, QUERY)
+            connection.expect(opening, CURSOR)
         if self._prelude:
             packet = self._prelude + packet
             self._prelude = b""
