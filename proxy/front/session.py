@@ -1076,7 +1076,7 @@ class Session:
         self.prepared.clear()
         # Wherever the task was when it was cancelled, what it had taken does not come back in a known state. It may
         # come from pools that are no longer the session's (`set_capability`, `adopt`).
-        for server in {*self.environment.every_server(), *self._pools}:
+        for server in dict.fromkeys((*self.environment.every_server(), *self._pools)):
             for connection in [c for c in server.connections if c.taker is self]:
                 connection.abort(ServerFailed("The client went away while its statement was running"))
 

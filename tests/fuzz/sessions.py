@@ -1,22 +1,24 @@
 """Plays sessions between clients and servers of `tests.fuzz` through the real front and back of a worker.
 
-    python -m tests.fuzz.sessions --seconds 60 [--seed N] [--input K]
+    python -m tests.fuzz.sessions --seconds 60 [--seed N] [--input K [--trace]]
 
 One input is a round: some clients at once, servers that are slow, fail, lose connections or lie, commands that are sent
 ahead, in pieces, or changed. What holds, whatever they do: every command of a client that keeps to the protocol is
 answered, or its connection closed; nothing is raised that is not a TurnoutError; when the clients are gone, so is
 everything that was theirs. Where servers do not lie: every answer is the one to its own statement, numbered behind it,
-and has nothing of other clients' in it. Rounds depend on seed and number only.
+and has nothing of other clients' in it. Rounds depend on seed and number only, to the last byte.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,11 @@ from proxy.front.listener import Listener
 from proxy.measure.measures import Measures
 from proxy.rules.loader import parse
 from proxy.rules.model import Address, Rules
-from proxy.wire import auth
 from tests.fuzz import campaign
 from tests.fuzz.campaign import Campaign, Finding, Totals
 from tests.fuzz.fake_client import FakeClient, Round
 from tests.fuzz.fake_server import VERSION, FakeServer, Manners
-from tests.fuzz.virtual import End, Stuck, VirtualLoop
+from tests.fuzz.virtual import End, Stuck, Trace, VirtualLoop, unchanging
 from tests.wire.fuzz_wire import rsa_key
 
 RULES = """
@@ -226,7 +227,7 @@ class Report:
         return f"{rounds} rounds, {self.commands} commands, {self.answers} answers ({self.errors} errors); {said}"
 
 
-def run_input(seed: int, number: int) -> Round:
+def run_input(seed: int, number: int, trace: Trace | None = None) -> Round:
     """Plays one round; what was in it. Raises whatever it found."""
     rng, key = random.Random(f"{seed}:{number}"), rsa_key()
     world: World | None = None
@@ -235,7 +236,7 @@ def run_input(seed: int, number: int) -> Round:
         assert world is not None
         world.answer(host, port, end)
 
-    loop = VirtualLoop(answer)
+    loop = VirtualLoop(answer, trace)
     failures = Failures()
     logger = logging.getLogger("turnout")
     logger.addHandler(failures)
@@ -243,10 +244,7 @@ def run_input(seed: int, number: int) -> Round:
 
     async def play() -> Round:
         nonlocal world
-        with (
-            mock.patch.object(rsa, "generate_private_key", return_value=key),  # which takes long
-            mock.patch.object(auth.secrets, "choice", rng.choice),  # for scrambles
-        ):
+        with mock.patch.object(rsa, "generate_private_key", return_value=key):  # which takes long
             world = World(rng)
             together = await world.play()
             await world.end()
@@ -254,7 +252,8 @@ def run_input(seed: int, number: int) -> Round:
 
     try:
         asyncio.set_event_loop(loop)
-        together = loop.run_until_complete(play())
+        with unchanging(loop, rng):
+            together = loop.run_until_complete(play())
         if world is not None and world.finding is not None:
             raise world.finding
         if failures.found:
@@ -278,21 +277,28 @@ def run(seconds: float, seed: int) -> Report:
     """Plays rounds for so long. Raises Finding with what plays the round again."""
     rsa_key()
     report = Report()
-    report.totals = CAMPAIGN.run(seconds, seed, report.add)
+    gc.freeze()  # every round begins with a collection
+    try:
+        report.totals = CAMPAIGN.run(seconds, seed, report.add)
+    finally:
+        gc.unfreeze()
     return report
 
 
-def again(seed: int, number: int) -> Report:
+def again(seed: int, number: int, show: Callable[[str], None] | None = None) -> Report:
     """Plays one round. Raises whatever it found."""
-    report = Report()
-    report.add(run_input(seed, number))
+    report, trace = Report(), Trace(show)
+    try:
+        report.add(run_input(seed, number, trace))
+    finally:
+        print(f"trace {trace}", flush=True)
     return report
 
 
 def main() -> int:
     logging.getLogger("turnout").setLevel(logging.ERROR)
     logging.getLogger("turnout").propagate = False
-    return campaign.main(__doc__, 60.0, run, again)
+    return campaign.main(__doc__, 60.0, run, again, partial(again, show=print))
 
 
 if __name__ == "__main__":
