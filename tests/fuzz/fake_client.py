@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from proxy.errors import ProtocolError
@@ -21,12 +20,14 @@ from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import NATIVE, ChangeUser, Greeting, HandshakeResponse
 from proxy.wire.response import FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
 from tests.fuzz.campaign import Finding
+from tests.fuzz.fake_cluster import TAG
+from tests.fuzz.transfers import WRITES, Transfer
+from tests.fuzz.transfers import End as Ended
 from tests.fuzz.virtual import End
 from tests.wire.fuzz_wire import cut, mutate
 
 USER, PASSWORD = "app", b"app"
 PATIENCE_S = 600.0  # longer than everything that anybody may wait for
-TAG = re.compile(rb"77\d{8}")
 
 CAPABILITIES = (
     cap.PROTOCOL_41
@@ -102,10 +103,12 @@ class Round:
     listener: Listener
     honest: bool
     wild: float  # share of commands that are changed
+    writing: float  # share of transactions that are looked for afterwards, among single commands
     tags: count[int]
     commands: int = 0
     answers: int = 0
     refused: int = 0
+    transfers: list[Transfer] = field(default_factory=list)
 
 
 class Over(Exception):
@@ -134,7 +137,7 @@ class FakeClient:
         try:
             await self._login()
             for _ in range(self._rng.randrange(25)):
-                await self._some()
+                await (self._transfer() if self._rng.random() < self._round.writing else self._some())
         except Over:
             pass
         except Finding as finding:
@@ -257,6 +260,39 @@ class FakeClient:
         if rng.random() < 0.1:
             await asyncio.sleep(rng.choice((0.01, 1, 20)))
 
+    async def _transfer(self) -> None:
+        """A transaction whose writes are looked for afterwards."""
+        rng = self._rng
+        transfer = Transfer()
+        if not await self._told("BEGIN", transfer):
+            return
+        self._round.transfers.append(transfer)
+        verb = "COMMIT" if rng.random() < 0.8 else "ROLLBACK"
+        for template in rng.choices(WRITES, k=rng.choice((1, 2, 3, 4))):
+            text, tag = self._text(template)
+            transfer.tags.append(tag)
+            if not await self._told(text.decode(), transfer):
+                verb = "ROLLBACK"
+                break
+        if verb == "COMMIT":
+            transfer.end = Ended.ONE_OF_THE_TWO
+            if await self._told(verb, transfer):
+                transfer.end = Ended.COMMITTED
+            elif "rolled back on all clusters" in transfer.told:
+                transfer.end = Ended.ROLLED_BACK
+        elif not await self._told(verb, transfer):  # it is still open: the next transaction may commit it
+            transfer.end = Ended.ONE_OF_THE_TWO
+
+    async def _told(self, text: str, transfer: Transfer) -> bool:
+        """Ask for something in a transaction; whether it was done."""
+        asked = Asked(b"\x03" + text.encode())
+        self._round.commands += 1
+        self._said.append(asked.payload[:80])
+        self._write(frames.encode(asked.payload, 0))
+        error = await self._answer(asked)
+        transfer.told = error.decode("utf-8", "replace")
+        return not error
+
     def _text(self, template: str) -> tuple[bytes, bytes]:
         tag = b"77%08d" % next(self._round.tags)
         self._tags.add(tag)
@@ -327,8 +363,8 @@ class FakeClient:
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    async def _answer(self, asked: Asked) -> None:
-        """Read the whole answer to a command and look at it. Raises Over and Finding."""
+    async def _answer(self, asked: Asked) -> bytes:
+        """Read the whole answer to a command and look at it; the error in it. Raises Over and Finding."""
         scanner = ResponseScanner(session_track=False)
         scanner.begin(asked.mode)
         seen: list[bytes] = []
@@ -360,12 +396,11 @@ class FakeClient:
         self._check(asked, scanner, b"".join(seen))
         if scanner.errno:
             self._round.refused += 1
-            if asked.mode == QUERY and scanner.errno in (1095, 1927):
-                return
         elif asked.prepares:
             self._prepared.append((scanner.statement_id, asked.prepares, asked.tag))
         if asked.payload[:1] == b"\x1f":
             self._prepared.clear()
+        return scanner.error
 
     def _check(self, asked: Asked, scanner: ResponseScanner, data: bytes) -> None:
         if not self._round.honest:

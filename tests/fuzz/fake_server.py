@@ -10,12 +10,25 @@ from dataclasses import dataclass, field
 from proxy.wire import auth, frames, packets
 from proxy.wire import capability as cap
 from proxy.wire import command as com
-from proxy.wire.column import encode_column, int_column, text_column
+from proxy.wire.column import ColumnDefinition, encode_column, int_column, text_column
 from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import NATIVE, Greeting
 from proxy.wire.lenenc import write_bytes, write_int
 from proxy.wire.resultset import encode_row
 from proxy.wire.status import AUTOCOMMIT, IN_TRANS, SESSION_STATE_CHANGED
+from tests.fuzz.fake_cluster import (
+    OUT_OF_PLACE,
+    OUTSIDE,
+    TAG,
+    UNDONE,
+    UNKNOWN,
+    XA,
+    Branch,
+    FakeCluster,
+    Refused,
+    State,
+    Work,
+)
 from tests.fuzz.virtual import End
 from tests.wire.fuzz_wire import cut, mutate_stream
 
@@ -45,6 +58,10 @@ _NO_ANSWER = (com.COM_STMT_CLOSE, com.COM_STMT_SEND_LONG_DATA)
 _COMMENTS = re.compile(rb"^(\s|/\*.*?\*/|\()*", re.DOTALL)
 _FOR = re.compile(rb"^SET STATEMENT .*? FOR ")
 _ASSIGNED = re.compile(rb"\b(\w{1,64}+)\s*=\s*('[^']*'|\w+)")
+_READ = re.compile(rb"SELECT ((?:@@[\w.]+,?\s*)+)(?: LIMIT 1)?\s*\Z")
+_WRITES = (b"INSERT", b"UPDATE", b"DELETE", b"REPLACE")
+_ENDS = (b"BEGIN", b"START TRANSACTION", b"COMMIT", b"ROLLBACK", b"CREATE", b"LOCK TABLES")  # a transaction
+_ENDING = re.compile(rb"COMMIT|ROLLBACK|XA (?:PREPARE|COMMIT|ROLLBACK)|INSERT INTO turnout")
 _ROWS = (b"SELECT", b"SHOW", b"EXPLAIN", b"DESCRIBE", b"DESC", b"WITH", b"VALUES", b"TABLE", b"CHECK")
 
 
@@ -53,19 +70,28 @@ class Manners:
     """How servers behave in one round."""
 
     lie: float = 0.0  # share of answers that are changed on their way
-    lose: float = 0.0  # share of commands at which the connection is lost
+    lose: float = 0.0  # share of commands at which the connection is lost, carried out or not
+    lose_ends: float = 0.0  # the same of those that end a transaction
     fail: float = 0.0  # share of statements that end with an error
     slow: float = 0.0  # share of answers that take seconds
     many: float = 0.0  # share of results that are long
     running: dict[int, FakeServer] = field(default_factory=dict)  # by thread id
     threads: int = 0
+    clusters: dict[str, FakeCluster] = field(default_factory=dict)
+
+    def cluster(self, host: str) -> FakeCluster:
+        return self.clusters.setdefault(host, FakeCluster(len(self.clusters) + 1))
 
 
 class FakeServer:
     """See the module."""
 
-    def __init__(self, end: End, manners: Manners, rng: random.Random) -> None:
+    def __init__(self, end: End, manners: Manners, rng: random.Random, host: str) -> None:
         self._end = end
+        self._cluster = manners.cluster(host)
+        self._work = Work()
+        self._branch: Branch | None = None
+        self._variables = {b"sql_mode": b"", b"innodb_lock_wait_timeout": b"50"}
         self._manners = manners
         self._rng = rng
         self._status = AUTOCOMMIT
@@ -85,6 +111,9 @@ class FakeServer:
                 await self._serve()
         finally:
             del self._manners.running[self.thread_id]
+            self._cluster.end(self._work, False)
+            if self._branch is not None:
+                self._cluster.let_go(self._branch)
             self._end.hang_up()
 
     async def _command(self) -> bytes | None:
@@ -100,14 +129,14 @@ class FakeServer:
             self._commands += [payload for payload, _ in self._reader.feed(data)]
         return self._commands.pop(0)
 
-    async def _send(self, stream: list[bytes]) -> bool:
-        """False: the connection is over."""
+    async def _send(self, stream: list[bytes], lost: bool = False) -> bool:
+        """`lost`: the connection is, on the way. False: it is over."""
         rng = self._rng
         data = b"".join(stream)
         if rng.random() < self._manners.lie:
             data, self._lied = mutate_stream(stream, rng), True
         pieces = cut(data, rng) if rng.random() < 0.3 else [data]
-        if rng.random() < self._manners.lose:
+        if lost:
             pieces = pieces[: rng.randrange(len(pieces) + 1)]
             for piece in pieces:
                 self._end.deliver(piece)
@@ -121,13 +150,15 @@ class FakeServer:
     async def _login(self) -> bool:
         scramble = auth.new_scramble()
         greeting = Greeting(VERSION, self.thread_id, scramble, CAPABILITIES, 45, AUTOCOMMIT, NATIVE)
-        if not await self._send([frames.encode(greeting.encode(), 0)]):
+        lost = self._rng.random() < self._manners.lose
+        if not await self._send([frames.encode(greeting.encode(), 0)], lost and self._rng.random() < 0.5):
             return False
         if await self._command() is None:
             return False
-        return await self._send([frames.encode(packets.encode_ok(), 2)])
+        return await self._send([frames.encode(packets.encode_ok(), 2)], lost)
 
     async def _serve(self) -> None:
+        manners = self._manners
         while (payload := await self._command()) is not None:
             if not payload or payload[0] == com.COM_QUIT:
                 return
@@ -136,9 +167,12 @@ class FakeServer:
             own = b"session_track" in payload
             if not own and self._rng.random() < self._manners.slow:
                 await self._wait(2.0)
+            lost = self._rng.random() < (manners.lose_ends if _ENDING.match(payload, 1) else manners.lose)
+            if lost and self._rng.random() < 0.5:
+                return
             answer = await self._answer(payload, self._killed.is_set() and not own)
             self._killed.clear()
-            if answer is None or not await self._send(answer):
+            if answer is None or not await self._send(answer, lost):
                 return
 
     async def _wait(self, seconds: float) -> None:
@@ -156,15 +190,18 @@ class FakeServer:
             return self._error(1317, "70100", payload)
         if code in (com.COM_QUERY, com.COM_STMT_EXECUTE, com.COM_STMT_PREPARE, com.COM_INIT_DB):
             own = b"session_track" in payload
-            if not own and rng.random() < self._manners.fail:
-                return self._error(*rng.choice(ERRORS), payload)
+            sure = own or payload[1:].startswith(
+                (b"BEGIN", b"START TRANSACTION")
+            )  # nothing makes a server refuse these
+            if not sure and rng.random() < self._manners.fail:
+                return self._fails(payload)
         if code == com.COM_QUERY:
-            return await self._query(payload[1:], False)
+            return await self._carried_out(payload, payload[1:], False)
         if code == com.COM_STMT_PREPARE:
             return self._prepare(payload[1:])
         if code == com.COM_STMT_EXECUTE:
             text = self._prepared.get(int.from_bytes(payload[1:5], "little"))
-            return self._error(1243, "HY000", payload) if text is None else await self._query(text, True)
+            return self._error(1243, "HY000", payload) if text is None else await self._carried_out(payload, text, True)
         if code == com.COM_FIELD_LIST:
             return self._framed([encode_column(text_column("c")) + b"\xfb", packets.encode_eof(0, self._status)])
         if code == com.COM_STATISTICS:
@@ -176,9 +213,28 @@ class FakeServer:
     def _framed(self, payloads: list[bytes]) -> list[bytes]:
         return [frames.encode(payload, number & 0xFF) for number, payload in enumerate(payloads, 1)]
 
+    async def _carried_out(self, payload: bytes, text: bytes, binary: bool) -> list[bytes] | None:
+        try:
+            return await self._query(text, binary)
+        except Refused as refused:
+            return self._error(refused.errno, refused.sqlstate, payload)
+
+    def _fails(self, payload: bytes) -> list[bytes]:
+        """An error that the statement itself has not deserved."""
+        errno, sqlstate = self._rng.choice(ERRORS)
+        branch = self._branch
+        if branch is not None and branch.state is not State.PREPARED:
+            xa = XA.match(payload[1:])
+            if xa is not None and (xa[1].upper() == b"PREPARE" or xa[3]):  # one that fails undoes the branch
+                self._forget(branch, False)
+            elif errno == 1213:
+                branch.state = State.DOOMED
+                self._cluster.end(branch.work, False)
+        elif errno == 1213:
+            self._ends(False)
+        return self._error(errno, sqlstate, payload)
+
     def _error(self, errno: int, sqlstate: str, about: bytes) -> list[bytes]:
-        if errno == 1213:
-            self._status &= ~IN_TRANS
         return self._framed([packets.encode_err(errno, sqlstate, b"An error near " + about[:200])])
 
     def _ok(self, changed: dict[bytes, bytes] | None = None, insert_id: int = 0) -> list[bytes]:
@@ -203,12 +259,23 @@ class FakeServer:
     async def _query(self, text: bytes, binary: bool) -> list[bytes] | None:
         said = _FOR.sub(b"", _COMMENTS.sub(b"", text.replace(b"/*!50000", b"")))
         up = said.upper()
-        if up.startswith((b"BEGIN", b"START TRANSACTION", b"XA START")):
-            self._status |= IN_TRANS
+        xa = XA.match(said)
+        if xa is not None:
+            self._xa(xa[1].upper(), xa[2], xa[3] is not None)
+        elif up.startswith(b"XA RECOVER"):
+            return self._result(
+                [int_column(name) for name in ("formatID", "gtrid_length", "bqual_length")] + [text_column("data")],
+                self._cluster.prepared(),
+                False,
+            )
         elif up.startswith(b"ROLLBACK TO"):
             pass
-        elif up.startswith((b"COMMIT", b"ROLLBACK", b"XA COMMIT", b"XA ROLLBACK", b"XA PREPARE", b"CREATE")):
-            self._status &= ~IN_TRANS
+        elif up.startswith(_ENDS):
+            if self._branch is not None:
+                raise OUT_OF_PLACE
+            self._ends(not up.startswith(b"ROLLBACK"))
+            if up.startswith((b"BEGIN", b"START TRANSACTION")):
+                self._status |= IN_TRANS
         elif up.startswith(b"KILL"):
             victim = self._manners.running.get(int(re.findall(rb"\d+", said)[0]))
             if victim is not None:
@@ -219,24 +286,89 @@ class FakeServer:
             return await self._load()
         elif up.startswith(_ROWS):
             return self._rows(said, up, binary)
-        elif up.startswith(b"INSERT"):
-            return self._ok(insert_id=7)
-        if not self._status & AUTOCOMMIT and up.startswith((b"INSERT", b"UPDATE", b"DELETE")):
-            self._status |= IN_TRANS
+        elif up.startswith(_WRITES):
+            await self._write(said)
+            return self._ok(insert_id=7 if up.startswith(b"INSERT") else 0)
         return self._ok()
+
+    async def _write(self, text: bytes) -> None:
+        branch = self._branch
+        if branch is not None and branch.state is not State.ACTIVE:
+            raise UNDONE if branch.state is State.DOOMED else OUT_OF_PLACE
+        work = self._work if branch is None else branch.work
+        wait_s = self._variables[b"innodb_lock_wait_timeout"]
+        if not await self._cluster.decide(text, work, int(wait_s) if wait_s.isdigit() else 50):
+            work.tags.update(TAG.findall(text))
+        if branch is not None:
+            return
+        if not self._status & AUTOCOMMIT:
+            self._status |= IN_TRANS
+        if not self._status & IN_TRANS:
+            self._ends(True)
+
+    def _ends(self, commit: bool) -> None:
+        """The transaction is over."""
+        self._status &= ~IN_TRANS
+        self._cluster.end(self._work, commit)
+
+    def _forget(self, branch: Branch, commit: bool) -> None:
+        self._cluster.finish(branch, commit)
+        if branch is self._branch:
+            self._branch = None
+            self._status &= ~IN_TRANS
+
+    def _xa(self, verb: bytes, name: bytes, one_phase: bool) -> None:
+        """Raises Refused."""
+        branch = self._branch
+        if verb in (b"START", b"BEGIN"):
+            if branch is not None:
+                raise OUT_OF_PLACE
+            if self._status & IN_TRANS:
+                raise OUTSIDE
+            self._branch = self._cluster.start(name)
+            self._status |= IN_TRANS
+            return
+        if branch is None or branch.name != name:
+            other = self._cluster.branches.get(name)
+            if verb in (b"END", b"PREPARE") or other is None or other.attached or one_phase:
+                raise UNKNOWN
+            if branch is not None or self._status & IN_TRANS:
+                raise OUT_OF_PLACE
+            self._forget(other, verb == b"COMMIT")
+            return
+        if branch.state is State.DOOMED and verb != b"ROLLBACK":
+            raise UNDONE
+        wanted = {
+            b"END": (State.ACTIVE,),
+            b"PREPARE": (State.IDLE,),
+            b"COMMIT": (State.IDLE if one_phase else State.PREPARED,),
+            b"ROLLBACK": (State.IDLE, State.PREPARED, State.DOOMED),
+        }
+        if branch.state not in wanted[verb]:
+            raise OUT_OF_PLACE
+        if verb == b"END":
+            branch.state = State.IDLE
+        elif verb == b"PREPARE":
+            branch.state = State.PREPARED
+            self._status &= ~IN_TRANS
+        else:
+            self._forget(branch, verb == b"COMMIT")
 
     def _set(self, text: bytes) -> dict[bytes, bytes]:
         changed = {}
         names = re.search(rb"NAMES\s+(\w+)", text)
         if names is not None:
             for name in TRACKED[2:]:
-                changed[name.encode()] = names[1]
+                changed[name.encode()] = self._variables[name.encode()] = names[1]
         for name, value in _ASSIGNED.findall(text):
             value = value.strip(b"'")
             if name == b"autocommit":
                 on = value in (b"1", b"ON")
+                if on and not self._status & AUTOCOMMIT and self._branch is None:
+                    self._ends(True)
                 self._status = (self._status | AUTOCOMMIT) if on else (self._status & ~AUTOCOMMIT)
                 value = b"ON" if on else b"OFF"
+            self._variables[name] = value
             if name.decode("ascii", "replace") in TRACKED:
                 changed[name] = value
         return changed
@@ -244,6 +376,14 @@ class FakeServer:
     def _rows(self, text: bytes, up: bytes, binary: bool) -> list[bytes]:
         if not self._status & AUTOCOMMIT and up.startswith(b"SELECT"):
             self._status |= IN_TRANS
+        asked = self._cluster.asked(text)
+        if asked is not None:
+            return self._result([text_column("c")], asked, binary)
+        variables = _READ.match(text)
+        if variables is not None:
+            names = [name.strip().rpartition(b".")[2].lstrip(b"@") for name in variables[1].split(b",")]
+            values: list[bytes | None] = [self._variables.get(name, b"utf8mb4") for name in names]
+            return self._result([text_column(name.decode()) for name in names], [values], binary)
         columns = [text_column("c")]
         row: list[bytes | None] = [text[:3000]]
         rows = [row] * self._rng.choice((0, 1, 1, 1, 3))
@@ -256,10 +396,14 @@ class FakeServer:
             rows = rows or [row]
             if self._rng.random() < self._manners.many:
                 rows = [row] * 400
+        return self._result(columns, rows, binary, self._rng.choice((0, 0, 0, 0, 1)) if up.startswith(b"SELECT") else 0)
+
+    def _result(
+        self, columns: list[ColumnDefinition], rows: list[list[bytes | None]], binary: bool, warnings: int = 0
+    ) -> list[bytes]:
         status = self._status
         payloads = [write_int(len(columns)), *map(encode_column, columns), packets.encode_eof(0, status)]
         payloads += [b"\0\0" + encode_row(each) if binary else encode_row(each) for each in rows]
-        warnings = self._rng.choice((0, 0, 0, 0, 1)) if up.startswith(b"SELECT") else 0
         return self._framed([*payloads, packets.encode_eof(warnings, status)])
 
     async def _load(self) -> list[bytes] | None:
