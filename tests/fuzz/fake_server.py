@@ -15,7 +15,14 @@ from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import NATIVE, Greeting
 from proxy.wire.lenenc import write_bytes, write_int
 from proxy.wire.resultset import encode_row
-from proxy.wire.status import AUTOCOMMIT, IN_TRANS, SESSION_STATE_CHANGED
+from proxy.wire.status import (
+    AUTOCOMMIT,
+    CURSOR_EXISTS,
+    IN_TRANS,
+    LAST_ROW_SENT,
+    MORE_RESULTS,
+    SESSION_STATE_CHANGED,
+)
 from tests.fuzz.fake_cluster import (
     OUT_OF_PLACE,
     OUTSIDE,
@@ -96,6 +103,7 @@ class FakeServer:
         self._rng = rng
         self._status = AUTOCOMMIT
         self._prepared: dict[int, bytes] = {}
+        self._cursors: dict[int, list[bytes]] = {}  # rows to be fetched, by statement
         self._next_statement = 1
         self._lied = False
         self._killed = asyncio.Event()
@@ -163,6 +171,8 @@ class FakeServer:
             if not payload or payload[0] == com.COM_QUIT:
                 return
             if payload[0] in _NO_ANSWER:
+                if payload[0] == com.COM_STMT_CLOSE:
+                    self._cursors.pop(int.from_bytes(payload[1:5], "little"), None)
                 continue
             own = b"session_track" in payload
             if not own and self._rng.random() < self._manners.slow:
@@ -186,21 +196,26 @@ class FakeServer:
 
     async def _answer(self, payload: bytes, killed: bool) -> list[bytes] | None:
         rng, code = self._rng, payload[0]
-        if killed:
+        sure = payload[1:].startswith((b"BEGIN", b"START TRANSACTION"))  # nothing makes a server refuse these
+        if killed and not sure:
             return self._error(1317, "70100", payload)
         if code in (com.COM_QUERY, com.COM_STMT_EXECUTE, com.COM_STMT_PREPARE, com.COM_INIT_DB):
             own = b"session_track" in payload
-            sure = own or payload[1:].startswith(
-                (b"BEGIN", b"START TRANSACTION")
-            )  # nothing makes a server refuse these
-            if not sure and rng.random() < self._manners.fail:
+            if not own and not sure and rng.random() < self._manners.fail:
                 return self._fails(payload)
         if code == com.COM_QUERY:
             return await self._carried_out(payload, payload[1:], False)
         if code == com.COM_STMT_PREPARE:
             return self._prepare(payload[1:])
+        number = int.from_bytes(payload[1:5], "little")
+        if code in (com.COM_STMT_EXECUTE, com.COM_STMT_RESET):
+            self._cursors.pop(number, None)
+        if code == com.COM_STMT_FETCH:
+            return self._fetch(number, int.from_bytes(payload[5:9], "little"), payload)
         if code == com.COM_STMT_EXECUTE:
-            text = self._prepared.get(int.from_bytes(payload[1:5], "little"))
+            text = self._prepared.get(number)
+            if text is not None and payload[5] & 1:
+                return self._opened(number, await self._carried_out(payload, text, True))
             return self._error(1243, "HY000", payload) if text is None else await self._carried_out(payload, text, True)
         if code == com.COM_FIELD_LIST:
             return self._framed([encode_column(text_column("c")) + b"\xfb", packets.encode_eof(0, self._status)])
@@ -210,8 +225,28 @@ class FakeServer:
             return self._framed([packets.encode_eof(0, self._status)])
         return self._ok()
 
-    def _framed(self, payloads: list[bytes]) -> list[bytes]:
-        return [frames.encode(payload, number & 0xFF) for number, payload in enumerate(payloads, 1)]
+    def _framed(self, payloads: list[bytes], first: int = 1) -> list[bytes]:
+        return [frames.encode(payload, number & 0xFF) for number, payload in enumerate(payloads, first)]
+
+    def _opened(self, number: int, answer: list[bytes] | None) -> list[bytes] | None:
+        """The beginning of a result, whose rows are kept; any other answer as it is."""
+        if answer is None or answer[0][4] in (0x00, 0xFF) or len(answer) < 4 or answer[-1][4] != 0xFE:
+            return answer
+        ends = [at for at, packet in enumerate(answer) if packet[4] == 0xFE and len(packet) == 9]
+        if len(ends) != 2:
+            return answer
+        self._cursors[number] = [packet[4:] for packet in answer[ends[0] + 1 : ends[1]]]
+        return [*answer[: ends[0]], self._framed([packets.encode_eof(0, self._status | CURSOR_EXISTS)], ends[0] + 1)[0]]
+
+    def _fetch(self, number: int, count: int, payload: bytes) -> list[bytes]:
+        rows = self._cursors.get(number)
+        if rows is None:
+            return self._error(1421, "HY000", payload)
+        found, self._cursors[number] = rows[:count], rows[count:]
+        last = 0 if self._cursors[number] else LAST_ROW_SENT
+        if last:
+            del self._cursors[number]
+        return self._framed([*found, packets.encode_eof(0, self._status | (last or CURSOR_EXISTS))])
 
     async def _carried_out(self, payload: bytes, text: bytes, binary: bool) -> list[bytes] | None:
         try:
@@ -286,10 +321,23 @@ class FakeServer:
             return await self._load()
         elif up.startswith(_ROWS):
             return self._rows(said, up, binary)
+        elif up.startswith(b"CALL"):
+            return self._call(said, binary)
         elif up.startswith(_WRITES):
             await self._write(said)
             return self._ok(insert_id=7 if up.startswith(b"INSERT") else 0)
         return self._ok()
+
+    def _call(self, text: bytes, binary: bool) -> list[bytes]:
+        """Some results, at which a cursor of the procedure's own may be open, and an OK."""
+        status, answer = self._status, list[bytes]()
+        more = MORE_RESULTS | self._rng.choice((0, CURSOR_EXISTS))
+        row: bytes = encode_row([text])
+        for _ in range(self._rng.choice((0, 1, 2))):
+            eof = packets.encode_eof(0, status | more)
+            payloads = [write_int(1), encode_column(text_column("c")), eof, b"\0\0" + row if binary else row, eof]
+            answer += self._framed(payloads, len(answer) + 1)
+        return answer + self._framed([packets.encode_ok(0, 0, status)], len(answer) + 1)
 
     async def _write(self, text: bytes) -> None:
         branch = self._branch
