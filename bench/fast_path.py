@@ -1,6 +1,8 @@
-"""What the Python code of one routed point select costs, without the kernel: fake transports on both sides.
+"""What the Python code of one routed statement costs, without the kernel: fake transports on both sides.
 
-    python -m bench.fast_path [--prepared] [--profile]
+    python -m bench.fast_path [--prepared | --insert] [--profile]
+
+A point select, or sysbench's INSERT, whose answer tells the id that was generated and the position in the binary log.
 
 Prints microseconds per statement (median of rounds) from the client's bytes to the relayed answer.
 """
@@ -17,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from proxy.back.catalog import EMPTY, Catalog
+from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
 from proxy.back.clusters import ClusterServers
 from proxy.back.connection import ServerConnection, ServerStatement
 from proxy.back.pool import Pool, PoolKey
@@ -33,8 +35,10 @@ from proxy.rules.loader import parse
 from proxy.rules.model import Address
 from proxy.wire.binary import encode_binary_resultset
 from proxy.wire.frames import encode
+from proxy.wire.lenenc import write_bytes, write_int
 from proxy.wire.login import Secret
 from proxy.wire.resultset import encode_resultset, text_column
+from proxy.wire.status import AUTOCOMMIT, SESSION_STATE_CHANGED
 
 RULES = """
 turnout: 1
@@ -44,6 +48,13 @@ service: {user: turnout, password: turnout}
 clusters: {main: {primary: "127.0.0.1:3306"}}
 databases: {sbtest: {home: main}}
 """
+_COLUMNS = (
+    Column("id", "int", auto_increment=True),
+    Column("k", "int"),
+    Column("c", "char", charset="utf8mb4"),
+    Column("pad", "char", charset="utf8mb4"),
+)
+CATALOG = Catalog({("main", "sbtest", "sbtest1"): TableSchema("sbtest", "sbtest1", _COLUMNS, primary_key=("id",))}, 1)
 ROUNDS = 9
 STATEMENTS = 20_000
 
@@ -139,10 +150,22 @@ def executions(client: Client, connection: ServerConnection, numbers: Iterable[i
     return [encode(head + number.to_bytes(8, "little"), 0) for number in numbers]
 
 
-async def run(profile: bool, prepared: bool) -> None:
-    client, connection = make()
+def inserts() -> tuple[list[bytes], bytes]:
+    """sysbench's INSERTs (which it sends as text in any case), and the answer of a server that tracks its session."""
+    digits = b"-".join([b"%011d" % n for n in range(10**10, 10**10 + 10)])
+    text = b"\x03INSERT INTO sbtest1 (id, k, c, pad) VALUES (0, %d, '%s', '%s')"
+    state = b"\0" + write_bytes(write_bytes(b"last_gtid") + write_bytes(b"0-1-123456"))
+    status = (AUTOCOMMIT | SESSION_STATE_CHANGED).to_bytes(2, "little")
+    ok = b"\0\x01" + write_int(123_456) + status + b"\0\0" + b"\0" + write_bytes(state)
+    return [encode(text % (n, digits, digits[:59]), 0) for n in range(5000, 5100)], encode(ok, 1)
+
+
+async def run(profile: bool, prepared: bool, insert: bool) -> None:
+    client, connection = make(catalog=CATALOG if insert else EMPTY)
     columns, rows = [text_column("c")], [[b"x" * 119]]
-    if prepared:
+    if insert:
+        statements, answer = inserts()
+    elif prepared:
         statements = executions(client, connection, range(5000, 5100))
         answer = encode_binary_resultset(columns, rows)
     else:
@@ -174,5 +197,6 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--profile", action="store_true")
     options.add_argument("--prepared", action="store_true", help="a prepared statement, whose values are bound")
+    options.add_argument("--insert", action="store_true", help="an INSERT whose id is generated")
     arguments = options.parse_args()
-    asyncio.run(run(arguments.profile, arguments.prepared))
+    asyncio.run(run(arguments.profile, arguments.prepared, arguments.insert))

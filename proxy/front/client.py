@@ -7,6 +7,7 @@ When the client reads slowly, the server that feeds it is not read either, so th
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
 _MAX_QUEUED_BYTES = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
 _HIGH_WATER = 256 * 1024
+_unpack = struct.Struct("<IB").unpack_from  # a packet's length and, above it, number; its first byte
 
 Command = Callable[["Client", bytes, int], None]
 
@@ -171,10 +173,10 @@ class Client(asyncio.Protocol):
         frames = self._frames
         if frames is None and not session.busy:
             size = len(data)
+            head, code = _unpack(data) if size > 4 else (0, 0)
             if (
-                size > 4
-                and ((code := data[4]) == 0x03 or code == 0x17)  # COM_QUERY, COM_STMT_EXECUTE
-                and size == (data[0] | data[1] << 8 | data[2] << 16) + 4
+                (code == 0x03 or code == 0x17)  # COM_QUERY, COM_STMT_EXECUTE
+                and head == size - 4  # it is whole, and its number is 0
                 and size < 0xFFFFFF
                 and session.doom is None
             ):

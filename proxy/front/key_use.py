@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from proxy.errors import ProtocolError
 from proxy.measure.key_sampling import Tap
 from proxy.measure.key_sketch import MIX
-from proxy.wire.binary import Execute, Value, decode_params
+from proxy.wire.binary import Value, decode_params, integer_at, parse_execute
 
 if TYPE_CHECKING:
+    from proxy.front.prepared_statement import Prepared
     from proxy.front.session import Session
 
 _NONE: frozenset[int] = frozenset()
 
 
-def tell_keys(session: Session, tap: Tap, literals: Sequence[bytes], bound: Execute) -> None:
+def tell_keys(session: Session, tap: Tap, prepared: Prepared, payload: bytes) -> None:
     """An execution with these values, none of which was sent ahead: a value is the same key as its text in a statement,
     and NULL is none. What cannot be read is not counted; it is for whoever executes it to say so."""
+    literals, sample = prepared.literals, tap.sample
+    place = tap.place - len(literals)
+    unasked = session.began & sample.mask and place >= 0  # as nearly always: see Tap
+    if unasked:
+        number = integer_at(payload, prepared.types, place)
+        if number is not None and crc32(b"%d" % number) * MIX & sample.beyond:
+            return
     try:
-        params = decode_params(bound, _NONE)
+        params = decode_params(parse_execute(payload, prepared.params, prepared.types), _NONE)
     except ProtocolError:
         return
-    sample, place = tap.sample, tap.place - len(literals)
-    if session.began & sample.mask and place >= 0 and crc32(_text(params[place])) * MIX & sample.beyond:
-        return  # as nearly always: see Tap
+    if unasked and crc32(_text(params[place])) * MIX & sample.beyond:
+        return
     texts = [*literals, *map(_text, params)]
     if None in params:
         tap.beside(session, texts, {len(literals) + number for number, value in enumerate(params) if value is None})

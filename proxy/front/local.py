@@ -13,6 +13,7 @@ from proxy.front.environment import Entry
 from proxy.front.session import Session
 from proxy.front.set_statement import run_set
 from proxy.front.statements import forward, may_ask_for_file
+from proxy.front.table_locks import lock_everything, unlock
 from proxy.front.transactions import begin, end, savepoint
 from proxy.front.values import TextValues
 from proxy.plan.plan import Do, Forward, Local, Plan, Send
@@ -53,6 +54,10 @@ async def carry_out(
         from proxy.front.named import run_named
 
         await run_named(session, statement, literals)
+    elif do is Do.LOCK:
+        await lock_everything(session, sql)
+    elif do is Do.UNLOCK:
+        await unlock(session)
     else:
         check_not_empty(shape)
         session.ok()

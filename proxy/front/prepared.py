@@ -311,8 +311,10 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
             session.run(execute(session, prepared, payload))
         return
     session.generated = entry.plan.generated_id
-    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks or entry.tap):
-        # No value is looked at, here or on the way.
+    if entry.tap is not None:
+        tell_keys(session, entry.tap, prepared, payload)
+    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks):
+        # No value decides about the way.
         if prepared.database == session.database:
             _execute_now(session, prepared, payload, entry.cluster)
         else:
@@ -322,8 +324,6 @@ def start_execute(session: Session, prepared: Prepared, payload: bytes) -> None:
     bound = parse_execute(payload, prepared.params, prepared.types)
     prepared.types = bound.types
     cached = entry.cached is not None
-    if entry.tap is not None:
-        tell_keys(session, entry.tap, prepared.literals, bound)
     if entry.by_key or entry.asks_id or cached or entry.marks is not None:
         params, charset = decode_params(bound, _NONE), session.lexer.charset
         values = BoundValues(params, bound.types, prepared.literals, prepared.lexer, charset)
@@ -432,9 +432,9 @@ async def execute(session: Session, prepared: Prepared, payload: bytes, primary:
     if isinstance(plan, Ddl):  # which has no parameters and no rows
         await run_text(session, entry, prepared.sql, prepared.shape, prepared.literals)
         return
-    execution = Execution.of(prepared, payload)
     if entry.tap is not None and not entry.simple and not prepared.long_data:
-        tell_keys(session, entry.tap, prepared.literals, execution.bound)
+        tell_keys(session, entry.tap, prepared, payload)
+    execution = Execution.of(prepared, payload)
     prepared.long_data.clear()
     if plan.effects & Effect.LOCAL_INFILE:
         await execute_as_text(session, execution)

@@ -147,6 +147,7 @@ class Session:
         self.transaction = Transaction(environment.measures.keys)
         self.held: dict[str, ServerConnection] = {}
         self.pinned: dict[str, str] = {}
+        self.locks: dict[str, str] = {}  # clusters on which it has locked tables, and by what (proxy.front.table_locks)
         self.file_variables: frozenset[str] = frozenset()  # that LOAD DATA has set where the session is pinned
         self.own_xa = ""  # the cluster on which the client has begun an XA transaction itself
         self.next_transaction: list[bytes] = []  # SET TRANSACTION .. that apply to the next one only
@@ -715,6 +716,7 @@ class Session:
         """A connection that held this session's transaction or other state is gone, and so is that state. As with a
         server of its own, the client's connection ends too: statements that it still sends must not run without it."""
         self.held = {cluster: held for cluster, held in self.held.items() if held is not connection}
+        self.locks = {cluster: reason for cluster, reason in self.locks.items() if cluster in self.held}
         self.doom = error
 
     def lists_fields(self) -> None:
@@ -1041,6 +1043,7 @@ class Session:
         cursors.close_all(self)
         held, self.held = self.held, {}
         pinned, self.pinned = self.pinned, {}
+        self.locks.clear()
         self.own_xa = ""
         self.transaction.clear()
         for cluster, connection in held.items():

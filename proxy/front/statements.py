@@ -19,12 +19,14 @@ from parser.statement import Effect, Kind
 from proxy.back.connection import Discarded, ServerConnection
 from proxy.back.server import Role
 from proxy.errors import PoolExhausted, ServerFailed, StatementRefused, TurnoutError
+from proxy.front import table_locks
 from proxy.front.caching import acknowledge, note_write
 from proxy.front.environment import Entry
 from proxy.front.guard import TRIES, DirectoryChanged, confirm, routed
 from proxy.front.sequences import IdsVoided
 from proxy.front.session import Session, checked
 from proxy.front.values import TextValues
+from proxy.plan.case import LOCK_REASONS
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Local, Plan, Route, Send, Several, ValueOf
@@ -354,7 +356,7 @@ async def forward(
     try:
         await join_transaction(session, connection, send.cluster, fresh)
         await prelude(session, entry, connection, send.cluster)
-        pinned_before = send.cluster in session.pinned
+        pinned_before, locked_before = send.cluster in session.pinned, session.locks.get(send.cluster)
         if plan.pins:
             pin(session, connection, plan.pins)
         relay = given or Relay(session)
@@ -364,6 +366,8 @@ async def forward(
         await relay.done
         if session.made is not None:
             await tell_ids(session, entry, connection, relay)
+        if plan.pins in LOCK_REASONS and connection.scanner.errno:
+            table_locks.failed(session, send.cluster, plan.pins, locked_before, connection.scanner.errno)
         if plan.pins and not pinned_before and connection.scanner.errno == 1064:
             session.pinned.pop(send.cluster, None)  # it was not even read: nothing was left behind
             connection.dirty = ""
@@ -397,6 +401,8 @@ async def prelude(session: Session, entry: Entry, connection: ServerConnection, 
     plan = entry.plan
     if plan.effects & Effect.IMPLICIT_COMMIT:
         await _end_elsewhere(session, cluster)
+    if plan.statement.kind is Kind.LOCK_TABLES:
+        await table_locks.unlock_tables(session, but=cluster)
     if plan.effects & Effect.USES_LAST_INSERT_ID or _may_ask_last_insert_id(session, plan):
         # Also where it is asked afterwards: a statement that generates none leaves what some other session left there.
         text = b"\x03SET @@session.last_insert_id=%d" % session.last_insert_id
@@ -457,7 +463,11 @@ async def obtain(
     if plan.writes:
         check_writer(session, send.cluster)
     if plan.effects & Effect.READS_USER_VARIABLE and session.pinned:
-        others = {cluster: why for cluster, why in session.pinned.items() if cluster != send.cluster}
+        others = {
+            cluster: why
+            for cluster, why in session.pinned.items()
+            if cluster != send.cluster and why not in LOCK_REASONS
+        }
         if others:
             raise StatementRefused(
                 f"This statement is for cluster {send.cluster} and reads a user variable, but the session's user "
@@ -557,10 +567,13 @@ def pin(session: Session, connection: ServerConnection, reason: str) -> None:
     if connection.pool is None:
         return
     cluster = connection.pool.server.cluster
-    if cluster not in session.pinned:
+    known = session.pinned.get(cluster)
+    if known is None:
         session.environment.measures.pinned(reason)
-    session.pinned[cluster] = reason
-    connection.dirty = reason
+    if known is None or reason not in LOCK_REASONS:  # which end before the others do
+        session.pinned[cluster] = connection.dirty = reason
+    if reason in LOCK_REASONS:
+        session.locks[cluster] = reason
     session.hold(connection)
 
 
@@ -638,7 +651,8 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     asked = session.made is not None and session.made.asked
     session.last_on = connection if connection.commands == commands and not asked else None
     if plan.statement.kind is Kind.UNLOCK_TABLES:
-        _unlock(session, connection)
+        if connection.pool is not None:  # by a hint
+            table_locks.ended(session, connection, connection.pool.server.cluster)
     if connection.aborted is not None:
         raise connection.aborted
     if failed and explicit and not kept and not held:
@@ -672,16 +686,6 @@ def _may_ask_last_insert_id(session: Session, plan: Plan) -> bool:
     if plan.effects & Effect.RETURNING:  # the answer is rows, and has no insert id
         return session.generated is not False
     return plan.writes and session.generated is None
-
-
-def _unlock(session: Session, connection: ServerConnection) -> None:
-    """UNLOCK TABLES: the pin ends if LOCK TABLES was its only reason."""
-    if connection.pool is None:
-        return
-    cluster = connection.pool.server.cluster
-    if session.pinned.get(cluster) == "lock tables":
-        del session.pinned[cluster]
-        connection.dirty = ""
 
 
 async def _end_elsewhere(session: Session, cluster: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from parser.statement import Kind, Statement
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front import table_locks
 from proxy.front.environment import Entry
 from proxy.front.session import Session, checked, roll_back
 from proxy.plan.plan import Send
@@ -34,9 +35,11 @@ async def begin(session: Session, sql: bytes) -> None:
             await finish(session, b"COMMIT", list(session.held))
         finally:  # a transaction whose COMMIT failed is over
             session.transaction.clear()
+    await table_locks.unlock_tables(session)
     session.transaction.clear()
     session.transaction.explicit = True
     session.transaction.begin = b"BEGIN" if _PLAIN_BEGIN.match(sql) else sql
+    begun = ""
     if session.transaction.begin != b"BEGIN":
         # Its own syntax and privileges (READ WRITE on a read-only server, ...) are the server's to judge; with a
         # consistent snapshot it is also the moment that counts. Home hears of it now.
@@ -62,10 +65,10 @@ async def begin(session: Session, sql: bytes) -> None:
             raise
         session.transaction.status = connection.scanner.status & IN_TRANS_READONLY
         session.hold(connection)
-    else:
-        for cluster in session.pinned:
-            if cluster in session.held:
-                await begin_pinned(session, session.held[cluster], cluster)
+        begun = home
+    for cluster in session.pinned:
+        if cluster in session.held and cluster != begun:
+            await begin_pinned(session, session.held[cluster], cluster)
     session.ok()
 
 

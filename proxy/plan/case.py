@@ -106,6 +106,8 @@ _PRIMARY_EFFECTS = (
     | Effect.LOCAL_INFILE
 )
 
+LOCK_TABLES, READ_LOCK = "lock tables", "read lock"
+LOCK_REASONS = frozenset({LOCK_TABLES, READ_LOCK})  # to be pinned until UNLOCK TABLES
 _PIN_BY_EFFECT = (
     (Effect.TEMPORARY_TABLE, "temporary table"),
     (Effect.SESSION_LOCK, "session lock"),
@@ -114,7 +116,7 @@ _PIN_BY_EFFECT = (
     (Effect.UNKNOWN_FUNCTION, "stored function"),  # it may set user variables, take locks
 )
 _PIN_BY_KIND = {
-    Kind.LOCK_TABLES: "lock tables",
+    Kind.LOCK_TABLES: LOCK_TABLES,
     Kind.HANDLER: "handler",
     Kind.XA: "xa",
     Kind.UNKNOWN: "not understood",  # it may do any of these things
@@ -139,6 +141,8 @@ def pin_reason(statement: Statement) -> str:
     by_kind = _PIN_BY_KIND.get(statement.kind)
     if by_kind is not None:
         return by_kind
+    if statement.kind is Kind.ADMIN and statement.effects & Effect.SESSION_LOCK:
+        return READ_LOCK
     return next((reason for effect, reason in _PIN_BY_EFFECT if statement.effects & effect), "")
 
 

@@ -20,6 +20,7 @@ _BY_KIND = {
     Kind.KILL: Do.KILL,
     Kind.TURNOUT: Do.TURNOUT,
     Kind.EMPTY: Do.EMPTY,
+    Kind.UNLOCK_TABLES: Do.UNLOCK,
 }
 
 # What the session knows better than any server connection that it happens to have.

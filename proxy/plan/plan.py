@@ -148,6 +148,8 @@ class Do(enum.Enum):
     EMPTY = "empty"
     PREPARE = "prepare"  # SQL-level PREPARE, EXECUTE, DEALLOCATE, on the one cluster that there is
     NAMED = "named"  # the same by the session, for tables on several
+    LOCK = "lock"  # FLUSH TABLES WITH READ LOCK, of everything, which is on several clusters
+    UNLOCK = "unlock"  # UNLOCK TABLES, wherever the session has locks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,8 @@ class Plan:
         """`generated_id` for one statement: its literals and bound values may remove the doubt."""
         if self.generated_id is not None or not self.explicit_ids:
             return self.generated_id
+        if len(self.explicit_ids) == 1:
+            return _generates(value_of(self.explicit_ids[0]))
         generated = {_generates(value_of(value)) for value in self.explicit_ids}
         return generated.pop() if len(generated) == 1 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parser.statement import Kind
+from parser.statement import Effect, Kind
 from proxy.plan import refusals
 from proxy.plan.case import Case
 from proxy.plan.ddl import hints, plan_account, plan_ddl, plan_table_work
@@ -16,7 +16,7 @@ from proxy.plan.places import (
     table_clusters,
     words_elsewhere,
 )
-from proxy.plan.plan import Plan
+from proxy.plan.plan import Do, Local, Plan
 from proxy.plan.rows import fixed_cluster
 from proxy.plan.shows import plan_show
 from proxy.rules.model import Rules
@@ -39,7 +39,7 @@ def plan_server_work(asked: Case) -> Plan:
         return _plan_unread(asked)
     if kind is Kind.CALL:
         return _plan_call(asked)
-    return asked.forward(asked.home)  # XA, UNLOCK TABLES
+    return asked.forward(asked.home)  # XA
 
 
 def _clusters(asked: Case, table: Place) -> tuple[str, ...]:
@@ -109,6 +109,9 @@ def _plan_account(asked: Case) -> Plan:
 
 def _plan_table_work(asked: Case) -> Plan:
     kind = asked.statement.kind
+    if kind is Kind.ADMIN and asked.statement.effects & Effect.SESSION_LOCK and not asked.places:
+        if one_place(asked.rules) is None:
+            return Local(statement=asked.statement, do=Do.LOCK)
     work = plan_table_work(asked) if kind is Kind.ADMIN else None
     if work is not None:
         return work

@@ -24,6 +24,7 @@ _HEADER: Final = 10  # command, statement id, cursor flags, iterations
 _ID_END: Final = 5
 _WRONG_ARGUMENTS: Final = (1210, "HY000")
 _UNSIGNED: Final = 0x80
+_FEW_PARAMS: Final = 8  # whose NULLs are in one byte
 _FEW: Final = 64  # bytes of types, of which `_integers` remembers a thousand
 READ_ONLY_CURSOR: Final = 1  # the only type of cursor that servers know
 
@@ -183,6 +184,28 @@ def _integers(types: bytes) -> struct.Struct | None:
             return None
         codes += _CODES[width].upper() if sign & _UNSIGNED else _CODES[width]
     return struct.Struct(codes)
+
+
+def integer_at(payload: bytes, known_types: bytes | None, index: int) -> int | None:
+    """The value of a parameter of COM_STMT_EXECUTE, where a glance tells it: there are few and none is NULL, their
+    types are those of the execution before, it is an integer, and so are those before it. None: read the whole."""
+    if not known_types or len(payload) < _HEADER + 2:
+        return None
+    place = _place(known_types, index, payload[_HEADER + 1])
+    if place is None or len(payload) < place.size:
+        return None
+    nulls, types, value = place.unpack_from(payload)
+    return None if nulls or (types and types != known_types) else value
+
+
+@functools.lru_cache(1000)
+def _place(types: bytes, index: int, bound: int) -> struct.Struct | None:
+    """What reads the NULLs, the types if they are `bound` anew, and an integer, if all before it are integers."""
+    before = _integers(types[: 2 * index])
+    own = _integers(types[2 * index : 2 * index + 2])
+    if before is None or own is None or len(types) > 2 * _FEW_PARAMS:
+        return None
+    return struct.Struct(f"<{_HEADER}xBx{len(types) if bound == 1 else 0}s{before.size}x{own.format[1:]}")
 
 
 def rebuild_execute(execute: Execute, statement_id: int, flags: int = 0) -> bytes:

@@ -51,7 +51,11 @@ _ONE = 6
 _BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS, _FIRST)  # by mode
 
 _unpack = struct.Struct("<IB").unpack_from  # a packet's header and first byte
-_MANY = 64  # bytes behind a row, where it pays to look whether they are rows: an EOF has 9
+_unpack_eof = struct.Struct("<IBHH").unpack_from
+_unpack_status = struct.Struct("<HH").unpack_from  # warnings and status
+_EOF_SIZE = 9
+_MANY = 64  # bytes behind a row, where it pays to look whether they are rows: an EOF has fewer
+_LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # of an integer, by its first byte
 _STATE_CHANGED = SESSION_STATE_CHANGED >> 8  # in the second byte of a status
 MAX_HEAD = 4096  # what `learned` may hold
 MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
@@ -126,7 +130,35 @@ class ResponseScanner:
             self._carry = b""
             end = self._follow(joined, 0, out)
             return -1 if end < 0 else end - before + pos
+        if self._head and not pos and self._is_whole(data, len(self._head) + 4):  # warnings and status follow the head
+            out.append(data)
+            return len(data)
         return self._follow(data, pos, out)
+
+    def _is_whole(self, data: bytes, pos: int) -> bool:
+        """Whether these bytes are one whole response with the head that is expected, as most are that have one, and
+        whose rows begin at `pos`. Takes note of what it says then, and of nothing otherwise."""
+        last = len(data) - _EOF_SIZE
+        if pos > last:
+            return False
+        n, first, warnings, status = _unpack_eof(data, last)
+        if first != 0xFE or n & 0xFFFFFF != 5 or status & MORE_RESULTS or not data.startswith(self._head):
+            return False
+        rows = 0
+        while pos < last:
+            n, first = _unpack(data, pos)
+            n &= 0xFFFFFF  # without the packet's number
+            if first >= 0xFE or n == 0xFFFFFF:
+                return False
+            rows += 1
+            pos += n + 4
+        if pos != last:
+            return False
+        self.columns = 1  # more than none, which is what matters
+        self.rows = rows
+        self.warnings = warnings
+        self.status = status
+        return True
 
     def _follow(self, data: bytes, pos: int, out: list[bytes]) -> int:
         size = len(data)
@@ -147,6 +179,7 @@ class ResponseScanner:
             after = pos + len(head) + 4  # warnings and status follow
             if after <= size and data.startswith(head, pos):
                 self.columns = 1  # more than none, which is what matters
+                self.warnings, self.status = _unpack_status(data, after - 4)
                 state = self._state = _ROWS
                 pos = after
         while True:
@@ -326,33 +359,42 @@ class ResponseScanner:
         self._left = 0
 
     def _small_ok(self, data: bytes, pos: int, end: int) -> bytes | None:
-        """Reads an OK whose numbers and lengths have one byte each, as nearly all do. Returns the packet that the
+        """Reads an OK whose row count and lengths have one byte each, as nearly all do. Returns the packet that the
         client gets instead, b"" where it gets the same; None where it has to be looked at more closely."""
-        if end - pos < 11 or data[pos + 5] >= 0xFB or data[pos + 6] >= 0xFB or not self.session_track:
+        at = pos + 7  # status and warnings follow
+        if end - pos < 11 or data[pos + 5] >= 0xFB or not self.session_track:
             return None
-        at = info_at = pos + 11
+        insert_id = data[pos + 6]
+        if insert_id >= 0xFB:
+            size = _LENGTHS.get(insert_id, end)
+            if at + size + 4 > end:
+                return None
+            insert_id = int.from_bytes(data[at : at + size], "little")
+            at += size
+        status_at = at
+        info_at = at = at + 4
         if at < end:
             info_at += 1
             at = info_at + data[at]
             if at > end or data[info_at - 1] >= 0xFB:
                 return None
         instead = b""
-        if data[pos + 8] & _STATE_CHANGED:
+        if data[status_at + 1] & _STATE_CHANGED:
             if at < end:
                 if data[at] >= 0xFB or at + 1 + data[at] != end:
                     return None
                 if at + 1 < end:
                     self.session_state.append(data[at + 1 : end])
-            kept = data[pos + 11 : at] if at > info_at else b""
-            status = bytes((data[pos + 8] & ~_STATE_CHANGED & 0xFF,))
-            head = (7 + len(kept)).to_bytes(3, "little")
-            instead = b"".join((head, data[pos + 3 : pos + 8], status, data[pos + 9 : pos + 11], kept))
+            kept = data[info_at - 1 : at] if at > info_at else b""
+            status = bytes((data[status_at + 1] & ~_STATE_CHANGED & 0xFF,))
+            head = (status_at - pos + len(kept)).to_bytes(3, "little")
+            instead = b"".join((head, data[pos + 3 : status_at + 1], status, data[status_at + 2 : status_at + 4], kept))
         elif at != end:
             return None
         self.affected_rows = data[pos + 5]
-        self.insert_id = data[pos + 6]
-        self.status = data[pos + 7] | data[pos + 8] << 8
-        self.warnings = data[pos + 9] | data[pos + 10] << 8
+        self.insert_id = insert_id
+        self.status = data[status_at] | data[status_at + 1] << 8
+        self.warnings = data[status_at + 2] | data[status_at + 3] << 8
         self.info = data[info_at:at]
         return instead
 

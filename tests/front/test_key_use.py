@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
+from zlib import crc32
 
 import pytest
 
@@ -10,8 +12,9 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.front.key_use import tell_keys
 from proxy.measure.key_book import KeyBook
+from proxy.measure.key_replay import WRITE
 from proxy.measure.key_sampling import KeySampler
-from proxy.wire.binary import Execute
+from proxy.measure.key_sketch import MIX
 
 LEXER = lexer()
 
@@ -22,10 +25,17 @@ class Idle:
     began = 0
 
 
-def execution(*values: int | None) -> Execute:
+@dataclass
+class Prepared:
+    literals: list[bytes]
+    params: int
+    types: bytes | None = None
+
+
+def execution(*values: int | None) -> bytes:
     nulls = sum(1 << place for place, value in enumerate(values) if value is None).to_bytes(1, "little")
     data = b"".join(value.to_bytes(8, "little") for value in values if value is not None)
-    return Execute(1, 0, 1, nulls, b"\x08\0" * len(values), 0, True, data)
+    return b"\x17\1\0\0\0\0\1\0\0\0" + nulls + b"\1" + b"\x08\0" * len(values) + data
 
 
 @pytest.mark.parametrize(
@@ -50,8 +60,50 @@ def test_null_is_no_key(sql: str, values: list[Any], expected: dict[tuple[str, .
     tap = sampler.tap(parse(shape, literals, lexer=LEXER, prepared=True, merged=()), shape, "shop")
     assert tap is not None
     for each in values:
-        tell_keys(cast(Any, Idle()), tap, literals, execution(*each))
+        tell_keys(cast(Any, Idle()), tap, cast(Any, Prepared(literals, len(each))), execution(*each))
     book = KeyBook()
     book.add(sampler.take()[0])
     found = {columns: (sketch.reads, sketch.writes) for (_, columns), sketch in book.take().items()}
     assert found == expected
+
+
+class Busy(Idle):
+    began = -1  # of no sample of statements, whatever its mask
+
+
+def test_of_many_keys_the_same_are_told_by_executions_as_by_text() -> None:
+    """Those of the keys that are sampled, however an execution has them."""
+    text = b"SELECT b FROM t WHERE id = %d"
+    told = []
+    for way in ("text", "types", "known types", "a string beside it"):
+        sampler = KeySampler(lambda: 10**12)
+        sql = text % 1 if way == "text" else b"SELECT b FROM t WHERE id = ?"
+        if way == "a string beside it":
+            sql += b" AND b > ?"
+        shape, literals = LEXER.shape(sql)
+        tap = sampler.tap(parse(shape, literals, lexer=LEXER, prepared=way != "text", merged=()), shape, "shop")
+        assert tap is not None
+        sample = sampler._samples["shop.t", ("id",)]
+        while sample.level < 4:
+            sample._look_at_fewer()
+        sample.mask = 3
+        for number in range(400):
+            if way == "text":
+                literal = LEXER.shape(text % number)[1]
+                if not crc32(literal[tap.place]) * MIX & sample.beyond:
+                    tap(cast(Any, Busy()), [b"%d" % number])
+                continue
+            value = number.to_bytes(8, "little")
+            head = b"\x17\1\0\0\0\0\1\0\0\0\0"
+            if way == "types":
+                prepared, payload = Prepared([], 1), head + b"\1\x08\0" + value
+            elif way == "known types":
+                prepared, payload = Prepared([], 1, b"\x08\0"), head + b"\0" + value
+            else:
+                prepared, payload = Prepared([], 2), head + b"\1\x08\0\xfe\0" + value + b"\x02xy"
+            tell_keys(cast(Any, Busy()), tap, cast(Any, prepared), payload)
+        window = sampler.take()[0]
+        told.append([(event.key, event.kind & WRITE) for each in window for event in each.events])
+    assert 5 < len(told[0]) < 100
+    assert told[1] == told[2]
+    assert told[1] == told[3]

@@ -15,6 +15,7 @@ from proxy.wire.binary import (
     Integer,
     PrepareOk,
     decode_params,
+    integer_at,
     parse_execute,
     rearranged,
     rebuild_execute,
@@ -275,3 +276,36 @@ def _execute_of(params: list[object], long_data: set[int]) -> bytes:
             values += write_bytes(value)
     bound = bytes(nulls) + b"\x01" + types if params else b""
     return struct.pack("<BIBI", 0x17, 1, 0, 1) + bound + values
+
+
+_KINDS = st.sampled_from([column.TINY, column.SHORT, column.LONG, column.LONGLONG, column.YEAR, column.VAR_STRING])
+_TYPES = st.lists(st.tuples(_KINDS, st.sampled_from([0, UNSIGNED])), max_size=10)
+
+
+@given(_TYPES, st.binary(max_size=90), st.sampled_from([b"\0", b"\0", b"\1", b"\2"]), st.booleans())
+def test_what_a_glance_tells_is_what_the_whole_says(
+    types: list[tuple[int, int]], values: bytes, nulls: bytes, bound: bool
+) -> None:
+    bitmap = nulls + bytes(max(0, (len(types) + 7) // 8 - 1))
+    payload, known = execute(types, values, bitmap, bound), type_bytes(types)
+    told = [integer_at(payload, known, index) for index in range(len(types))]
+    integers = [kind not in (column.YEAR, column.VAR_STRING) for kind, _ in types]
+    if not any(bitmap) and len(types) <= 8 and len(values) >= 64:
+        assert [each is not None for each in told] == [all(integers[: index + 1]) for index in range(len(types))]
+    for size in range(len(values) + 1):  # decoded from so many bytes as its values take
+        with contextlib.suppress(ProtocolError):
+            whole = decode_params(parse_execute(payload[: len(payload) - len(values) + size], len(types), known), set())
+            assert all(glance in (None, value) for glance, value in zip(told, whole))
+            break
+
+
+def test_a_glance_at_what_is_cut_short_or_of_other_types_tells_nothing() -> None:
+    types = [(column.LONGLONG, 0), (column.LONG, UNSIGNED)]
+    known, values = type_bytes(types), b"\x05" + bytes(7) + b"\xff" * 4
+    for payload in (execute(types, values), execute(types, values, bound=False)):
+        assert [integer_at(payload, known, index) for index in range(2)] == [5, 2**32 - 1]
+        for size in range(len(payload)):
+            assert integer_at(payload[:size], known, 1) is None
+    payload = execute(types, values)
+    assert integer_at(payload, None, 0) is None
+    assert integer_at(payload, type_bytes([(column.LONGLONG, 0), (column.LONG, 0)]), 0) is None

@@ -66,7 +66,7 @@ def test_info_is_rewritten_even_without_state() -> None:
     assert scanner.session_state == []
 
 
-NUMBERS = ((0, 0), (1, 250), (251, 1), (1, 70_000))
+NUMBERS = ((0, 0), (1, 250), (251, 1), (1, 251), (1, 65_535), (2, 70_000), (3, 1 << 24), (4, (1 << 64) - 1))
 INFOS = (None, b"", b"Rows matched: 1", b"i" * 250, b"i" * 251, b"i" * 300)
 STATES = (None, b"", b"\x00\x04\x01a\x01b", b"\x02\x02\x011" * 30, b"\x02\x02\x011" * 300)
 
@@ -190,6 +190,44 @@ def test_a_known_head_changes_nothing_but_the_work() -> None:
         out = []
         assert scanner.feed(data, 0, out) == len(data)
         assert (b"".join(out), scanner.rows) == (data, rows)
+
+
+_EOF = encode(encode_eof(0, 2), 7)
+_TAILS = (
+    _EOF,
+    encode(encode_eof(9, 3), 7),
+    encode(encode_eof(0, 2 | 8), 7) + encode(encode_ok(1, 0, 2), 8),  # more results
+    encode(encode_err(1317, "70100", "interrupted"), 7),
+    encode(b"\xfe" + (30).to_bytes(8, "little") + b"r" * 30, 7) + _EOF,  # a row whose length is written at length
+    encode(b"\x09" + _EOF, 7) + _EOF,  # a row that ends like the response
+    encode(b"\x09" + _EOF, 7),
+    _EOF + _EOF,
+    _EOF[:5],
+    encode(b"", 7) + _EOF,
+    b"",
+)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), max_size=4), st.sampled_from(_TAILS) | st.binary(max_size=30))
+def test_a_known_head_finds_the_same_whatever_follows(rows: list[bytes], tail: bytes) -> None:
+    scanner = ResponseScanner()
+    scanner.feed(RESULT, 0, [])
+    head = scanner.learned
+    data = encode_resultset(COLUMNS, [], 2)[:-9] + b"".join(encode(row, n) for n, row in enumerate(rows, 5)) + tail
+
+    def found(head: bytes) -> object:
+        scanner = ResponseScanner()
+        scanner.begin(QUERY, head)
+        out: list[bytes] = []
+        try:
+            end = scanner.feed(data, 0, out)
+        except ProtocolError as error:
+            return str(error)
+        said = (scanner.rows, scanner.columns > 0, scanner.status, scanner.warnings, scanner.errno)
+        return end, b"".join(out), *(said if end >= 0 else ())
+
+    assert data.startswith(head)
+    assert found(head) == found(b"")
 
 
 def test_a_head_is_learned_of_the_first_result_only() -> None:

@@ -1,0 +1,109 @@
+"""Locks of tables that a session has on its connections: LOCK TABLES on one cluster, FLUSH TABLES .. WITH READ LOCK on
+one, or without tables on all, UNLOCK TABLES wherever they are.
+
+Locks by LOCK TABLES end with the next LOCK TABLES and with a transaction that begins, and their UNLOCK TABLES commits;
+the others outlive all that. A session stays on connections that have locks (`Session.pinned`), and on no others when
+they are unlocked, unless something else keeps it there. Source: MySQL "LOCK TABLES and UNLOCK TABLES Statements".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.back.connection import ServerConnection
+from proxy.errors import ServerFailed, TurnoutError
+from proxy.front.session import Session, checked
+from proxy.plan.case import LOCK_REASONS, LOCK_TABLES, READ_LOCK
+from proxy.plan.server_work import clusters_in_use
+from proxy.wire import command as com
+
+_UNLOCK = b"\x03UNLOCK TABLES"
+
+
+async def lock_everything(session: Session, sql: bytes) -> None:
+    """FLUSH TABLES WITH READ LOCK on every cluster, or on none. Raises TurnoutError."""
+    from proxy.front.statements import pin
+    from proxy.front.transactions import finish
+
+    rules = session.environment.rules
+    clusters = sorted({rules.home(session.database), *clusters_in_use(rules)})  # in one order: two do not deadlock
+    try:
+        await finish(session, b"COMMIT", list(session.held))
+    finally:
+        session.transaction.clear()
+    before = dict(session.locks)
+    asked: list[str] = []
+    try:
+        for cluster in clusters:
+            asked.append(cluster)
+            connection = session.held.get(cluster)
+            if connection is None:
+                primary = session.environment.cluster(cluster).primary
+                primary.check_up()
+                connection = await session.take(primary)
+            else:
+                await session.dress(connection)
+            pin(session, connection, READ_LOCK)
+            await checked(connection, bytes((com.COM_QUERY,)) + sql)
+    except BaseException:
+        if not session.closed:  # what it holds is dropped then
+            await _unlock(session, [cluster for cluster in asked if cluster not in before])
+            session.locks.update(before)
+        raise
+    session.ok()
+
+
+async def unlock(session: Session) -> None:
+    """UNLOCK TABLES. Raises TurnoutError."""
+    from proxy.front.transactions import finish
+
+    if LOCK_TABLES in session.locks.values():
+        try:
+            await finish(session, b"COMMIT", list(session.held))
+        finally:
+            session.transaction.clear()
+    await _unlock(session, list(session.pinned))  # also where a text that was not understood has locked some
+    session.ok()
+
+
+async def unlock_tables(session: Session, but: str = "") -> None:
+    """What LOCK TABLES has locked, on any cluster `but` this one, is free: a transaction begins, or others are locked.
+    Raises TurnoutError."""
+    await _unlock(session, [c for c, reason in session.locks.items() if reason == LOCK_TABLES and c != but])
+
+
+async def _unlock(session: Session, clusters: Iterable[str]) -> None:
+    failure: TurnoutError | None = None
+    for cluster in clusters:
+        connection = session.held.get(cluster)
+        if connection is None:
+            session.locks.pop(cluster, None)
+            continue
+        try:
+            if connection.sink is not None:
+                raise ServerFailed("The statement was given up")
+            await checked(connection, _UNLOCK)
+        except TurnoutError as error:
+            connection.abort(error)
+            failure = error
+        ended(session, connection, cluster)
+        if connection.aborted is None and connection.holder is session:
+            session._settle_held(connection)
+    if failure is not None:
+        raise failure
+
+
+def ended(session: Session, connection: ServerConnection, cluster: str) -> None:
+    """A connection has no locks any more: the session stays on it only if there is another reason."""
+    session.locks.pop(cluster, None)
+    if session.pinned.get(cluster) in LOCK_REASONS:
+        del session.pinned[cluster]
+        connection.dirty = ""
+
+
+def failed(session: Session, cluster: str, reason: str, before: str | None, errno: int) -> None:
+    """A statement that was to lock tables on a cluster has failed, where there was a lock `before` or none."""
+    if before is not None and (reason == READ_LOCK or errno == 1064):
+        session.locks[cluster] = before
+    else:
+        session.locks.pop(cluster, None)

@@ -1,0 +1,199 @@
+"""LOCK TABLES, FLUSH TABLES WITH READ LOCK and UNLOCK TABLES where tables are on two clusters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.front.conftest import end
+from tests.front.raw import Client
+from tests.servers import Run, Shop, Turnout
+from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+
+pytestmark = pytest.mark.servers
+RULES = """\
+databases:
+  shop:
+    home: main
+    tables:
+      photos: {cluster: media}
+      spread: {sharding: by_id, key: id}
+shardings:
+  by_id: {method: hash, clusters: [main, media]}
+"""
+BLOCKED = 1205
+
+
+@pytest.fixture(scope="module", params=["best_effort", "atomic"])
+def proxy(request: pytest.FixtureRequest, run: Run, shop_servers: Shop) -> Iterator[Turnout]:
+    servers = (shop_servers.main, shop_servers.media)
+    shop_servers.recreate()
+    for server in servers:
+        server.execute("CREATE TABLE spread (id INT PRIMARY KEY, n INT)", database=DATABASE)
+    servers[0].execute("CREATE TABLE items (id INT AUTO_INCREMENT PRIMARY KEY, n INT)", database=DATABASE)
+    servers[1].execute("CREATE TABLE photos (id INT AUTO_INCREMENT PRIMARY KEY, n INT)", database=DATABASE)
+    rules = f"{shop_servers.rules('main', 'media')}{RULES}transactions: {request.param}\n"
+    proxy = run.turnout(rules)
+    yield proxy
+    end(proxy)
+
+
+@pytest.fixture
+def log_in(proxy: Turnout) -> Iterator[Callable[[], Client]]:
+    clients: list[Client] = []
+
+    def connect() -> Client:
+        clients.append(Client(proxy.port, APP, APP_PASSWORD, DATABASE))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.abort()
+
+
+def writable(other: Client) -> dict[str, bool]:
+    """Which tables somebody else can write to."""
+    found = {}
+    for table in ("items", "photos"):
+        answer = other.query(f"INSERT INTO {table} (n) VALUES (1)")
+        assert answer.ok or answer.errno == BLOCKED, answer
+        found[table] = answer.ok
+    return found
+
+
+@pytest.fixture
+def other(log_in: Callable[[], Client]) -> Client:
+    """Somebody else, who does not wait for long."""
+    client = log_in()
+    client.run("SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1")
+    assert writable(client) == {"items": True, "photos": True}
+    return client
+
+
+@pytest.mark.parametrize("lock", ["LOCK TABLES photos WRITE", "FLUSH TABLES photos WITH READ LOCK"])
+def test_unlock_reaches_the_cluster_that_has_the_lock(log_in: Callable[[], Client], other: Client, lock: str) -> None:
+    client = log_in()
+    client.run(lock)
+    assert writable(other) == {"items": True, "photos": False}
+    client.run("UNLOCK TABLES")
+    assert writable(other) == {"items": True, "photos": True}
+
+
+def test_a_second_lock_ends_the_first(log_in: Callable[[], Client], other: Client) -> None:
+    client = log_in()
+    client.run("LOCK TABLES photos WRITE", "LOCK TABLES items WRITE")
+    assert writable(other) == {"items": False, "photos": True}
+    client.run("LOCK TABLES photos READ")
+    assert writable(other) == {"items": True, "photos": False}
+    assert client.query("LOCK TABLES nosuch READ").errno == 1146
+    assert writable(other) == {"items": True, "photos": True}
+    client.run("UNLOCK TABLES", "INSERT INTO photos (n) VALUES (2)")
+
+
+def test_unlock_leaves_whatever_else_the_session_has(log_in: Callable[[], Client]) -> None:
+    """It is not somebody else's then either."""
+    client, stranger = log_in(), log_in()
+    client.run("CREATE TEMPORARY TABLE photos_seen (id INT) /* turnout: cluster=media */")
+    client.run("LOCK TABLES photos READ", "UNLOCK TABLES")
+    client.run("CREATE TEMPORARY TABLE seen (id INT)", "INSERT INTO seen VALUES (7)", "SELECT GET_LOCK('one', 5)")
+    client.run("FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES", "LOCK TABLES items READ", "UNLOCK TABLES")
+    assert client.run("SELECT id FROM seen").rows == ((b"7",),)
+    for _ in range(5):
+        assert stranger.query("SELECT id FROM seen").errno == 1146
+    assert stranger.run("SELECT IS_FREE_LOCK('one')").rows == ((b"0",),)
+    client.run("SELECT RELEASE_LOCK('one')")
+    assert stranger.run("SELECT IS_FREE_LOCK('one')").rows == ((b"1",),)
+
+
+def test_a_connection_without_locks_goes_back(log_in: Callable[[], Client], shop_servers: Shop) -> None:
+    """A session that has unlocked its tables keeps no connection of its own."""
+    client, stranger = log_in(), log_in()
+    ids = "SELECT CONNECTION_ID() FROM (SELECT 1) AS one"
+    for lock in ("LOCK TABLES items READ", "FLUSH TABLES WITH READ LOCK"):
+        client.run(lock)
+        client.run("UNLOCK TABLES")
+        # It would be its session's if it were pinned: a transaction begins wherever there is room.
+        client.run("BEGIN", "INSERT INTO items (n) VALUES (5)", "ROLLBACK")
+        assert client.run(ids).ok
+    stranger.run("SELECT n FROM photos LIMIT 1")
+
+
+def test_a_lock_on_everything_is_on_every_cluster(log_in: Callable[[], Client], other: Client) -> None:
+    client = log_in()
+    client.run("FLUSH TABLES WITH READ LOCK")
+    assert writable(other) == {"items": False, "photos": False}
+    assert other.query("INSERT INTO spread VALUES (1, 1), (2, 1), (3, 1), (4, 1)").errno == BLOCKED
+    for table in ("items", "photos", "spread"):
+        client.run(f"SELECT COUNT(*) FROM {table}")
+    assert client.query("INSERT INTO photos (n) VALUES (2)").errno == 1223  # it has the lock itself
+    client.run("UNLOCK TABLES")
+    assert writable(other) == {"items": True, "photos": True}
+    client.run("INSERT INTO photos (n) VALUES (2)")
+
+
+def test_a_lock_on_everything_that_cannot_be_had_is_on_nothing(
+    log_in: Callable[[], Client], other: Client, shop_servers: Shop
+) -> None:
+    client, killer = log_in(), log_in()
+    number = int(client.run("SELECT CONNECTION_ID()").rows[0][0] or 0)
+    holding = log_in()
+    holding.run("LOCK TABLES photos WRITE")  # which is asked for last
+    client.run("SET lock_wait_timeout = 1")
+    assert client.query("FLUSH TABLES WITH READ LOCK").errno == BLOCKED
+    holding_out = {"items": True, "photos": False}
+    assert writable(other) == holding_out
+    client.run("SET lock_wait_timeout = 600")
+    client.send("FLUSH TABLES WITH READ LOCK")
+    deadline = time.monotonic() + 20
+    waits = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'FLUSH TABLES%'"
+    while not shop_servers.media.execute(waits):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killer.run(f"KILL QUERY {number}")
+    assert client.receive().errno == 1317
+    assert writable(other) == holding_out
+    client.run("SELECT 1 FROM items LIMIT 1")
+
+
+def test_a_transaction_ends_locks_of_tables_and_the_other_way_round(
+    log_in: Callable[[], Client], other: Client
+) -> None:
+    client = log_in()
+    for begin in ("BEGIN", "START TRANSACTION READ ONLY"):
+        client.run("LOCK TABLES photos WRITE", begin)
+        assert writable(other) == {"items": True, "photos": True}
+        client.run("ROLLBACK")
+    client.run("SET autocommit = 0", "LOCK TABLES photos WRITE", "INSERT INTO photos (n) VALUES (77)")
+    client.run("UNLOCK TABLES", "ROLLBACK", "SET autocommit = 1")
+    assert client.run("SELECT n FROM photos WHERE n = 77").rows == ((b"77",),)
+    client.run("DELETE FROM photos WHERE n = 77")
+    # Where there was nothing to unlock, nothing is committed.
+    client.run("BEGIN", "INSERT INTO photos (n) VALUES (78)", "UNLOCK TABLES", "ROLLBACK")
+    assert client.run("SELECT n FROM photos WHERE n = 78").rows == ()
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "START TRANSACTION READ WRITE"])
+def test_a_transaction_is_one_wherever_the_session_is_pinned(log_in: Callable[[], Client], begin: str) -> None:
+    client = log_in()
+    client.run("CREATE TEMPORARY TABLE photos_seen (id INT) /* turnout: cluster=media */", begin)
+    client.run("INSERT INTO photos (n) VALUES (79)", "ROLLBACK")
+    assert client.run("SELECT n FROM photos WHERE n = 79").rows == ()
+
+
+def test_what_a_dump_does_sees_one_moment_on_all_clusters(
+    proxy: Turnout, log_in: Callable[[], Client], other: Client
+) -> None:
+    """As mysqldump does it with --single-transaction and --master-data."""
+    snapshots = "transactions: atomic" not in proxy.rules_path.read_text()  # XA START takes none
+    client = log_in()
+    client.run("FLUSH TABLES WITH READ LOCK", "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    client.run("START TRANSACTION WITH CONSISTENT SNAPSHOT", "UNLOCK TABLES")
+    assert writable(other) == {"items": True, "photos": True}
+    other.run("INSERT INTO items (n) VALUES (80)", "INSERT INTO photos (n) VALUES (80)")
+    assert client.run("SELECT n FROM items WHERE n = 80").rows == ()
+    assert client.run("SELECT n FROM photos WHERE n = 80").rows == (() if snapshots else ((b"80",),))
+    client.run("COMMIT")
+    assert client.run("SELECT n FROM photos WHERE n = 80").rows == ((b"80",),)
+    other.run("DELETE FROM items WHERE n = 80", "DELETE FROM photos WHERE n = 80")
