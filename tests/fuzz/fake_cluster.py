@@ -37,13 +37,13 @@ class Refused(Exception):
         self.sqlstate = sqlstate
 
 
-UNKNOWN = Refused(1397, "XAE04")
-OUT_OF_PLACE = Refused(1399, "XAE07")
-OUTSIDE = Refused(1400, "XAE09")
-UNDONE = Refused(1614, "XA102")
-DUPLICATE_NAME = Refused(1440, "XAE08")
-DUPLICATE = Refused(1062, "23000")
-WAITED = Refused(1205, "HY000")
+UNKNOWN = (1397, "XAE04")
+OUT_OF_PLACE = (1399, "XAE07")
+OUTSIDE = (1400, "XAE09")
+UNDONE = (1614, "XA102")
+DUPLICATE_NAME = (1440, "XAE08")
+DUPLICATE = (1062, "23000")
+WAITED = (1205, "HY000")
 
 
 @dataclass(eq=False, slots=True)
@@ -103,9 +103,9 @@ class FakeCluster:
         until = loop.time() + lock_wait_s
         while (known := self.decisions.get(transaction)) is not None:
             if known[1] is None or known[1] is work:
-                raise DUPLICATE
+                raise Refused(*DUPLICATE)
             if loop.time() > until:
-                raise WAITED
+                raise Refused(*WAITED)
             await asyncio.sleep(_LOCKED_S)
         self.decisions[transaction] = (found[2], work)
         work.decisions.append(transaction)
@@ -135,7 +135,7 @@ class FakeCluster:
 
     def start(self, name: bytes) -> Branch:
         if name in self.branches:
-            raise DUPLICATE_NAME
+            raise Refused(*DUPLICATE_NAME)
         branch = self.branches[name] = Branch(name, Work())
         return branch
 

@@ -307,7 +307,7 @@ class FakeServer:
             pass
         elif up.startswith(_ENDS):
             if self._branch is not None:
-                raise OUT_OF_PLACE
+                raise Refused(*OUT_OF_PLACE)
             self._ends(not up.startswith(b"ROLLBACK"))
             if up.startswith((b"BEGIN", b"START TRANSACTION")):
                 self._status |= IN_TRANS
@@ -342,7 +342,7 @@ class FakeServer:
     async def _write(self, text: bytes) -> None:
         branch = self._branch
         if branch is not None and branch.state is not State.ACTIVE:
-            raise UNDONE if branch.state is State.DOOMED else OUT_OF_PLACE
+            raise Refused(*(UNDONE if branch.state is State.DOOMED else OUT_OF_PLACE))
         work = self._work if branch is None else branch.work
         wait_s = self._variables[b"innodb_lock_wait_timeout"]
         if not await self._cluster.decide(text, work, int(wait_s) if wait_s.isdigit() else 50):
@@ -370,22 +370,22 @@ class FakeServer:
         branch = self._branch
         if verb in (b"START", b"BEGIN"):
             if branch is not None:
-                raise OUT_OF_PLACE
+                raise Refused(*OUT_OF_PLACE)
             if self._status & IN_TRANS:
-                raise OUTSIDE
+                raise Refused(*OUTSIDE)
             self._branch = self._cluster.start(name)
             self._status |= IN_TRANS
             return
         if branch is None or branch.name != name:
             other = self._cluster.branches.get(name)
             if verb in (b"END", b"PREPARE") or other is None or other.attached or one_phase:
-                raise UNKNOWN
+                raise Refused(*UNKNOWN)
             if branch is not None or self._status & IN_TRANS:
-                raise OUT_OF_PLACE
+                raise Refused(*OUT_OF_PLACE)
             self._forget(other, verb == b"COMMIT")
             return
         if branch.state is State.DOOMED and verb != b"ROLLBACK":
-            raise UNDONE
+            raise Refused(*UNDONE)
         wanted = {
             b"END": (State.ACTIVE,),
             b"PREPARE": (State.IDLE,),
@@ -393,7 +393,7 @@ class FakeServer:
             b"ROLLBACK": (State.IDLE, State.PREPARED, State.DOOMED),
         }
         if branch.state not in wanted[verb]:
-            raise OUT_OF_PLACE
+            raise Refused(*OUT_OF_PLACE)
         if verb == b"END":
             branch.state = State.IDLE
         elif verb == b"PREPARE":
