@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import ast
+import gc
 import logging
 import os
+import random
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterable
+from unittest import mock
 
 import pytest
 
 from tests.fuzz import sessions
+from tests.fuzz.sessions import World
 from tests.fuzz.virtual import Trace
 from tests.sizes import size
 
@@ -34,6 +39,20 @@ def test_rounds_are_the_same_in_any_order_and_process() -> None:
     forth, back = traces(range(10)), traces(reversed(range(10)))
     said, _ = elsewhere.communicate()
     assert forth == back == ast.literal_eval(said)
+
+
+def test_a_round_leaves_nothing_in_memory() -> None:
+    played = weakref.WeakSet[World]()
+
+    def __init__(world: World, rng: random.Random) -> None:
+        played.add(world)
+        made(world, rng)
+
+    made = World.__init__
+    with mock.patch.object(World, "__init__", __init__):
+        traces(range(10))
+    gc.collect()
+    assert len(played) == 0
 
 
 @pytest.mark.timeout(SECONDS + 120)
