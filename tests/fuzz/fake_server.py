@@ -257,6 +257,8 @@ class FakeServer:
     def _fails(self, payload: bytes) -> list[bytes]:
         """An error that the statement itself has not deserved."""
         errno, sqlstate = self._rng.choice(ERRORS)
+        if errno == 1213 and payload.startswith(b"\x03SET"):  # which locks nothing
+            errno, sqlstate = 1231, "42000"
         branch = self._branch
         if branch is not None and branch.state is not State.PREPARED:
             xa = XA.match(payload[1:])
