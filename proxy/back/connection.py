@@ -90,7 +90,8 @@ def _nothing() -> None:
 
 
 class Discarded:
-    """The sink of a command whose success is taken for granted: when it fails, so does everything sent after it."""
+    """The sink of a command whose success is taken for granted: when it fails, so does everything sent after it, as far
+    as the client is told. The server may have carried it out."""
 
     __slots__ = ("what",)
 
@@ -105,8 +106,9 @@ class Discarded:
             error = parse_err(connection.scanner.error)
             connection.abort(
                 ServerFailed(
-                    f"{connection.where} refused the {self.what} that had to come before the statement: "
-                    f"{error.errno} {error.message.decode('utf-8', 'replace')}"
+                    f"{connection.where} refused the {self.what} that had to come before the statement "
+                    f"({error.errno} {error.message.decode('utf-8', 'replace')}); whether the statement took effect is "
+                    "not known"
                 )
             )
 

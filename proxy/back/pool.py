@@ -195,7 +195,7 @@ class Pool:
         while wanted > 0:
             if self.server.size >= self.server.limit and not self.server.evict_idle(self):
                 if self.waiters:
-                    self.server.starved.add(self)
+                    self.server.starved[self] = None
                 return
             wanted -= 1
             self.size += 1

@@ -136,7 +136,7 @@ class Server:
         self.pools: WeakValueDictionary[PoolKey, Pool] = WeakValueDictionary()
         self.connections: set[ServerConnection] = set()
         self.size = 0
-        self.starved: set[Pool] = set()
+        self.starved: dict[Pool, None] = {}  # that could not open a connection for their waiters, in this order
         self._turn = False
         self.generation = 0  # raised when connections made before must not be used again
         self.health = Health()
@@ -178,7 +178,7 @@ class Server:
 
     def feed_starved(self, last: Pool | None = None) -> None:
         """A connection came free or was closed: pools that could not open one for their waiters may try again."""
-        starved, self.starved = self.starved, set()
+        starved, self.starved = self.starved, {}
         for pool in sorted(starved, key=lambda p: p is last):
             if pool.waiters:
                 pool._open_more()

@@ -55,7 +55,7 @@ from proxy.wire import command as com
 from proxy.wire.binary import READ_ONLY_CURSOR, decode_params, parse_execute, rebuild_execute, relayed_execute
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof
-from proxy.wire.response import PREPARE, QUERY
+from proxy.wire.response import CURSOR, PREPARE, QUERY
 from proxy.wire.resultset import ColumnDefinition, encode_column
 
 _MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
@@ -552,7 +552,7 @@ async def _execute_on(
             pin(session, connection, entry.plan.pins)
         relay = Relay(session)
         session.sending(connection)
-        connection.send(frames, relay, QUERY)
+        connection.send(frames, relay, CURSOR if execution.cursor else QUERY)
         await relay.done
         if execution.cursor:
             fetching.opened(session, prepared, connection)

@@ -41,7 +41,7 @@ from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.login import Secret
 from proxy.wire.packets import encode_err, encode_ok
-from proxy.wire.response import QUERY
+from proxy.wire.response import CURSOR, QUERY
 from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_session_state
 from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, CURSOR_EXISTS, IN_TRANS, NO_BACKSLASH_ESCAPES
 
@@ -471,7 +471,7 @@ class Session:
         if opening is None:
             connection.expect(self, QUERY, self.running.head if self.running is not None else b"")
         else:
-            connection.expect(opening, QUERY)
+            connection.expect(opening, CURSOR)
         if self._prelude:
             packet = self._prelude + packet
             self._prelude = b""
@@ -1085,7 +1085,7 @@ class Session:
         self.prepared.clear()
         # Wherever the task was when it was cancelled, what it had taken does not come back in a known state. It may
         # come from pools that are no longer the session's (`set_capability`, `adopt`).
-        for server in {*self.environment.every_server(), *self._pools}:
+        for server in dict.fromkeys((*self.environment.every_server(), *self._pools)):
             for connection in [c for c in server.connections if c.taker is self]:
                 connection.abort(ServerFailed("The client went away while its statement was running"))
 

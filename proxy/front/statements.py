@@ -611,10 +611,11 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     if scanner.session_state:
         session.observe(connection, scanner.session_state)
     failed = scanner.errno != 0
+    called = plan.statement.kind is Kind.CALL
     if failed:
         session.environment.measures.error(scanner.errno)
         session.row_count = -1
-    elif scanner.columns:
+    elif scanner.columns and not called:
         session.found_rows = None if entry.offset or scanner.status & CURSOR_EXISTS else scanner.rows
         session.row_count = -1
     else:
@@ -623,7 +624,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
             session.found_rows = 1
     insert_id, status = scanner.insert_id, scanner.status
     # A procedure's last OK does not count the warnings of the statements in it.
-    wants_warnings = failed or scanner.warnings or plan.statement.kind is Kind.CALL
+    wants_warnings = failed or scanner.warnings or called
     if connection.aborted is not None and not (not failed and _may_ask_last_insert_id(session, plan)):
         # The answer was complete. What was held is told to the session by itself; SHOW WARNINGS is all that is lost.
         session.diagnostics, session.warning_count = None, scanner.warnings
@@ -652,7 +653,7 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
         if not await _still_in_transaction(session, connection):
             return
     if not failed:
-        if plan.effects & Effect.CALC_FOUND_ROWS:
+        if called or plan.effects & Effect.CALC_FOUND_ROWS:  # a procedure's last SELECT may have gone to a variable
             session.found_rows = await connection.number("SELECT FOUND_ROWS() LIMIT 1") or 0
         if session.generated is True and insert_id:
             session.last_insert_id = insert_id

@@ -15,7 +15,11 @@ Grammar (MySQL Internals, "COM_QUERY Response", without DEPRECATE_EOF):
     single    one packet                                    (COM_STATISTICS; OK | ERR commands use `query`)
     fetch     rows, EOF | ERR                               (COM_STMT_FETCH)
 
-Where the EOF behind column definitions says that there is a cursor, no rows follow: they are fetched.
+    cursor    `query`, but no rows follow where the EOF behind the column definitions says that there is a cursor: they
+              are fetched                                       (COM_STMT_EXECUTE that asks for one)
+
+A cursor is open where CURSOR_EXISTS stands without MORE_RESULTS. Servers send it as well with what a procedure selects
+while a cursor of its own is open, and then rows follow, whatever was asked for.
 
 A payload of 0xFFFFFF bytes goes on in the next packet, whose first byte then means nothing.
 """
@@ -34,6 +38,7 @@ FIELDS = 2
 SINGLE = 3
 LOAD = 4  # the client's own LOAD DATA LOCAL: the only one to which a server may answer by asking for a file
 FETCH = 5
+CURSOR = 6  # a cursor is asked for
 
 _FIRST = 0  # waiting for a response's first packet
 _COLUMNS = 1  # column definitions are coming; `_left` of them, then EOF
@@ -43,7 +48,7 @@ _PREPARED_COLUMNS = 4
 _FIELD_LIST = 5
 _ONE = 6
 
-_BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS)  # by mode
+_BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS, _FIRST)  # by mode
 
 _unpack = struct.Struct("<IB").unpack_from  # a packet's header and first byte
 _unpack_eof = struct.Struct("<IBHH").unpack_from
@@ -60,11 +65,11 @@ class ResponseScanner:
     """Where one response ends, and what its last status packet said. Reused from command to command by `begin`."""
 
     __slots__ = (
-        "_asks",
         "_carry",
         "_continued",
         "_head",
         "_left",
+        "_mode",
         "_skip",
         "_state",
         "affected_rows",
@@ -98,7 +103,7 @@ class ResponseScanner:
         self._head = head
         self.learned = b""
         self._state = _BEGINNINGS[mode]
-        self._asks = mode == LOAD
+        self._mode = mode
         self._left = -1 if mode == PREPARE else 0
         self._skip = 0
         self._carry = b""
@@ -266,6 +271,7 @@ class ResponseScanner:
                             start = end
                         pos = end
                         if not self.status & MORE_RESULTS:
+                            self.rows = rows
                             return self._end(data, start, end, out)
                         continue
                     payload = data[pos + 4 : end]
@@ -282,10 +288,11 @@ class ResponseScanner:
                         start = end
                     pos = end
                     if not ok.status & MORE_RESULTS:
+                        self.rows = rows
                         return self._end(data, start, end, out)
                     continue
                 if first == 0xFB:
-                    if not self._asks:
+                    if self._mode != LOAD:
                         raise ProtocolError("it asked for a file of the client, whose statement is no LOAD DATA LOCAL")
                     self.infile = True
                     pos = end
@@ -316,7 +323,7 @@ class ResponseScanner:
                     raise ProtocolError("the server sent another number of columns than it said")
                 if counted_at >= 0 and pos - counted_at <= MAX_HEAD and data[counted_at + 3] == 1:
                     self.learned = data[counted_at : pos - 4]
-                if self.status & CURSOR_EXISTS:
+                if self._mode == CURSOR and self.status & (CURSOR_EXISTS | MORE_RESULTS) == CURSOR_EXISTS:
                     self.rows = rows
                     return self._end(data, start, end, out)
                 state = self._state = _ROWS

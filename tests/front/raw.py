@@ -222,7 +222,7 @@ def _result(binary: bool) -> Steps[Answer]:
         return _err(packet)
     assert _is_eof(packet), packet
     warnings, status = struct.unpack_from("<HH", packet, 1)
-    if status & CURSOR_EXISTS:  # the rows are to be fetched
+    if binary and status & CURSOR_EXISTS and not status & MORE_RESULTS:  # the rows are to be fetched
         return Answer(tuple(columns), status=status, warnings=warnings)
     rows: list[tuple[bytes | None, ...]] = []
     while True:

@@ -80,17 +80,24 @@ def resident_peak() -> int:
 
 
 def main(
-    doc: str | None, seconds: float, run: Callable[[float, int], object], again: Callable[[int, int], object]
+    doc: str | None,
+    seconds: float,
+    run: Callable[[float, int], object],
+    again: Callable[[int, int], object],
+    traced: Callable[[int, int], object] | None = None,
 ) -> int:
-    """The command line of a fuzzer: `run` for so many seconds, or one input `again`; what they give is printed."""
+    """The command line of a fuzzer: `run` for so many seconds, or one input `again`, or `traced`; what they give is
+    printed."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n", 1)[0])
     parser.add_argument("--seconds", type=float, default=seconds)
     parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
     parser.add_argument("--input", type=int, default=None, help="play this input of the seed alone")
+    if traced is not None:
+        parser.add_argument("--trace", action="store_true", help="print what goes over its connections")
     options = parser.parse_args()
     seed = time.time_ns() if options.seed is None else options.seed
     if options.input is not None:
-        print(again(seed, options.input))
+        print((traced if traced is not None and options.trace else again)(seed, options.input))
         return 0
     print(f"seed {seed}", flush=True)
     try:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
-from proxy.errors import ProtocolError
 from proxy.front.client import Client
 from proxy.front.listener import Listener
 from proxy.wire import auth, frames
@@ -19,14 +17,16 @@ from proxy.wire.compression import CompressedReader, compressed
 from proxy.wire.file_packets import file_packets
 from proxy.wire.frames import FrameReader
 from proxy.wire.handshake import NATIVE, ChangeUser, Greeting, HandshakeResponse
-from proxy.wire.response import FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
+from tests.fuzz.answers import Answer, Malformed, Mode
 from tests.fuzz.campaign import Finding
+from tests.fuzz.fake_cluster import TAG
+from tests.fuzz.transfers import WRITES, Transfer
+from tests.fuzz.transfers import End as Ended
 from tests.fuzz.virtual import End
 from tests.wire.fuzz_wire import cut, mutate
 
 USER, PASSWORD = "app", b"app"
 PATIENCE_S = 600.0  # longer than everything that anybody may wait for
-TAG = re.compile(rb"77\d{8}")
 
 CAPABILITIES = (
     cap.PROTOCOL_41
@@ -67,7 +67,17 @@ OTHERS = (
     *("INSERT INTO spread_t (id, c) VALUES (1, 'x'), (2, 'y'), (%d, 'z')", "UPDATE spread_t SET c = 'y' WHERE v = %d"),
     *("UPDATE plain_t SET c = 'y' WHERE id = %d", "DELETE FROM spread_t WHERE id = %d", "DELETE FROM away_t"),
     *("PREPARE p FROM 'SELECT %d'", "EXECUTE p", "DEALLOCATE PREPARE p", "CREATE TEMPORARY TABLE q (id INT)"),
-    *("XA START 'x'", "XA END 'x'", "XA PREPARE 'x'", "XA COMMIT 'x'", "CALL p(%d)", "XYZZY %d", "SHOW TURNOUT SHAPES"),
+    *(
+        "XA START 'x'",
+        "XA END 'x'",
+        "XA PREPARE 'x'",
+        "XA COMMIT 'x'",
+        "CALL p(%d)",
+        "CALL p(%d)",
+        "CALL p(%d)",
+        "XYZZY %d",
+        "SHOW TURNOUT SHAPES",
+    ),
     *("SELECT COUNT(*) FROM spread_t", "SELECT c FROM spread_t ORDER BY c", "LOCK TABLES plain_t WRITE"),
     *("LOAD DATA LOCAL INFILE 'x' INTO TABLE plain_t", "LOAD DATA LOCAL INFILE 'x' INTO TABLE spread_t (id, c)"),
     *("DELETE FROM plain_t WHERE id = %d; SELECT 1", "TURNOUT EXPLAIN SELECT %d", "SELECT 'unclosed %d", "/* open %d"),
@@ -89,7 +99,7 @@ class Asked:
     """A command that was sent. `tag`: what its rows have to repeat; `prepares`: this text is what it prepares."""
 
     payload: bytes
-    mode: int = QUERY
+    mode: Mode = Mode.RESULTS
     tag: bytes = b""
     prepares: str = ""
     answered: bool = True
@@ -102,10 +112,12 @@ class Round:
     listener: Listener
     honest: bool
     wild: float  # share of commands that are changed
+    writing: float  # share of transactions that are looked for afterwards, among single commands
     tags: count[int]
     commands: int = 0
     answers: int = 0
     refused: int = 0
+    transfers: list[Transfer] = field(default_factory=list)
 
 
 class Over(Exception):
@@ -127,6 +139,7 @@ class FakeClient:
         self._scramble = b""
         self._flags = 0
         self._prepared: list[tuple[int, str, bytes]] = []
+        self._opened: list[int] = []  # statements that have had a cursor
         self._tags: set[bytes] = set()
         self._said: deque[bytes] = deque(maxlen=12)  # what was sent of late, for whoever looks at a finding
 
@@ -134,7 +147,7 @@ class FakeClient:
         try:
             await self._login()
             for _ in range(self._rng.randrange(25)):
-                await self._some()
+                await (self._transfer() if self._rng.random() < self._round.writing else self._some())
         except Over:
             pass
         except Finding as finding:
@@ -224,6 +237,7 @@ class FakeClient:
             proof = auth.native_response(PASSWORD, scramble) if len(scramble) == 20 else b""
             self._write(frames.encode(proof, sequence + 1))
         self._prepared.clear()
+        self._opened.clear()
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
@@ -234,7 +248,7 @@ class FakeClient:
             await self._change_user()
             return
         asked = [self._ask() for _ in range(rng.choice((1, 1, 1, 1, 2, 5)))]
-        if any(each.mode == LOAD for each in asked):
+        if any(each.mode is Mode.LOAD for each in asked):
             asked = asked[:1]
         self._round.commands += len(asked)
         data = b"".join(frames.encode(each.payload, 0) for each in asked)
@@ -257,6 +271,39 @@ class FakeClient:
         if rng.random() < 0.1:
             await asyncio.sleep(rng.choice((0.01, 1, 20)))
 
+    async def _transfer(self) -> None:
+        """A transaction whose writes are looked for afterwards."""
+        rng = self._rng
+        transfer = Transfer()
+        if not await self._told("BEGIN", transfer):
+            return
+        self._round.transfers.append(transfer)
+        verb = "COMMIT" if rng.random() < 0.8 else "ROLLBACK"
+        for template in rng.choices(WRITES, k=rng.choice((1, 2, 3, 4))):
+            text, tag = self._text(template)
+            transfer.tags.append(tag)
+            if not await self._told(text.decode(), transfer):
+                verb = "ROLLBACK"
+                break
+        if verb == "COMMIT":
+            transfer.end = Ended.ONE_OF_THE_TWO
+            if await self._told(verb, transfer):
+                transfer.end = Ended.COMMITTED
+            elif "rolled back on all clusters" in transfer.told:
+                transfer.end = Ended.ROLLED_BACK
+        elif not await self._told(verb, transfer):  # it is still open: the next transaction may commit it
+            transfer.end = Ended.ONE_OF_THE_TWO
+
+    async def _told(self, text: str, transfer: Transfer) -> bool:
+        """Ask for something in a transaction; whether it was done."""
+        asked = Asked(b"\x03" + text.encode())
+        self._round.commands += 1
+        self._said.append(asked.payload[:80])
+        self._write(frames.encode(asked.payload, 0))
+        error = await self._answer(asked)
+        transfer.told = error.decode("utf-8", "replace")
+        return not error
+
     def _text(self, template: str) -> tuple[bytes, bytes]:
         tag = b"77%08d" % next(self._round.tags)
         self._tags.add(tag)
@@ -274,30 +321,35 @@ class FakeClient:
                 payload = b"\x0e"
         self._tags.update(TAG.findall(payload))
         mode = {
-            com.COM_QUERY: LOAD,
-            com.COM_STMT_PREPARE: PREPARE,
-            com.COM_FIELD_LIST: FIELDS,
-            com.COM_STATISTICS: SINGLE,
-            com.COM_SET_OPTION: SINGLE,
+            com.COM_QUERY: Mode.LOAD,
+            com.COM_STMT_EXECUTE: Mode.CURSOR if payload[5:6] > b"\0" and payload[5] & 1 else Mode.RESULTS,
+            com.COM_STMT_FETCH: Mode.ROWS,
+            com.COM_STMT_PREPARE: Mode.PREPARED,
+            com.COM_FIELD_LIST: Mode.COLUMNS,
+            com.COM_STATISTICS: Mode.PACKET,
+            com.COM_SET_OPTION: Mode.PACKET,
         }
         answered = payload[0] not in (com.COM_STMT_CLOSE, com.COM_STMT_SEND_LONG_DATA)
-        return Asked(payload[: 1 << 20], mode.get(payload[0], QUERY), answered=answered)
+        return Asked(payload[: 1 << 20], mode.get(payload[0], Mode.RESULTS), answered=answered)
 
     def _ask_right(self) -> Asked:
         rng = self._rng
         kind = rng.random()
-        if kind < 0.45:
+        if self._opened and rng.random() < 0.3:
+            head = rng.choice(self._opened).to_bytes(4, "little")
+            return Asked(b"\x1c" + head + rng.choice((b"\1", b"\2", b"\xff")) + b"\0\0\0", Mode.ROWS)
+        if kind < 0.4:
             template = rng.choice(READS)
             text, tag = self._text(template)
             several = template.startswith("SELECT 1;")
             return Asked(b"\x03" + text, tag=b"" if several else tag)
-        if kind < 0.7:
+        if kind < 0.6:
             text, _ = self._text(rng.choice(OTHERS))
-            return Asked(b"\x03" + text, LOAD if text.startswith(b"LOAD") else QUERY)
-        if kind < 0.78 or (kind < 0.9 and not self._prepared):
+            return Asked(b"\x03" + text, Mode.LOAD if text.startswith(b"LOAD") else Mode.RESULTS)
+        if kind < 0.7 or (kind < 0.9 and not self._prepared):
             template = rng.choice(BOUND)
             text, tag = self._text(template)
-            return Asked(b"\x16" + text, PREPARE, tag, prepares=template)
+            return Asked(b"\x16" + text, Mode.PREPARED, tag, prepares=template)
         if kind < 0.9:
             number, template, tag = rng.choice(self._prepared)
             head = number.to_bytes(4, "little")
@@ -306,17 +358,21 @@ class FakeClient:
             if rng.random() < 0.1 and "?" in template:
                 return Asked(b"\x18" + head + b"\0\0" + rng.randbytes(30), answered=False)
             if rng.random() < 0.1:
-                return Asked(rng.choice((b"\x1a" + head, b"\x1c" + head + b"\1\0\0\0")))
+                return Asked(b"\x1a" + head)
+            if rng.random() < 0.2:
+                return Asked(b"\x1c" + head + rng.choice((b"\0", b"\1", b"\xff")) + b"\0\0\0", Mode.ROWS)
+            head += b"\1" if rng.random() < 0.3 else b"\0"
             bound = b"\0\1\x08\0" + rng.randrange(1000).to_bytes(8, "little") if "?" in template else b""
-            return Asked(b"\x17" + head + b"\0\1\0\0\0" + bound, tag=tag if template.startswith("SELECT c") else b"")
+            tag = tag if template.startswith("SELECT c") else b""
+            return Asked(b"\x17" + head + b"\1\0\0\0" + bound, Mode.CURSOR if head[4] else Mode.RESULTS, tag)
         others = (
             Asked(b"\x0e"),
             Asked(b"\x02shop"),
             Asked(b"\x02nosuch"),
-            Asked(b"\x04plain_t\0", FIELDS),
-            Asked(b"\x09", SINGLE),
+            Asked(b"\x04plain_t\0", Mode.COLUMNS),
+            Asked(b"\x09", Mode.PACKET),
             Asked(b"\x0c" + rng.choice((1, 1 << 30, self._client.connection_id - 64)).to_bytes(4, "little")),
-            Asked(b"\x1b" + rng.choice((b"\0\0", b"\1\0", b"\2\0")), SINGLE),
+            Asked(b"\x1b" + rng.choice((b"\0\0", b"\1\0", b"\2\0")), Mode.PACKET),
             Asked(b"\x1f"),
             Asked(bytes([rng.choice((0x05, 0x08, 0x0B, 0x1D, 0xFA, 0xFE))])),
             Asked(b"\x17\xff\xff\xff\xff\0\1\0\0\0"),
@@ -327,10 +383,9 @@ class FakeClient:
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    async def _answer(self, asked: Asked) -> None:
-        """Read the whole answer to a command and look at it. Raises Over and Finding."""
-        scanner = ResponseScanner(session_track=False)
-        scanner.begin(asked.mode)
+    async def _answer(self, asked: Asked) -> bytes:
+        """Read the whole answer to a command and look at it; the error in it. Raises Over and Finding."""
+        answer = Answer(asked.mode)
         seen: list[bytes] = []
         due = 1
         while True:
@@ -343,37 +398,38 @@ class FakeClient:
             due = sequence + 1
             seen.append(payload)
             try:
-                end = scanner.feed(frames.encode(payload, sequence), 0, [])
-            except ProtocolError:
+                ended = answer.feed(payload)
+            except Malformed as malformed:
                 if self._round.honest:
-                    raise
+                    raise Finding(f"{asked.payload[:300]!r}: {malformed}: {payload[:300]!r}") from None
                 raise Over from None  # what its server has said
-            if scanner.infile:
-                scanner.infile = False
+            if answer.wants_file:
                 contents = self._rng.randbytes(self._rng.randrange(200))
                 packets, due = file_packets(contents, due) if contents else (b"", due)
                 self._write(packets + file_packets(b"", due)[0])
                 due += 1
-            elif end >= 0:
+            elif ended:
                 break
         self._round.answers += 1
-        self._check(asked, scanner, b"".join(seen))
-        if scanner.errno:
+        self._check(asked, answer, b"".join(seen))
+        if answer.errno:
             self._round.refused += 1
-            if asked.mode == QUERY and scanner.errno in (1095, 1927):
-                return
         elif asked.prepares:
-            self._prepared.append((scanner.statement_id, asked.prepares, asked.tag))
+            self._prepared.append((answer.statement_id, asked.prepares, asked.tag))
+        elif asked.mode is Mode.CURSOR and answer.has_cursor:
+            self._opened.append(int.from_bytes(asked.payload[1:5], "little"))
         if asked.payload[:1] == b"\x1f":
             self._prepared.clear()
+            self._opened.clear()
+        return answer.error
 
-    def _check(self, asked: Asked, scanner: ResponseScanner, data: bytes) -> None:
+    def _check(self, asked: Asked, answer: Answer, data: bytes) -> None:
         if not self._round.honest:
             return
         others = set(TAG.findall(data)) - self._tags
         if others:
             raise Finding(f"{asked.payload[:300]!r} is told somebody else's: {data[:300]!r}")
-        if asked.tag and asked.mode == QUERY and not scanner.errno and asked.tag not in data:
+        if asked.tag and asked.mode is Mode.RESULTS and not answer.errno and asked.tag not in data:
             raise Finding(f"{asked.payload[:300]!r} has the answer to something else: {data[:300]!r}")
         if b"mistake of its own" in data:
             raise Finding(f"{asked.payload[:300]!r}: {data[:300]!r}")

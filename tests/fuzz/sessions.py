@@ -1,22 +1,26 @@
 """Plays sessions between clients and servers of `tests.fuzz` through the real front and back of a worker.
 
-    python -m tests.fuzz.sessions --seconds 60 [--seed N] [--input K]
+    python -m tests.fuzz.sessions --seconds 60 [--seed N] [--input K [--trace]]
 
 One input is a round: some clients at once, servers that are slow, fail, lose connections or lie, commands that are sent
 ahead, in pieces, or changed. What holds, whatever they do: every command of a client that keeps to the protocol is
 answered, or its connection closed; nothing is raised that is not a TurnoutError; when the clients are gone, so is
 everything that was theirs. Where servers do not lie: every answer is the one to its own statement, numbered behind it,
-and has nothing of other clients' in it. Rounds depend on seed and number only.
+and has nothing of other clients' in it; a transaction that a client was told is committed is, on all clusters, and one
+that was rolled back on none; under `transactions: atomic` none is on some of them alone, whatever is lost on the way.
+Rounds depend on seed and number only, to the last byte.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,15 +34,16 @@ from proxy.back.server import Role, Server, State
 from proxy.errors import TurnoutError
 from proxy.front.environment import Environment
 from proxy.front.listener import Listener
+from proxy.front.recovery import EVERY_S, Recovery
 from proxy.measure.measures import Measures
 from proxy.rules.loader import parse
-from proxy.rules.model import Address, Rules
-from proxy.wire import auth
+from proxy.rules.model import Address, Rules, Transactions
 from tests.fuzz import campaign
 from tests.fuzz.campaign import Campaign, Finding, Totals
 from tests.fuzz.fake_client import FakeClient, Round
 from tests.fuzz.fake_server import VERSION, FakeServer, Manners
-from tests.fuzz.virtual import End, Stuck, VirtualLoop
+from tests.fuzz.transfers import check
+from tests.fuzz.virtual import End, Stuck, Trace, VirtualLoop, unchanging
 from tests.wire.fuzz_wire import rsa_key
 
 RULES = """
@@ -50,7 +55,7 @@ clusters:
   main: {primary: "main:1", max_connections: 4}
   other: {primary: "other:1", max_connections: 4}
 shardings: {by_id: {method: hash, clusters: [main, other]}}
-transactions: best_effort
+transactions: {transactions}
 databases:
   shop:
     home: main
@@ -63,8 +68,8 @@ MAX_CPU_S = 20.0  # for one round
 
 
 @cache
-def rules() -> Rules:
-    return parse(RULES, Path("rules.yaml"), {})
+def rules(transactions: Transactions) -> Rules:
+    return parse(RULES.replace("{transactions}", transactions.value), Path("rules.yaml"), {})
 
 
 @cache
@@ -108,18 +113,23 @@ class World:
         self.tasks: set[asyncio.Task[None]] = set()
         self.failures = Failures()
         self.finding: BaseException | None = None
+        chosen = rules(rng.choice((Transactions.BEST_EFFORT, Transactions.ATOMIC)))
+        self.atomic = chosen.transactions is Transactions.ATOMIC
         limits = replace(
-            rules().limits,
+            chosen.limits,
             statement_s=rng.choice((None, None, 1e-9)),
             result_rows=rng.choice((0, 0, 0, 1, 2)),
             result_bytes=rng.choice((0, 0, 0, 40, 4000)),
         )
-        own = replace(rules(), limits=limits)
+        own = replace(chosen, limits=limits)
         measures = Measures()
         self.servers = [self._server(name, own, measures) for name in own.clusters]
-        clusters = {server.cluster: ClusterServers(server.cluster, server, ()) for server in self.servers}
+        self.clusters = clusters = {
+            server.cluster: ClusterServers(server.cluster, server, ()) for server in self.servers
+        }
         environment = Environment(own, catalog(), clusters, measures, 1)
         self.listener = Listener(own, environment, 0, measures)
+        self.recovery = Recovery(environment.tokens, measures)
 
     def _server(self, name: str, own: Rules, measures: Measures) -> Server:
         server = Server(
@@ -150,15 +160,17 @@ class World:
             self.finding = self.finding or error
 
     def answer(self, host: str, port: int, end: End) -> None:
-        self.spawn(FakeServer(end, self.manners, self.rng).run(), f"server {host}")
+        self.spawn(FakeServer(end, self.manners, self.rng, host).run(), f"server {host}")
 
     async def play(self) -> Round:
         rng, manners = self.rng, self.manners
         kind = rng.randrange(4)
         manners.slow, manners.fail, manners.many = rng.choice((0, 0.1)), rng.choice((0, 0.1)), rng.choice((0, 0.02))
-        manners.lose = rng.choice((0, 0.02))
+        manners.lose, manners.lose_ends = rng.choice((0, 0.02)), rng.choice((0, 0.02, 0.2))
         manners.lie = 0.05 if kind == 3 else 0.0
-        together = Round(self.listener, kind != 3, 0.1 if kind == 2 else 0.0, count(rng.randrange(10**6)))
+        wild, writing, first = 0.1 if kind == 2 else 0.0, rng.choice((0.05, 0.5)), rng.randrange(10**6)
+        together = Round(self.listener, kind != 3, wild, writing, count(first))
+        recovering = asyncio.create_task(self._recover()) if self.atomic else None
         clients: list[asyncio.Task[None]] = []
         for _ in range(rng.choice((1, 3, 10, 20))):
             clients.append(asyncio.create_task(FakeClient(together, rng).run()))
@@ -169,9 +181,35 @@ class World:
             self.listener.end_overdue()
         for each in clients:
             each.result()
+        if recovering is not None:
+            recovering.cancel()
+            await asyncio.wait([recovering])
         await asyncio.sleep(300)
+        if recovering is not None:
+            await self._recover_all()
         self._check()
+        if together.honest:
+            check(together.transfers, manners.clusters.values(), self.atomic)
         return together
+
+    async def _recover(self) -> None:
+        while True:
+            try:
+                await self.recovery.look_once(self.listener.rules, self.clusters)
+            except Exception as error:
+                self.finding = self.finding or error
+            await asyncio.sleep(EVERY_S)
+
+    async def _recover_all(self) -> None:
+        """What servers still have of transactions whose coordinators are gone. They are given some time: they fail."""
+        recovering = asyncio.create_task(self._recover())
+        for _ in range(100):
+            await asyncio.sleep(EVERY_S)
+            if not any(cluster.prepared() for cluster in self.manners.clusters.values()):
+                break
+        recovering.cancel()
+        await asyncio.wait([recovering])
+        self.recovery.close()
 
     def _check(self) -> None:
         """The clients are gone: nothing of theirs is left."""
@@ -226,7 +264,7 @@ class Report:
         return f"{rounds} rounds, {self.commands} commands, {self.answers} answers ({self.errors} errors); {said}"
 
 
-def run_input(seed: int, number: int) -> Round:
+def run_input(seed: int, number: int, trace: Trace | None = None) -> Round:
     """Plays one round; what was in it. Raises whatever it found."""
     rng, key = random.Random(f"{seed}:{number}"), rsa_key()
     world: World | None = None
@@ -235,7 +273,7 @@ def run_input(seed: int, number: int) -> Round:
         assert world is not None
         world.answer(host, port, end)
 
-    loop = VirtualLoop(answer)
+    loop = VirtualLoop(answer, trace)
     failures = Failures()
     logger = logging.getLogger("turnout")
     logger.addHandler(failures)
@@ -243,10 +281,7 @@ def run_input(seed: int, number: int) -> Round:
 
     async def play() -> Round:
         nonlocal world
-        with (
-            mock.patch.object(rsa, "generate_private_key", return_value=key),  # which takes long
-            mock.patch.object(auth.secrets, "choice", rng.choice),  # for scrambles
-        ):
+        with mock.patch.object(rsa, "generate_private_key", return_value=key):  # which takes long
             world = World(rng)
             together = await world.play()
             await world.end()
@@ -254,7 +289,8 @@ def run_input(seed: int, number: int) -> Round:
 
     try:
         asyncio.set_event_loop(loop)
-        together = loop.run_until_complete(play())
+        with unchanging(loop, rng):
+            together = loop.run_until_complete(play())
         if world is not None and world.finding is not None:
             raise world.finding
         if failures.found:
@@ -278,21 +314,28 @@ def run(seconds: float, seed: int) -> Report:
     """Plays rounds for so long. Raises Finding with what plays the round again."""
     rsa_key()
     report = Report()
-    report.totals = CAMPAIGN.run(seconds, seed, report.add)
+    gc.freeze()  # every round begins with a collection
+    try:
+        report.totals = CAMPAIGN.run(seconds, seed, report.add)
+    finally:
+        gc.unfreeze()
     return report
 
 
-def again(seed: int, number: int) -> Report:
+def again(seed: int, number: int, show: Callable[[str], None] | None = None) -> Report:
     """Plays one round. Raises whatever it found."""
-    report = Report()
-    report.add(run_input(seed, number))
+    report, trace = Report(), Trace(show)
+    try:
+        report.add(run_input(seed, number, trace))
+    finally:
+        print(f"trace {trace}", flush=True)
     return report
 
 
 def main() -> int:
     logging.getLogger("turnout").setLevel(logging.ERROR)
     logging.getLogger("turnout").propagate = False
-    return campaign.main(__doc__, 60.0, run, again)
+    return campaign.main(__doc__, 60.0, run, again, partial(again, show=print))
 
 
 if __name__ == "__main__":

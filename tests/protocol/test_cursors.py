@@ -6,6 +6,7 @@ import contextlib
 import struct
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,22 @@ def test_rows_of_16_megabytes(both: Both) -> None:
         _opened(made, more)
         assert len(made.fetch(2).rows) == 2
         made.fetch(2)
+
+
+def test_cursors_of_a_procedure(both: Both, server: MariaDB) -> None:
+    """What a procedure selects while a cursor of its own is open comes with CURSOR_EXISTS, and with its rows."""
+    server.execute(
+        "CREATE OR REPLACE PROCEDURE walk() BEGIN DECLARE a INT; DECLARE c CURSOR FOR SELECT id FROM items; "
+        "OPEN c; FETCH c INTO a; SELECT a, id FROM items WHERE id < 4 ORDER BY id; CLOSE c; SELECT a + 1; END",
+        database=DATABASE,
+    )
+    call = both.prepare("CALL walk()")
+    asked = [partial(both.query, "CALL walk()"), call.execute, partial(call.execute, cursor=CURSOR)]
+    for ask in asked * 2:
+        answer = ask().checked()
+        assert answer.status & raw.CURSOR_EXISTS
+        assert [len(each.rows) for each in (answer, *answer.more)] == [3, 1, 0]
+        assert len(both.query("SELECT id FROM items WHERE id < 3 ORDER BY id").rows) == 2
 
 
 def test_shards_and_several_of_them(connect: Connect) -> None:

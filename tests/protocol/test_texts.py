@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.front import raw
 from tests.front.raw import Client
-from tests.protocol.both import Both
+from tests.protocol.both import DATABASE, Both
 from tests.protocol.conftest import Connect
 from tests.servers import MariaDB
 
@@ -243,6 +245,33 @@ def test_found_rows(both: Both) -> None:
             assert both.query("SELECT FOUND_ROWS()").number == 60 - params[0]
             made.execute(*params)
             both.prepare("SELECT FOUND_ROWS()").execute()
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "SELECT id FROM items LIMIT 2; UPDATE items SET day = day WHERE id = 1",
+        "SELECT id FROM items LIMIT 2; SELECT 1 INTO @x",
+        "SELECT id INTO @x FROM items WHERE id = 3",
+        "DO 1",
+        "SELECT id FROM items LIMIT 2; UPDATE counted SET n = n + 1",
+        "SELECT id FROM items LIMIT 5",
+    ],
+)
+def test_what_was_before_behind_a_procedure(both: Both, server: MariaDB, does: str) -> None:
+    """Its own last SELECT counts, which may have sent nothing, and its own last change."""
+    server.execute(
+        "CREATE OR REPLACE TABLE counted (n INT)",
+        "INSERT INTO counted VALUES (1), (2)",
+        f"CREATE OR REPLACE PROCEDURE did() BEGIN {does}; END",
+        database=DATABASE,
+    )
+    call = both.prepare("CALL did()")
+    for ask in (partial(both.query, "CALL did()"), call.execute):
+        for function in ("FOUND_ROWS()", "ROW_COUNT()"):
+            both.run("SELECT id FROM items LIMIT 7")
+            ask().checked()
+            both.query(f"SELECT {function}").checked()
 
 
 def test_found_rows_over_several_shards(connect: Connect) -> None:

@@ -459,7 +459,7 @@ def fuzz_results(rng: random.Random) -> str:
 
 def fuzz_responses(rng: random.Random) -> str:
     data = mutate_stream(rng.choice([*results(), *server_dialogues()]), rng)
-    mode, tracked = rng.randrange(5), rng.random() < 0.5
+    mode, tracked = rng.randrange(7), rng.random() < 0.5
 
     def follow(parts: Stream) -> tuple[object, ...] | None:
         """What is relayed and learnt; None where the server broke the protocol."""

@@ -12,7 +12,7 @@ from proxy.errors import ProtocolError
 from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_bytes, write_int
 from proxy.wire.packets import encode_eof, encode_err, encode_ok, parse_ok
-from proxy.wire.response import FETCH, FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
+from proxy.wire.response import CURSOR, FETCH, FIELDS, LOAD, PREPARE, QUERY, SINGLE, ResponseScanner
 from proxy.wire.resultset import encode_column, encode_resultset, text_column
 from proxy.wire.status import SESSION_STATE_CHANGED
 
@@ -274,7 +274,7 @@ def test_a_cursor_is_opened_and_its_rows_are_fetched() -> None:
     error = encode(b"\0\0one", 1) + encode(encode_err(1317, "70100", "no more"), 2)
     following = encode(encode_ok(), 1)
     for cut in range(len(opened)):
-        out, scanner, end = follow(opened + following, [cut])
+        out, scanner, end = follow(opened + following, [cut], CURSOR)
         assert (out, end) == (opened, len(opened))
         assert (scanner.columns, scanner.status, scanner.warnings) == (2, 0x42, 1)
     for cut in range(len(rows)):
@@ -282,6 +282,23 @@ def test_a_cursor_is_opened_and_its_rows_are_fetched() -> None:
         assert (out, end, scanner.rows, scanner.status) == (rows, len(rows), 2, 0x82)
     out, scanner, end = follow(error + following, [3], FETCH)
     assert (out, end, scanner.rows, scanner.errno) == (error, len(error), 1, 1317)
+
+
+@pytest.mark.parametrize("mode", [QUERY, CURSOR])
+def test_rows_follow_where_a_procedure_has_a_cursor_of_its_own(mode: int) -> None:
+    """So MariaDB 10.11 answers CALL: CURSOR_EXISTS stands in all that the procedure sends while its cursor is open."""
+    result = encode_resultset(COLUMNS[:1], [[b"1"], [b"2"]], 0x6A)
+    data = result + encode(encode_ok(status=0x22), 6)
+    for cut in range(len(data)):
+        out, scanner, end = follow(data, [cut], mode)
+        assert (out, end) == (data, len(data))
+        assert (scanner.columns, scanner.rows, scanner.status) == (1, 2, 0x22)
+
+
+def test_there_is_no_cursor_that_was_not_asked_for() -> None:
+    data = encode_resultset(COLUMNS[:1], [[b"1"], [b"2"]], 0x42)
+    assert follow(data, [], QUERY)[2] == len(data)
+    assert follow(data, [], CURSOR)[2] < len(data)
 
 
 def test_field_list_and_statistics() -> None:
@@ -298,7 +315,9 @@ def test_bytes_behind_the_response_are_left() -> None:
 
 
 @given(
-    st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=5), st.sampled_from([QUERY, PREPARE, FIELDS, FETCH])
+    st.binary(max_size=400),
+    st.lists(st.integers(0, 400), max_size=5),
+    st.sampled_from([QUERY, PREPARE, FIELDS, FETCH, CURSOR]),
 )
 @settings(max_examples=400, deadline=None)
 def test_garbage_gives_bytes_or_one_typed_error(data: bytes, cuts: list[int], mode: int) -> None:
