@@ -22,7 +22,7 @@ from proxy.front.literals import Literal, check_key, literals_of
 from proxy.front.row_streams import Splitter
 from proxy.front.sequences import IdSequence, IdsVoided, Run
 from proxy.front.session import Session, checked
-from proxy.front.statements import join_transaction, obtain
+from proxy.front.statements import joined
 from proxy.front.whole import Whole
 from proxy.plan import refusals
 from proxy.plan.insert_select import Into, Selected
@@ -55,8 +55,7 @@ async def insert_selected(session: Session, entry: Entry, selected: Selected) ->
         raise refusals.INSERT_SELECT_LOCKS.error()
     rows = _Rows(session, into)
     async with whole:
-        connection, fresh = await obtain(session, entry, Send(into.clusters[0]), True)
-        await join_transaction(session, connection, into.clusters[0], fresh)
+        connection = await joined(session, entry, Send(into.clusters[0]))
         rows.zone = await time_zone(session, connection)
         await find(session, selected.finder, selected.find, rows, frozenset(), exact=True, lock=lock)
         await rows.drained()

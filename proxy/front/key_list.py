@@ -22,7 +22,7 @@ from proxy.front.info_text import add_counts, text_of
 from proxy.front.literals import Literal, literals_of
 from proxy.front.row_streams import server_error
 from proxy.front.session import Session
-from proxy.front.statements import join_transaction, obtain, record
+from proxy.front.statements import joined, record
 from proxy.front.whole import Whole
 from proxy.plan.key_list import KeyList, Part, Target
 from proxy.plan.plan import Send
@@ -68,8 +68,7 @@ class Writer:
     async def connection(self, cluster: str) -> ServerConnection:
         """The one of the session's transaction, which now writes there. Raises TurnoutError."""
         session = self.session
-        connection, fresh = await obtain(session, self.entry, Send(cluster), True)
-        await join_transaction(session, connection, cluster, fresh)
+        connection = await joined(session, self.entry, Send(cluster))
         session.hold(connection)
         session.transaction.writers.add(cluster)
         session.transaction.changed.add(cluster)

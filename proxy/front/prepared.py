@@ -31,7 +31,7 @@ from proxy.front.statements import (
     Relay,
     check_afterthoughts,
     end_branches,
-    join_transaction,
+    joined,
     obtain,
     on_several,
     run_text,
@@ -487,7 +487,7 @@ async def _on_targets(
         return
     if entry.plan.effects & Effect.IMPLICIT_COMMIT:
         await end_branches(session, sends[0].cluster)
-    connection = await _joined(session, prepared, sends[0], primary)
+    connection = await joined(session, prepared.entry, sends[0], primary, prepared.database)
     await _execute_on(session, execution.share(sends[0], session), payload, connection, sends[0].cluster)
 
 
@@ -499,18 +499,6 @@ async def _prepare_and_execute(
         await _execute_on(session, execution, payload, connection, cluster)
     except DirectoryChanged:
         await execute(session, execution.prepared, payload)
-
-
-async def _joined(session: Session, prepared: Prepared, send: Send, primary: bool) -> ServerConnection:
-    """A connection for the statement, in the session's transaction if it has one."""
-    connection, fresh = await obtain(session, prepared.entry, send, primary, prepared.database)
-    try:
-        await join_transaction(session, connection, send.cluster, fresh)
-    except BaseException:
-        if connection.holder is not session:
-            session.give_back(connection)
-        raise
-    return connection
 
 
 async def _insert(session: Session, execution: Execution, payload: bytes, values: BoundValues) -> None:

@@ -1058,6 +1058,7 @@ class Session:
                 connection.close()
             else:
                 await _roll_back(connection)
+        self._drop_taken("The session has begun anew")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -1083,11 +1084,15 @@ class Session:
                 self.client.spawn(_roll_back(connection), "rollback of a client that went away")
         self.held.clear()
         self.prepared.clear()
-        # Wherever the task was when it was cancelled, what it had taken does not come back in a known state. It may
-        # come from pools that are no longer the session's (`set_capability`, `adopt`).
+        # Wherever the task was when it was cancelled, what it had taken does not come back in a known state.
+        self._drop_taken("The client went away while its statement was running")
+
+    def _drop_taken(self, why: str) -> None:
+        """What the session has taken and nobody gives back. It may come from pools that are no longer the session's
+        (`set_capability`, `adopt`)."""
         for server in dict.fromkeys((*self.environment.every_server(), *self._pools)):
             for connection in [c for c in server.connections if c.taker is self]:
-                connection.abort(ServerFailed("The client went away while its statement was running"))
+                connection.abort(ServerFailed(why))
 
     def reset(self) -> None:
         """COM_RESET_CONNECTION: back to what the session was after login (what is held must have been let go)."""

@@ -568,6 +568,20 @@ async def join_transaction(session: Session, connection: ServerConnection, clust
         session.hold(connection)
 
 
+async def joined(
+    session: Session, entry: Entry, send: Send, primary: bool = True, database: str | None = None
+) -> ServerConnection:
+    """A connection for the statement, in the session's transaction if it has one. Raises TurnoutError."""
+    connection, fresh = await obtain(session, entry, send, primary, database)
+    try:
+        await join_transaction(session, connection, send.cluster, fresh)
+    except BaseException:
+        if connection.holder is not session:
+            session.give_back(connection)
+        raise
+    return connection
+
+
 async def _before(session: Session, connection: ServerConnection, payload: bytes, what: str) -> None:
     """Send a command of ours ahead of the statement. Its answer is waited for only where `confirm` may yet refuse the
     statement: a connection that has not answered is of no use to the session any more, and its transaction is lost."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bench import fast_path
 from parser.analyse import parse
 from parser.shape import lexer
-from parser.statement import Kind
+from parser.statement import Kind, Statement
 from proxy.back import decisions
 from proxy.back.connection import ServerConnection
 from proxy.errors import ProtocolError, ServerFailed
 from proxy.front import recovery
+from proxy.front.key_list import Writer
 from proxy.front.row_streams import RowStream, Splitter
+from proxy.plan.plan import Plan
 from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_bytes
 from proxy.wire.packets import encode_err, encode_ok
@@ -90,6 +93,35 @@ def test_what_a_task_has_taken_is_found_where_pools_are_others_by_now() -> None:
         session.run(asyncio.sleep(60))
         await asyncio.sleep(0)
         client.connection_lost(None)
+        assert connection.aborted is not None
+
+    asyncio.run(play())
+
+
+def test_a_connection_that_cannot_join_a_transaction_is_given_back() -> None:
+    """A statement that writes by a list of keys (or LOAD DATA) comes to a second cluster, whose XA START fails. And what
+    a session has taken and lost sight of ends when it begins anew (COM_CHANGE_USER)."""
+
+    async def play() -> None:
+        client, connection = await pair()
+        session, pool = client.session, connection.pool
+        assert pool is not None
+        session.transaction.explicit = True
+        session.transaction.begin = b"START TRANSACTION READ ONLY"  # which is waited for
+        writer = Writer(
+            session, cast(Any, SimpleNamespace(plan=Plan(statement=Statement(Kind.UPDATE)), replica_ok=False))
+        )
+        task = asyncio.ensure_future(writer.connection("main"))
+        await asyncio.sleep(0.01)
+        assert not pool.idle
+        connection.data_received(encode(encode_err(1399, "XAE07", b"no"), 1))
+        with pytest.raises(ServerFailed, match="no"):
+            await task
+        assert pool.idle == [connection]
+        pool.idle.clear()
+        connection.taker = session
+        connection.pool.server.connections.add(connection)
+        await session.release_all()
         assert connection.aborted is not None
 
     asyncio.run(play())
