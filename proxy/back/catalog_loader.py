@@ -72,7 +72,8 @@ def _literal(name: str) -> str:
 def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     """The schemas of one cluster, from the answers to `queries`.
 
-    Tables whose names differ only in case are left out: the rules cannot tell them apart.
+    Tables whose names differ only in case are left out: the rules cannot tell them apart. So are tables without columns:
+    they were made or dropped while they were asked for, or their columns are hidden from the account.
     """
     mariadb = "mariadb" in _text(rows[_VERSION][0][0]).lower()
     columns: dict[tuple[str, str], list[Column]] = defaultdict(list)
@@ -117,6 +118,9 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
         name = (_text(database), _text(table))
         unique = keys[name]
         key = (cluster, name[0].lower(), name[1].lower())
+        is_view = "VIEW" in _text(kind).upper()
+        if name not in columns and not is_view:
+            continue
         if key in found:
             twice.add(key)
         found[key] = TableSchema(
@@ -124,7 +128,7 @@ def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
             name=name[1],
             columns=tuple(columns[name]),
             types=tuple(types[name]),
-            is_view="VIEW" in _text(kind).upper(),
+            is_view=is_view,
             view_definition=views.get(name, ""),
             primary_key=tuple(unique.get("PRIMARY", ())),
             unique_keys=tuple(tuple(parts) for parts in unique.values()),

@@ -60,7 +60,7 @@ _SPECIAL = (
     | Effect.USES_DIAGNOSTICS
     | Effect.RETURNING
 )
-_TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO})
+_TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO, Kind.COMMIT, Kind.ROLLBACK})
 _ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
 _MAY_CALL = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE  # what may write, whatever the kind
 _PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})

@@ -50,7 +50,6 @@ async def lock_everything(session: Session, sql: bytes) -> None:
             await _unlock(session, [cluster for cluster in asked if cluster not in before])
             session.locks.update(before)
         raise
-    session.diagnostics, session.warning_count = None, 0
     session.ok()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +31,7 @@ workbench: {cluster: main}
 TABLES = {"main": ("items", "spread"), "media": ("photos", "spread"), "mirror": ("items", "photos", "spread")}
 NOT_LOCKED = 1100  # a server lets nobody use a table that LOCK TABLES does not name; on another cluster it is not asked
 REFUSED = 1235
+LOCK_ALL = "FLUSH TABLES WITH READ LOCK"
 TEMPLATES = """\
 BEGIN
 START TRANSACTION
@@ -43,7 +43,6 @@ COMMIT AND CHAIN
 ROLLBACK AND CHAIN
 SAVEPOINT a
 SAVEPOINT b
-ROLLBACK TO SAVEPOINT b
 RELEASE SAVEPOINT a
 SET autocommit=0
 SET autocommit=1
@@ -112,26 +111,32 @@ def mirror(run: Run) -> MariaDB:
     server = run.mariadb("mirror")
     server.create_account(APP, APP_PASSWORD)
     server.execute(f"CREATE DATABASE {DATABASE}")
+    made(server, TABLES["mirror"])
     return server
 
 
 @pytest.fixture(params=["best_effort", "atomic"])
 def proxy(request: pytest.FixtureRequest, run: Run, shop_servers: Shop) -> Iterator[Turnout]:
+    shop_servers.recreate()
+    for name in ("main", "media"):
+        made(shop_servers.server(name), TABLES[name])
     proxy = run.turnout(f"{shop_servers.rules('main', 'media')}{RULES}transactions: {request.param}\n")
     yield proxy
     end(proxy)
 
 
-def emptied(server: MariaDB, tables: tuple[str, ...]) -> None:
-    """The tables anew, so that their ids begin with 4 again."""
+def made(server: MariaDB, tables: tuple[str, ...]) -> None:
     for table in tables:
-        made = "" if table == "spread" else "AUTO_INCREMENT "
-        server.execute(
-            f"DROP TABLE IF EXISTS {table}",
-            f"CREATE TABLE {table} (id INT {made}PRIMARY KEY, n INT)",
-            f"INSERT INTO {table} SELECT 1, 10 UNION SELECT 2, 20 UNION SELECT 3, 30" if made else "DO 0",
-            database=DATABASE,
-        )
+        numbered = "" if table == "spread" else "AUTO_INCREMENT "
+        server.execute(f"CREATE TABLE {table} (id INT {numbered}PRIMARY KEY, n INT)", database=DATABASE)
+
+
+def emptied(server: MariaDB, tables: tuple[str, ...]) -> None:
+    """So that ids begin with 4 again."""
+    for table in tables:
+        server.execute(f"TRUNCATE TABLE {table}", database=DATABASE)
+        if table != "spread":
+            server.execute(f"INSERT INTO {table} (n) VALUES (10), (20), (30)", database=DATABASE)
 
 
 def told(answer: Answer) -> tuple[object, ...]:
@@ -144,6 +149,7 @@ def told(answer: Answer) -> tuple[object, ...]:
 
 
 def test_a_session_is_what_it_is_on_one_server(proxy: Turnout, shop_servers: Shop, mirror: MariaDB) -> None:
+    atomic = "transactions: atomic" in proxy.rules_path.read_text()
     rng = random.Random(SEED)
     refused = asked = 0
     for _ in range(ROUNDS):
@@ -151,22 +157,17 @@ def test_a_session_is_what_it_is_on_one_server(proxy: Turnout, shop_servers: Sho
             emptied(mirror if name == "mirror" else shop_servers.server(name), tables)
         ours = Client(proxy.port, APP, APP_PASSWORD, DATABASE)
         theirs = Client(mirror.port, APP, APP_PASSWORD, DATABASE)
-        deadline = time.monotonic() + 20
-        while (answer := ours.query("SELECT n FROM spread WHERE id=1")).errno:  # until it knows the tables
-            assert time.monotonic() < deadline, answer
-            time.sleep(0.05)
-        theirs.run("SELECT n FROM spread WHERE id=1")
         said: list[str] = []
         for _ in range(STATEMENTS):
             values = {"t": rng.choice(("items", "photos")), "n": rng.randrange(100), "i": rng.randrange(1, 6)}
             sql = rng.choice(TEMPLATES).format(**values)
+            if sql == LOCK_ALL and atomic:  # then no transaction on several clusters can end, not even without writes
+                continue
             answer = ours.query(sql)
             asked += 1
             if answer.errno == REFUSED:
                 refused += 1
-                ours.run("DO 1")  # the error is its own
-                theirs.run("DO 1")
-                continue
+                break  # its error is remembered, the other's is not
             expected = theirs.query(sql)
             if NOT_LOCKED in (answer.errno, expected.errno):
                 break

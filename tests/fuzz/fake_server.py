@@ -314,7 +314,8 @@ class FakeServer:
             if up.startswith((b"BEGIN", b"START TRANSACTION")):
                 self._status |= IN_TRANS
         elif up.startswith(b"KILL"):
-            victim = self._manners.running.get(int(re.findall(rb"\d+", said)[0]))
+            numbers = re.findall(rb"\d+", said)
+            victim = self._manners.running.get(int(numbers[0])) if numbers else None
             if victim is not None:
                 victim._killed.set()
         elif up.startswith(b"SET"):

@@ -99,8 +99,8 @@ def test_what_a_task_has_taken_is_found_where_pools_are_others_by_now() -> None:
 
 
 def test_a_connection_that_cannot_join_a_transaction_is_given_back() -> None:
-    """A statement that writes by a list of keys (or LOAD DATA) comes to a second cluster, whose XA START fails. And what
-    a session has taken and lost sight of ends when it begins anew (COM_CHANGE_USER)."""
+    """A statement that writes by a list of keys (or LOAD DATA) comes to a cluster where the transaction cannot begin. And
+    what a session has taken and lost sight of ends when it begins anew (COM_CHANGE_USER)."""
 
     async def play() -> None:
         client, connection = await pair()
@@ -108,9 +108,9 @@ def test_a_connection_that_cannot_join_a_transaction_is_given_back() -> None:
         assert pool is not None
         session.transaction.explicit = True
         session.transaction.begin = b"START TRANSACTION READ ONLY"  # which is waited for
-        writer = Writer(
-            session, cast(Any, SimpleNamespace(plan=Plan(statement=Statement(Kind.UPDATE)), replica_ok=False))
-        )
+        entry = SimpleNamespace(plan=Plan(statement=Statement(Kind.UPDATE)), replica_ok=False)
+        entry = SimpleNamespace(plan=Plan(statement=Statement(Kind.UPDATE)), replica_ok=False)
+        writer = Writer(session, cast(Any, entry))
         task = asyncio.ensure_future(writer.connection("main"))
         await asyncio.sleep(0.01)
         assert not pool.idle
