@@ -72,8 +72,8 @@ def _literal(name: str) -> str:
 def build(cluster: str, rows: Mapping[str, Rows]) -> dict[Key, TableSchema]:
     """The schemas of one cluster, from the answers to `queries`.
 
-    Tables whose names differ only in case are left out: the rules cannot tell them apart. So are tables without columns:
-    they were made or dropped while they were asked for, or their columns are hidden from the account.
+    Tables whose names differ only in case are left out: the rules cannot tell them apart. So are those without columns,
+    which were made or dropped while they were asked for, or hide their columns from the account.
     """
     mariadb = "mariadb" in _text(rows[_VERSION][0][0]).lower()
     columns: dict[tuple[str, str], list[Column]] = defaultdict(list)

@@ -19,6 +19,7 @@ from proxy.back.connection import Collected, ServerConnection
 from proxy.back.decisions import GRANT_CLIENT, Decision, NoToken, ask, commit_row, open_service, service_account
 from proxy.back.xa import Branch
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front import table_locks
 from proxy.front.recovery import finish_branch
 from proxy.front.session import Session, roll_back
 from proxy.front.two_phase import FINAL, TABLE, Ending, Event, Phase, ending
@@ -56,11 +57,15 @@ async def branch_for(session: Session, connection: ServerConnection, cluster: st
     first = await _first(session, cluster)
     if first is None:
         return None
+    if table_locks.locks_everything(session):
+        transaction.only_reads = True
+        return None
     return await new_branch(session, first, cluster)
 
 
 async def new_branch(session: Session, first: str, cluster: str) -> Branch:
     """A name for `cluster`'s part of the transaction that began on `first`. Raises TurnoutError."""
+    table_locks.check_own_writes(session)
     transaction = session.transaction
     if not transaction.id or transaction.first != first:
         transaction.id, transaction.first = secrets.token_hex(12), first

@@ -17,6 +17,7 @@ from parser.statement import Effect
 from proxy.back.connection import ServerConnection
 from proxy.back.directory import KeysUnknown
 from proxy.errors import ServerFailed, StatementRefused, TurnoutError
+from proxy.front import table_locks
 from proxy.front.caching import note_write
 from proxy.front.environment import Entry
 from proxy.front.sequences import Run
@@ -63,6 +64,7 @@ class MadeIds:
 async def reserve(session: Session, plan: InsertRows, values: ValueOf) -> list[int | None]:
     """The ids for an INSERT's rows, None for those that bring their own; `session.made` is set where there are any.
     Raises TurnoutError."""
+    table_locks.check_own_writes(session)
     session.made = None
     session.generated = False
     given = plan.given(values, "NO_AUTO_VALUE_ON_ZERO" in session.sql_mode)

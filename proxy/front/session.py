@@ -78,6 +78,7 @@ class Transaction:
         "first",
         "id",
         "once",
+        "only_reads",
         "savepoints",
         "status",
         "touched",
@@ -90,6 +91,7 @@ class Transaction:
         self.begin = b"BEGIN"  # how it began (START TRANSACTION READ ONLY, ...)
         self.status = 0  # flags that the server added to its answer to that
         self.once: list[bytes] = []  # SET TRANSACTION .. before it: for every cluster that joins
+        self.only_reads = False  # it has begun on several clusters without branches, and may not write
         self.savepoints: list[tuple[str, bytes]] = []  # name, statement: repeated on clusters that join later
         self.writers: set[str] = set()  # clusters that were written to
         self.changed: set[str] = set()  # the same and those that may have been: by a function that is not known
@@ -114,6 +116,7 @@ class Transaction:
         """It has ended everywhere; what the client said of it stays."""
         self.writers.clear()
         self.changed.clear()
+        self.only_reads = False
         self.id = self.first = ""
 
 
@@ -555,6 +558,8 @@ class Session:
     def _may_write(self, cluster: str) -> bool:
         writers = self.transaction.writers
         rules = self.environment.rules
+        if self.transaction.only_reads:
+            return False
         return not writers or writers == {cluster} or rules.transactions is Transactions.ATOMIC
 
     def _begins_here(self) -> bool:

@@ -519,6 +519,12 @@ def check_writer(session: Session, cluster: str) -> None:
     """A transaction writes on one cluster only, unless the rules say best_effort. Raises StatementRefused."""
     from proxy.rules.model import Transactions
 
+    if session.transaction.only_reads:
+        raise StatementRefused(
+            "This transaction has begun on several clusters while the session had FLUSH TABLES WITH READ LOCK, so that "
+            "it could not be made atomic over clusters: it may only read. Commit first",
+            reason="read-only-transaction",
+        )
     writers = session.transaction.writers - {cluster}
     if writers and session.environment.rules.transactions is Transactions.SINGLE:
         other = ", ".join(sorted(writers))

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from proxy.back.connection import ServerConnection
 from proxy.errors import ServerFailed, TurnoutError
 from proxy.front.session import Session, checked
-from proxy.plan.case import LOCK_REASONS, LOCK_TABLES, READ_LOCK
+from proxy.plan.case import GLOBAL_READ_LOCK, LOCK_REASONS, LOCK_TABLES
 from proxy.plan.server_work import clusters_in_use
 from proxy.wire import command as com
 
@@ -43,7 +43,7 @@ async def lock_everything(session: Session, sql: bytes) -> None:
                 connection = await session.take(primary)
             else:
                 await session.dress(connection)
-            pin(session, connection, READ_LOCK)
+            pin(session, connection, GLOBAL_READ_LOCK)
             await checked(connection, bytes((com.COM_QUERY,)) + sql)
     except BaseException:
         if not session.closed:  # what it holds is dropped then
@@ -70,7 +70,7 @@ async def unlock_tables(session: Session, but: str = "") -> None:
     """What LOCK TABLES has locked, on any cluster `but` this one, is free: a transaction begins, or others are locked.
     Raises TurnoutError."""
     clusters = [cluster for cluster, kinds in session.locks.items() if LOCK_TABLES in kinds and cluster != but]
-    both = [cluster for cluster in clusters if READ_LOCK in session.locks[cluster] and cluster in session.held]
+    both = [cluster for cluster in clusters if len(session.locks[cluster]) > 1 and cluster in session.held]
     await _unlock(session, [cluster for cluster in clusters if cluster not in both])
     for cluster in both:  # UNLOCK TABLES would end the other lock, too
         await checked(session.held[cluster], b"\x03BEGIN")
@@ -106,6 +106,18 @@ async def _unlock(session: Session, clusters: Iterable[str]) -> None:
             session._settle_held(connection)
     if failure is not None:
         raise failure
+
+
+def locks_everything(session: Session) -> bool:
+    """Does the session keep everybody from writing?"""
+    return any(GLOBAL_READ_LOCK in kinds for kinds in session.locks.values())
+
+
+def check_own_writes(session: Session) -> None:
+    """Turnout is about to write something of its own for a statement of the session. It would wait for the session's
+    own lock: raises ServerFailed with what a server says."""
+    if locks_everything(session):
+        raise ServerFailed("Can't execute the query because you have a conflicting read lock", 1223, "HY000")
 
 
 def ended(session: Session, connection: ServerConnection, cluster: str) -> None:

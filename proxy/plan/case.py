@@ -115,8 +115,8 @@ _PRIMARY_EFFECTS = (
 
 _CHANGING = Effect.WRITES | Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE
 
-LOCK_TABLES, READ_LOCK = "lock tables", "read lock"
-LOCK_REASONS = frozenset({LOCK_TABLES, READ_LOCK})  # to be pinned until UNLOCK TABLES
+LOCK_TABLES, READ_LOCK, GLOBAL_READ_LOCK = "lock tables", "read lock", "global read lock"
+LOCK_REASONS = frozenset({LOCK_TABLES, READ_LOCK, GLOBAL_READ_LOCK})  # to be pinned until UNLOCK TABLES
 _PIN_BY_EFFECT = (
     (Effect.TEMPORARY_TABLE, "temporary table"),
     (Effect.SESSION_LOCK, "session lock"),
@@ -150,7 +150,7 @@ def pin_reason(statement: Statement) -> str:
     if by_kind is not None:
         return by_kind
     if statement.kind is Kind.ADMIN and statement.effects.meets(Effect.SESSION_LOCK):
-        return READ_LOCK
+        return READ_LOCK if statement.tables else GLOBAL_READ_LOCK
     return next((reason for effect, reason in _PIN_BY_EFFECT if statement.effects.meets(effect)), "")
 
 

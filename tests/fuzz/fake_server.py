@@ -286,6 +286,8 @@ class FakeServer:
         self._prepared[number] = text
         params = text.count(b"?")
         columns = 1 if _COMMENTS.sub(b"", text).upper().startswith(_ROWS) else 0
+        if params > 0xFFFF:
+            return self._error(1390, "HY000", b"too many placeholders")
         head = b"\0" + number.to_bytes(4, "little") + columns.to_bytes(2, "little") + params.to_bytes(2, "little")
         payloads = [head + bytes(3)]
         for count in (params, columns):

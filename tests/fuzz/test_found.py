@@ -99,7 +99,7 @@ def test_what_a_task_has_taken_is_found_where_pools_are_others_by_now() -> None:
 
 
 def test_a_connection_that_cannot_join_a_transaction_is_given_back() -> None:
-    """A statement that writes by a list of keys (or LOAD DATA) comes to a cluster where the transaction cannot begin. And
+    """A statement that writes by a list of keys (or LOAD DATA) comes to a cluster where no transaction can begin. And
     what a session has taken and lost sight of ends when it begins anew (COM_CHANGE_USER)."""
 
     async def play() -> None:

@@ -79,10 +79,12 @@ def test_unique_keys_of_prefixes_and_expressions_name_no_column() -> None:
     assert schema.unique_keys == (("id",), ("name(10)", "id"), ("(expression)",))
 
 
-def test_tables_that_differ_only_in_case_are_left_out() -> None:
-    rows = {**EMPTY_ROWS, "tables": [["shop", "t", "BASE TABLE", "InnoDB"], ["shop", "T", "BASE TABLE", "InnoDB"]]}
-    rows["tables"].append(["shop", "u", "BASE TABLE", "InnoDB"])
-    assert list(build("main", rows)) == [("main", "shop", "u")]
+def test_tables_that_differ_only_in_case_are_left_out_and_those_without_columns() -> None:
+    """The latter are being made or dropped: without columns nothing is known, not even whether they make ids."""
+    rows = {**EMPTY_ROWS, "tables": [["shop", name, "BASE TABLE", "InnoDB"] for name in ("t", "T", "u", "dropped")]}
+    rows["tables"].append(["shop", "broken", "VIEW", None])
+    rows["columns"] = [["shop", name, *row("id")] for name in ("t", "T", "u")]
+    assert list(build("main", rows)) == [("main", "shop", "u"), ("main", "shop", "broken")]
 
 
 def test_merge_replaces_one_cluster_and_counts_changes() -> None:
