@@ -161,7 +161,7 @@ def test_a_session_is_what_it_is_on_one_server(proxy: Turnout, shop_servers: Sho
         for _ in range(STATEMENTS):
             values = {"t": rng.choice(("items", "photos")), "n": rng.randrange(100), "i": rng.randrange(1, 6)}
             sql = rng.choice(TEMPLATES).format(**values)
-            if sql == LOCK_ALL and atomic:  # transactions that begin under it may not write, not even to temporary tables
+            if sql == LOCK_ALL and atomic:  # what begins under it may not write, not even temporary tables
                 continue
             answer = ours.query(sql)
             asked += 1
