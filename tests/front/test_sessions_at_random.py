@@ -12,10 +12,11 @@ from tests.front.conftest import end
 from tests.front.raw import Answer, Client
 from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+from tests.sizes import size
 
 pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
-ROUNDS = int(os.environ.get("TURNOUT_ROUNDS", "40"))
+ROUNDS = size("TURNOUT_ROUNDS", 30, 100)
 STATEMENTS = 40
 RULES = """\
 databases:
