@@ -98,8 +98,11 @@ def test_every_mutation_has_a_case() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_without_a_part_of_the_rule_the_checker_fails(run: Run, name: str) -> None:
-    setting = CASES[name].setting(seed=1, max_s=60)
-    report = check(run, replace(setting, environment=environment(run.place(name), name)))
+    for seed in (1, 2, 3):  # some show only where two processes meet by chance, which a busy machine gives few of
+        setting = CASES[name].setting(seed=seed, max_s=60)
+        report = check(run, replace(setting, environment=environment(run.place(f"{name}-{seed}"), name)))
+        if report.tally.violations:
+            break
     assert report.tally.violations, f"{name} was not noticed:\n{report}"
 
 
