@@ -7,37 +7,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.front.conftest import end
 from tests.front.raw import Client
+from tests.front.two_clusters import running
 from tests.servers import Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
 
 pytestmark = pytest.mark.servers
-RULES = """\
-databases:
-  shop:
-    home: main
-    tables:
-      photos: {cluster: media}
-      spread: {sharding: by_id, key: id}
-shardings:
-  by_id: {method: hash, clusters: [main, media]}
-"""
 BLOCKED = 1205
 
 
 @pytest.fixture(scope="module", params=["best_effort", "atomic"])
 def proxy(request: pytest.FixtureRequest, run: Run, shop_servers: Shop) -> Iterator[Turnout]:
-    servers = (shop_servers.main, shop_servers.media)
-    shop_servers.recreate()
-    for server in servers:
-        server.execute("CREATE TABLE spread (id INT PRIMARY KEY, n INT)", database=DATABASE)
-    servers[0].execute("CREATE TABLE items (id INT AUTO_INCREMENT PRIMARY KEY, n INT)", database=DATABASE)
-    servers[1].execute("CREATE TABLE photos (id INT AUTO_INCREMENT PRIMARY KEY, n INT)", database=DATABASE)
-    rules = f"{shop_servers.rules('main', 'media')}{RULES}transactions: {request.param}\n"
-    proxy = run.turnout(rules)
-    yield proxy
-    end(proxy)
+    with running(run, shop_servers, f"transactions: {request.param}") as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.front.conftest import end
+from tests.front import two_clusters
 from tests.front.raw import Answer, Client
 from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
@@ -18,18 +18,7 @@ pytestmark = pytest.mark.servers
 SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
 ROUNDS = size("TURNOUT_ROUNDS", 30, 100)
 STATEMENTS = 40
-RULES = """\
-databases:
-  shop:
-    home: main
-    tables:
-      photos: {cluster: media}
-      spread: {sharding: by_id, key: id}
-shardings:
-  by_id: {method: hash, clusters: [main, media]}
-workbench: {cluster: main}
-"""
-TABLES = {"main": ("items", "spread"), "media": ("photos", "spread"), "mirror": ("items", "photos", "spread")}
+TABLES = {**two_clusters.TABLES, "mirror": ("items", "photos", "spread")}
 NOT_LOCKED = 1100  # a server lets nobody use a table that LOCK TABLES does not name; on another cluster it is not asked
 REFUSED = 1235
 LOCK_ALL = "FLUSH TABLES WITH READ LOCK"
@@ -112,24 +101,15 @@ def mirror(run: Run) -> MariaDB:
     server = run.mariadb("mirror")
     server.create_account(APP, APP_PASSWORD)
     server.execute(f"CREATE DATABASE {DATABASE}")
-    made(server, TABLES["mirror"])
+    two_clusters.made(server, TABLES["mirror"])
     return server
 
 
 @pytest.fixture(params=["best_effort", "atomic"])
 def proxy(request: pytest.FixtureRequest, run: Run, shop_servers: Shop) -> Iterator[Turnout]:
-    shop_servers.recreate()
-    for name in ("main", "media"):
-        made(shop_servers.server(name), TABLES[name])
-    proxy = run.turnout(f"{shop_servers.rules('main', 'media')}{RULES}transactions: {request.param}\n")
-    yield proxy
-    end(proxy)
-
-
-def made(server: MariaDB, tables: tuple[str, ...]) -> None:
-    for table in tables:
-        numbered = "" if table == "spread" else "AUTO_INCREMENT "
-        server.execute(f"CREATE TABLE {table} (id INT {numbered}PRIMARY KEY, n INT)", database=DATABASE)
+    more = f"workbench: {{cluster: main}}\ntransactions: {request.param}"
+    with two_clusters.running(run, shop_servers, more) as proxy:
+        yield proxy
 
 
 def emptied(server: MariaDB, tables: tuple[str, ...]) -> None:

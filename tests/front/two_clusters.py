@@ -1,0 +1,40 @@
+"""A shop on two clusters: `items` on home, `photos` on the other, `spread` over both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tests.front.conftest import end
+from tests.servers import MariaDB, Run, Shop, Turnout
+from tests.servers.shop import DATABASE
+
+RULES = """\
+databases:
+  shop:
+    home: main
+    tables:
+      photos: {cluster: media}
+      spread: {sharding: by_id, key: id}
+shardings:
+  by_id: {method: hash, clusters: [main, media]}
+"""
+TABLES = {"main": ("items", "spread"), "media": ("photos", "spread")}
+
+
+def made(server: MariaDB, tables: Sequence[str]) -> None:
+    """The tables, empty: with `id`, which is generated unless it is the shard key, and `n`."""
+    for table in tables:
+        numbered = "" if table == "spread" else "AUTO_INCREMENT "
+        server.execute(f"CREATE TABLE {table} (id INT {numbered}PRIMARY KEY, n INT)", database=DATABASE)
+
+
+@contextmanager
+def running(run: Run, shop: Shop, more: str) -> Iterator[Turnout]:
+    """A Turnout before new tables; `more`: further lines of its rules."""
+    shop.recreate()
+    for name, tables in TABLES.items():
+        made(shop.server(name), tables)
+    proxy = run.turnout(f"{shop.rules(*TABLES)}{RULES}{more}\n")
+    yield proxy
+    end(proxy)
