@@ -143,13 +143,28 @@ async def describe(session: Session, prepared: Prepared) -> tuple[bytes, int, in
         session.row_count, session.warning_count = -1, 1
         session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
         session.client.write(response)
+    elif not _counted_alike(prepared, params):
+        close_on(connection, ServerStatement(scanner.statement_id))
     elif text is prepared.sql:
         remember(session, connection, prepared, ServerStatement(scanner.statement_id))
     else:
         close_on(connection, ServerStatement(scanner.statement_id))
     if fresh:
         session.give_back(connection)
+    if not failed and not _counted_alike(prepared, params):
+        raise ServerFailed(
+            f"{connection.where} counts {params} parameters in a statement in which Turnout sees another number, and "
+            "their values decide where it goes; write them into its text"
+        )
     return None if failed else (response, params, warnings)
+
+
+def _counted_alike(prepared: Prepared, params: int) -> bool:
+    """Whether a server sees the parameters that Turnout does, where what is bound to them matters to Turnout."""
+    entry = prepared.entry
+    if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks):
+        return True
+    return params == len(param_places(prepared.shape, prepared.lexer))
 
 
 def _around(plan: Plan) -> StatementRefused:

@@ -22,9 +22,9 @@ from proxy.front.row_streams import RowStream, Splitter
 from proxy.plan.plan import Plan
 from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_bytes
-from proxy.wire.packets import encode_err, encode_ok
+from proxy.wire.packets import encode_eof, encode_err, encode_ok
 from proxy.wire.response import ResponseScanner
-from proxy.wire.resultset import encode_resultset, text_column
+from proxy.wire.resultset import encode_column, encode_resultset, text_column
 from proxy.wire.status import AUTOCOMMIT, SESSION_STATE_CHANGED
 
 
@@ -257,3 +257,29 @@ def test_a_server_that_answers_our_question(said: bytes | None, number: int | No
         assert connection.aborted is None
 
     asyncio.run(play())
+
+
+def test_a_server_that_counts_other_parameters() -> None:
+    """What is bound to one of them decides where a statement goes, so they have to be the same ones."""
+    shards = 'clusters: {other: {primary: "127.0.0.1:3308"}, '
+    sharding = "shardings: {by_k: {method: hash, clusters: [main, other]}}\n"
+    tables = "databases: {sbtest: {tables: {sbtest1: {sharding: by_k, key: k}}, "
+    rules = sharding + fast_path.RULES.replace("clusters: {", shards).replace("databases: {sbtest: {", tables)
+
+    async def play(sql: bytes, count: int) -> bytes:
+        client, connection = fast_path.make(rules, fast_path.CATALOG)
+        written: list[bytes] = []
+        client.write = written.append
+        client.data_received(encode(b"\x16" + sql, 0))
+        await asyncio.sleep(0.01)
+        definition = encode(encode_column(text_column("?")), 1)
+        ok = encode(b"\0\x05\0\0\0" + b"\0\0" + count.to_bytes(2, "little") + b"\0\0\0", 1)
+        connection.data_received(ok + (definition * count + encode(encode_eof(), 2) if count else b""))
+        await asyncio.sleep(0.01)
+        return b"".join(written)
+
+    delete = b"DELETE FROM sbtest1 WHERE k = ? AND id = ?"
+    for count in (0, 1, 3):
+        answer = asyncio.run(play(delete, count))
+        assert b"counts %d parameters" % count in answer
+    assert asyncio.run(play(delete, 2))[4] == 0
