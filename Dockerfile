@@ -7,13 +7,16 @@
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-RUN python -m venv /opt/turnout
-COPY deploy/requirements.lock ./
-RUN /opt/turnout/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+RUN python -m venv /opt/turnout && python -m venv /opt/build
+COPY deploy/requirements.lock deploy/build.lock ./
+RUN /opt/turnout/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r build.lock
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY parser ./parser
 COPY proxy ./proxy
-RUN /opt/turnout/bin/pip install --no-cache-dir --no-deps . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/turnout/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl \
     && /opt/turnout/bin/python -m compileall -q /opt/turnout/lib
 
 FROM python:3.11-slim-bookworm

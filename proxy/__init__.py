@@ -13,3 +13,7 @@ holding     a session keeps a connection because of a transaction; it is *pinned
 settings    system variables (and constant user variables) that a session carries from connection to connection
 prelude     commands sent before a statement so that a connection has the session's settings and transaction
 """
+
+from parser.from_source import begin
+
+begin()

@@ -3,6 +3,7 @@
 #
 #   requirements.lock            all extras: what .venv is made from
 #   deploy/requirements.lock     without extras: what the container runs, the same versions
+#   deploy/build.lock            that, and what compiles the hot modules
 #
 # Versions that are locked already stay; `scripts/lock.sh --upgrade` takes the newest. Works in an environment of its
 # own, so that the tool is none of our dependencies.
@@ -20,5 +21,6 @@ compile() {
         --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options "$@" pyproject.toml
 }
 
-compile "${1:---no-upgrade}" --extra dev --extra clients --output-file requirements.lock
+compile "${1:---no-upgrade}" --extra dev --extra build --extra clients --output-file requirements.lock
 compile --constraint requirements.lock --output-file deploy/requirements.lock
+compile --constraint requirements.lock --extra build --output-file deploy/build.lock

@@ -118,10 +118,36 @@ if ! [ -e "$stamp" ] || [ "$(cat "$stamp")" != "$(wanted)" ]; then
     fi
     say "installing requirements.lock"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    TURNOUT_PURE=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     .venv/bin/python -m pip check --quiet --disable-pip-version-check >&2
     wanted >"$stamp"
     say "done"
+fi
+
+# What is compiled (setup.py) when any source differs from those that were compiled last. With TURNOUT_PURE set, what is
+# compiled stays as it is, and nothing uses it.
+stamp=.venv/turnout-compiled
+sources() {
+    { cat setup.py pyproject.toml requirements.lock; find parser proxy -name '*.py' -print0 | sort -z | xargs -0 cat; } | sha256sum
+    compiled -print | wc -l
+}
+compiled() { find . \( -path ./.venv -o -path ./build -o -path ./node_modules \) -prune -o -name '*.so' "$@"; }
+if [ -z "${TURNOUT_PURE:-}" ]; then
+    if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(sources)" ]; then
+        compiled -exec touch {} +  # the sources are the same, whenever they were written
+    else
+        say "compiling what runs for each statement (two minutes)"
+        compiled -print0 | xargs -0 rm -f
+        rm -rf build
+        log=$(mktemp)
+        if ! .venv/bin/python setup.py -q build_ext --inplace >"$log" 2>&1 || [ -z "$(compiled -print -quit)" ]; then
+            tail -n 30 "$log" >&2
+            say "it could not be compiled; the whole output is in $log; TURNOUT_PURE=1 does without"
+            exit 1
+        fi
+        rm -rf "$log" build
+        sources >"$stamp"
+    fi
 fi
 
 # The drivers of node, Go and Java, and what is built with them.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import pure  # noqa: F401  # before all else of ours
 from tests.servers import Run, Shop, Turnout
 from tests.sizes import THOROUGH
 

@@ -110,16 +110,21 @@ def locked(path: Path) -> dict[str, str]:
 
 def test_lock_files_agree_hold_every_dependency_and_name_no_index() -> None:
     everything, runtime = locked(ROOT / "requirements.lock"), locked(DEPLOY / "requirements.lock")
-    assert runtime.items() <= everything.items()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    built = locked(DEPLOY / "build.lock")
+    assert runtime.items() <= built.items() <= everything.items()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = settings["project"]
     extras = project["optional-dependencies"]
 
     def names(requirements: list[str]) -> set[str]:
         return {re.split(r"[^\w.-]", each)[0].lower().replace("_", "-").replace(".", "-") for each in requirements}
 
     assert names(project["dependencies"]) <= runtime.keys()
+    assert names(extras["build"]) <= built.keys()
+    # What is compiled where it is built apart from the environment sees the same packages.
+    assert set(settings["build-system"]["requires"]) == {*project["dependencies"], *extras["build"]}
     assert names([*extras["dev"], *extras["clients"]]) <= everything.keys()
-    for path in (ROOT / "requirements.lock", DEPLOY / "requirements.lock"):
+    for path in (ROOT / "requirements.lock", DEPLOY / "requirements.lock", DEPLOY / "build.lock"):
         assert not re.search(r"https?:|--(extra-)?index-url|--find-links|file://", path.read_text())
         assert path.read_text().count("--hash=sha256:") >= len(locked(path))
 

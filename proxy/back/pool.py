@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
@@ -22,6 +22,7 @@ from proxy.wire.status import IN_TRANS
 if TYPE_CHECKING:
     from proxy.back.server import Server
 
+_T = TypeVar("_T")
 _LOOK_FOR_MATCH = 8  # how many idle connections are compared with a session's settings before any is taken
 
 
@@ -34,6 +35,13 @@ class PoolKey:
     origin: str = ""  # the address of the clients that it is for, where the server is told of it
 
 
+def _as_it_is(cls: type[_T]) -> type[_T]:
+    """Decorated classes stay Python's where they are compiled (their methods do not): only such can be referred to
+    weakly."""
+    return cls
+
+
+@_as_it_is
 class Pool:
     """See the module. `secret` may be renewed by later logins of the same account (a changed password)."""
 

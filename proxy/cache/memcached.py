@@ -55,6 +55,9 @@ _LEASE = b":lease"
 Told = Callable[["bytes | None"], None]  # is given the item of a key, or None: there is none, or there will be none
 
 
+COUNTED = ("dropped", "errors", "gets", "hits", "malformed", "sets", "skipped", "timeouts", "too_long")
+
+
 class RemoteCounters:
     """What was asked of memcached: they only go up."""
 

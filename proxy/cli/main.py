@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import uvloop
 
+from parser.from_source import VARIABLE, outdated
 from proxy.cli import console
 from proxy.cli.version import version
 from proxy.errors import TurnoutError
@@ -76,6 +77,12 @@ def serve(ctx: click.Context, rules: Path, log_level: str, log_format: str) -> N
     from proxy.cli.streams import STREAM_COMMAND
     from proxy.cli.supervisor import IMPORTED, WORKER_COMMAND, Supervisor
 
+    changed = outdated()
+    if changed:
+        raise click.ClickException(
+            f"{', '.join(changed)}: changed after what runs in their place was compiled; `make setup` compiles them "
+            f"again, and {VARIABLE}=1 runs them as they are"
+        )
     logs.configure(log_level, log_format)
     path = rules.absolute()
     logging = ("--log-level", log_level, "--log-format", log_format)

@@ -15,14 +15,12 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings
 from proxy.back.tags import cluster_tag, slot_of
 from proxy.cache.clocks import SourceClock, Stamp
-from proxy.cache.memcached import RemoteCounters
+from proxy.cache.memcached import COUNTED
 from proxy.cache.store import Store
 from proxy.cache.value import CachedValue, Family, RemoteKey, memory_of, words_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
@@ -122,31 +120,64 @@ class Caching:
         measures.cache_bytes, measures.cache_entries = local.bytes, len(local)
         measures.cache_evictions = local.evictions
         if remote is not None:
-            for name in RemoteCounters.__slots__:
+            for name in COUNTED:
                 setattr(measures, f"memcached_{name}", getattr(remote.counters, name))
 
 
-class Fill(msgspec.Struct, eq=False):
+class Fill:
     """An answer on its way into the cache; the session has it while its statement runs."""
 
-    caching: Caching
-    entry: Entry
-    cluster: str
-    key: LocalKey
-    clock: SourceClock | None  # other rules may have another server and another clock for the cluster
-    stamp: Stamp | None  # None: a class with `ttl`, whose values need none
-    slots: tuple[int, ...]
-    fingerprint: int  # of the definitions that `slots` follow from
-    asked_ns: int
-    parts: list[bytes] | None = None  # what has come of the answer, if it comes in several pieces
-    size: int = 0  # of these parts; -1: too long to be kept
-    remote_key: RemoteKey | None = None  # memcached is asked for it, and is to get the answer at once
-    sends_late: bool = False  # memcached is to get the answer when it is asked for again
-    replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
-    leads: bool = False  # it is in `flights`
-    flight: asyncio.Future[None] | None = None  # others wait for it
-    follows: asyncio.Future[None] | None = None  # another session's that this one waits for
-    leased: bool = False  # other workers wait for it
+    __slots__ = (
+        "asked_ns",
+        "caching",
+        "clock",
+        "cluster",
+        "entry",
+        "fingerprint",
+        "flight",
+        "follows",
+        "key",
+        "leads",
+        "leased",
+        "parts",
+        "remote_key",
+        "replica_stamp",
+        "sends_late",
+        "size",
+        "slots",
+        "stamp",
+    )
+
+    def __init__(
+        self,
+        caching: Caching,
+        entry: Entry,
+        cluster: str,
+        key: LocalKey,
+        clock: SourceClock | None,
+        stamp: Stamp | None,
+        slots: tuple[int, ...],
+        fingerprint: int,
+        asked_ns: int,
+    ) -> None:
+        self.caching = caching
+        self.entry = entry
+        self.cluster = cluster
+        self.key = key
+        self.clock = clock  # other rules may have another server and another clock for the cluster
+        self.stamp = stamp  # None: a class with `ttl`, whose values need none
+        self.slots = slots
+        self.fingerprint = fingerprint  # of the definitions that `slots` follow from
+        self.asked_ns = asked_ns
+        self.parts: list[bytes] | None = None  # what has come of the answer, if it comes in several pieces
+        self.size = 0  # of these parts; -1: too long to be kept
+        self.remote_key: RemoteKey | None = None  # memcached is asked for it, and is to get the answer at once
+        self.sends_late = False  # memcached is to get the answer when it is asked for again
+        self.replica_stamp: Stamp | None = None  # if a replica answers: how far it had come before it was asked
+        self.leads = False  # it is in `flights`
+        self.flight: asyncio.Future[None] | None = None  # others wait for it
+        self.follows: asyncio.Future[None] | None = None  # another session's that this one waits for
+        self.leased = False  # other workers wait for it
 
     def may_come_from(self, replica: Server) -> bool:
         """May a replica be asked? Then the stamp says how far it had come, which it was asked a moment ago: what it

@@ -27,7 +27,8 @@ from proxy.front.sequences import Sequences
 from proxy.measure.caches import CacheStats
 from proxy.measure.key_sampling import KeySampler, Tap
 from proxy.measure.measures import Measures
-from proxy.measure.shapes import MAX_SAMPLE, Sample, ShapeStats
+from proxy.measure.shape_stats import ShapeStats
+from proxy.measure.shapes import MAX_SAMPLE, Sample
 from proxy.plan.around_workbench import ExplainPulls, InSettings
 from proxy.plan.ddl import Ddl, TableWork
 from proxy.plan.insert_select import InsertSelect

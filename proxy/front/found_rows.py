@@ -15,7 +15,7 @@ from proxy.front.row_streams import Splitter
 from proxy.front.session import Session
 from proxy.front.values import TextValues
 from proxy.front.workbench import finish_on_workbench
-from proxy.measure.shapes import ShapeStats
+from proxy.measure.shape_stats import ShapeStats
 from proxy.plan import refusals
 from proxy.plan.plan import Plan, Route, Send
 from proxy.plan.workbench import LIFTED

@@ -2,7 +2,7 @@
 
 from proxy.measure.measures import Measures, ServerStats, Window
 from proxy.measure.peers import Peers
-from proxy.measure.shapes import ShapeStats
+from proxy.measure.shape_stats import ShapeStats
 from proxy.measure.states import ServerState, SessionState
 from proxy.measure.totals import Totals, merge
 

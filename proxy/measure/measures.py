@@ -14,7 +14,8 @@ import msgspec
 
 from proxy.measure.caches import CacheStats, CacheWindow
 from proxy.measure.key_sampling import KeySampler, KeyWindow
-from proxy.measure.shapes import Sample, ShapeStats, ShapeWindow
+from proxy.measure.shape_stats import ShapeStats
+from proxy.measure.shapes import Sample, ShapeWindow
 
 OTHER = "other"  # the label of everything past a family's limit
 ERRNO_LABELS = 200

@@ -138,7 +138,7 @@ class BinaryRows:
 
     def encode_text(self, row: Sequence[bytes | None]) -> bytes:
         """The payload of a row whose values are given as the text protocol has them; without FLOAT and DOUBLE."""
-        return self.encode([value if value is None else self._of_text(n, value) for n, value in enumerate(row)])
+        return self.encode([None if text is None else self._of_text(n, text) for n, text in enumerate(row)])
 
     def _of_text(self, number: int, text: bytes) -> bytes:
         kind = self._columns[number].type

@@ -22,7 +22,7 @@ from proxy.errors import TurnoutError
 from proxy.measure import log as logs
 from proxy.measure.measures import Measures
 from proxy.measure.peers import Peers
-from proxy.measure.shapes import ShapeStats
+from proxy.measure.shape_stats import ShapeStats
 from proxy.measure.states import SequenceState, ServerState, SessionState
 from proxy.rules.model import Rules
 

@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.measure.shapes import BUCKETS, Histogram, ShapeStats, ShapeWindow, bucket_ns, digest_id, split_buckets
+from proxy.measure.shape_stats import ShapeStats
+from proxy.measure.shapes import BUCKETS, Histogram, ShapeWindow, bucket_ns, digest_id, split_buckets
 
 MS = 1_000_000
 
