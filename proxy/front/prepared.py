@@ -164,7 +164,10 @@ def _counted_alike(prepared: Prepared, params: int) -> bool:
     entry = prepared.entry
     if entry.fixed is not None and not (entry.asks_id or entry.cached or entry.marks):
         return True
-    return params == len(param_places(prepared.shape, prepared.lexer))
+    try:
+        return params == len(param_places(prepared.shape, prepared.lexer))
+    except ValueError:
+        return True  # a text that cannot be read has none that Turnout knows
 
 
 def _around(plan: Plan) -> StatementRefused:
