@@ -28,6 +28,7 @@ from proxy.wire.login import MAX_HELD, Accepted, ClientEvent, ClientLogin, Close
 from proxy.wire.packets import encode_err
 
 if TYPE_CHECKING:
+    from proxy.front.compressed import ClientLink
     from proxy.front.listener import Listener
     from proxy.front.results import Bound
 
@@ -58,6 +59,7 @@ class Client(asyncio.Protocol):
         "_unedited",
         "capabilities",
         "change_user",
+        "compressed",
         "connected",
         "connection_id",
         "edited",
@@ -78,8 +80,6 @@ class Client(asyncio.Protocol):
         "write_paused",
     )
 
-    counts_frames = True  # what it sends is numbered frame by frame
-
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.connection_id = listener.next_connection_id()
@@ -99,6 +99,7 @@ class Client(asyncio.Protocol):
         self.sequence = 0  # of the command under way: its first response packet is this plus one
         self.write_paused = False
         self.change_user: ClientLogin | None = None
+        self.compressed: ClientLink | None = None  # its transport, if it compresses (proxy.front.compressed)
         self.edited: EditedResponse | None = None  # what is written becomes part of this, until the command ends
         self.upload: Upload | None = None  # what is received is a file, until it ends
         self._bounded: Bound | None = None
@@ -399,16 +400,16 @@ class Client(asyncio.Protocol):
 
     def next_command(self) -> None:
         """The session is free: carry out what waits."""
-        if self._dispatching:
-            return  # called by a command that was answered at once: the loop below goes on
-        session = self.session
-        if not self._commands and session is not None and not session.killed and not self.listener.draining:
-            return  # nothing to do, as nearly always
-        self._dispatching = True
-        try:
-            self._dispatch()
-        finally:
-            self._dispatching = False
+        if not self._dispatching:  # else a command was answered at once, and the loop in `_dispatch` goes on
+            session = self.session
+            if self._commands or session is None or session.killed or self.listener.draining:  # seldom
+                self._dispatching = True
+                try:
+                    self._dispatch()
+                finally:
+                    self._dispatching = False
+        if self.compressed is not None:
+            self.compressed.deliver()
 
     def _dispatch(self) -> None:
         session = self.session
@@ -460,8 +461,10 @@ class Client(asyncio.Protocol):
         """The client has been asked for a file (its answer is edited): what it sends now goes to `take`, and `end` is
         called behind it."""
         assert self.edited is not None
-        upload = self.upload = Upload(take, end, self.edited.sequence, self.counts_frames)
+        upload = self.upload = Upload(take, end, self.edited.sequence, self.compressed is None)
         self.start_reading()
+        if self.compressed is not None:
+            asyncio.get_running_loop().call_soon(self.compressed.deliver)  # what has come of it already
         # What it has sent ahead is the beginning of the file, as a server would read it.
         ahead = [encode(payload, sequence - len(payload) // MAX_PAYLOAD) for payload, sequence in self._commands]
         self._commands.clear()

@@ -4,32 +4,12 @@ numbered behind its own command, whatever the client has sent meanwhile."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import cast
 
 from proxy.back.compressed import CompressedLink
 from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError
 from proxy.front.client import Client
-from proxy.front.upload import Upload
 from proxy.wire.compression import compressed, whole_frames
-
-
-class CompressedClient(Client):
-    """What a client becomes when its login has agreed on compression. Its transport is a ClientLink."""
-
-    __slots__ = ()
-
-    counts_frames = False
-
-    def next_command(self) -> None:
-        super().next_command()
-        cast(ClientLink, self.transport).deliver()
-
-    def receive_file(self, take: Callable[[bytes], None], end: Callable[[], None]) -> Upload:
-        upload = super().receive_file(take, end)
-        asyncio.get_running_loop().call_soon(cast(ClientLink, self.transport).deliver)  # what has come of it already
-        return upload
 
 
 class ClientLink(CompressedLink):
@@ -78,8 +58,7 @@ class ClientLink(CompressedLink):
 
 def begin(client: Client, tls: TlsPipe | None, leftover: bytes) -> None:
     """The login's OK is out: everything that follows is compressed, on both sides. `leftover` has come already."""
-    client.__class__ = CompressedClient
-    link = ClientLink(client.transport, tls, client)
+    link = client.compressed = ClientLink(client.transport, tls, client)
     client.transport = link
     client.write = link.write
     assert client.session is not None

@@ -31,7 +31,7 @@ def asked_for(session: Session, bound: Execute, entry: Entry) -> bool:
     """Whether the server that executes it is asked for a cursor: not for an account whose results are limited, since no
     single answer tells how much it has had."""
     wanted = bool(bound.flags & READ_ONLY_CURSOR) and entry.cached is None and not entry.plan.writes
-    return wanted and not session.is_bounded
+    return wanted and session.bound is None
 
 
 def opened(session: Session, prepared: Prepared, connection: ServerConnection) -> None:

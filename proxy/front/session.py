@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from proxy.front.made_ids import MadeIds
     from proxy.front.prepared_statement import Prepared
     from proxy.front.reading import Receiver
+    from proxy.front.results import Bound
     from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
@@ -124,7 +125,7 @@ class Session:
     """See the module."""
 
     exceeded: TurnoutError | None = None  # the answer under way is too large (proxy.front.results), and is cut off
-    is_bounded = False  # are its answers limited (proxy.front.results)?
+    bound: Bound | None = None  # what limits its answers
 
     def __init__(
         self,
@@ -168,7 +169,7 @@ class Session:
         self.row_count = -1
         self.warning_count = 0
         self.diagnostics: bytes | None = None  # SHOW WARNINGS's response for the last statement; None: empty
-        self.busy = False
+        self._busy = False
         self.running: Entry | None = None  # the statement under way, for SHOW TURNOUT SESSIONS and the measurements
         self.running_on: ServerConnection | None = None
         self.spread: list[ServerConnection] = []  # where a statement over several targets runs
@@ -210,6 +211,17 @@ class Session:
         self.lexer: Lexer
         self.plans: PlanCache
         self.refresh()
+
+    @property
+    def busy(self) -> bool:
+        """A command is under way: the next one waits."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, value: bool) -> None:
+        self._busy = value
+        if not value and self.bound is not None:
+            self.bound.end_answer()
 
     # -- environment -------------------------------------------------------------------------------------------------
 
@@ -283,6 +295,8 @@ class Session:
 
     def query(self, payload: bytes, packet: bytes | None) -> None:
         """COM_QUERY. `packet` is the payload as it was framed, when it came in one piece."""
+        if self.bound is not None:
+            self.bound.begin_answer()
         self.began = began = _now()
         self._sent = 0
         self.guard = None
@@ -450,6 +464,8 @@ class Session:
 
     def begin_statement(self, entry: Entry) -> None:
         """A prepared statement is executed: what `query` notes of a text statement."""
+        if self.bound is not None:
+            self.bound.begin_answer()
         self.began = _now()
         self._sent = 0
         self.guard = None
@@ -610,6 +626,9 @@ class Session:
 
     def answer_cached(self, value: CachedValue) -> None:
         """A server's earlier answer is the answer to the statement under way."""
+        bound = self.bound
+        if bound is not None:
+            bound.begin_answer()
         entry = self.running
         assert entry is not None
         self.running = None
@@ -621,6 +640,10 @@ class Session:
             self.warning_count = 0
         self.last_on = None
         entry.stats.record_own(_now() - self.began, value.rows, len(value.response))
+        if bound is not None:
+            if self.exceeded is not None:
+                self.remember_error(self.exceeded)
+            bound.end_answer()
 
     # -- the answer (Sink) -------------------------------------------------------------------------------------------
 
@@ -633,6 +656,8 @@ class Session:
 
     def on_end(self, connection: ServerConnection, pieces: list[bytes]) -> None:
         scanner = connection.scanner
+        if self.exceeded is not None:
+            self.told_otherwise(connection)
         if self.pending is not None:
             caching.acknowledge(self, bool(scanner.status & IN_TRANS) or self.in_transaction, scanner.insert_id)
         write = self.client.write
@@ -732,12 +757,20 @@ class Session:
 
     def lists_fields(self) -> None:
         """The answer under way is that of COM_FIELD_LIST, which has no rows."""
+        if self.bound is not None:
+            self.bound.end_answer()
 
     def told_otherwise(self, connection: ServerConnection) -> None:
         """The statement failed as far as the client was told, whatever the server says."""
+        error = self.exceeded
+        if error is not None:
+            scanner = connection.scanner
+            scanner.errno, scanner.error = error.errno, encode_err(error.errno, error.sqlstate, error.message)
 
     async def quiet(self, connections: Iterable[ServerConnection]) -> None:
         """Wait until no KILL of ours can hit what comes next on these connections."""
+        if self.bound is not None:
+            await self.bound.quiet(connections)
 
     # -- what answers say about the session ----------------------------------------------------------------------------
 
@@ -874,6 +907,14 @@ class Session:
     def fail(self, error: TurnoutError, broken: bool = False) -> None:
         """Tell the client that its statement failed. `broken`: part of an answer is already out, so that only the end
         of the client's connection can say so."""
+        told = self.exceeded
+        if told is not None and self.bound is not None and self.bound.response.exceeded is not None:
+            error = TurnoutError(told.message, told.errno, told.sqlstate)  # the client has its whole answer
+            if broken and self.task is not None:  # which goes on to its end, and takes the next command then
+                self.environment.measures.error(error.errno)
+                self.remember_error(error)
+                return
+            broken = False
         self.not_filled()
         if self.pending is not None:
             caching.acknowledge(self, self.in_transaction)

@@ -47,7 +47,7 @@ def ask(
         or session.cursors
         or session.next_transaction
         or session.pending is not None
-        or session.is_bounded
+        or session.bound is not None
         or session.client.sequence
         or session.client.write_paused
         or transaction.savepoints

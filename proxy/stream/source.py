@@ -79,16 +79,12 @@ def log_id(server_id: int, file: str, created_s: int) -> int:
 class StreamConnection(ServerConnection):
     """A connection that is a server's replica once `dump` was called."""
 
-    __slots__ = ("_arrived", "_frames", "_packets", "_paused", "_queued_bytes", "dumping")
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.dumping = False
-        self._frames = FrameReader(MAX_EVENT_BYTES)
-        self._packets: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._paused = False
-        self._arrived = asyncio.Event()
+    dumping = False  # `dump` makes what follows
+    _frames: FrameReader
+    _packets: deque[bytes]
+    _arrived: asyncio.Event
+    _queued_bytes = 0
+    _paused = False
 
     def dump(self, place: Place, server_id: int) -> None:
         """Ask for the log from a place on. Raises ServerFailed for one that cannot be asked for."""
@@ -103,6 +99,9 @@ class StreamConnection(ServerConnection):
             + server_id.to_bytes(4, "little")
             + place.file.encode()
         )
+        self._frames = FrameReader(MAX_EVENT_BYTES)
+        self._packets = deque()
+        self._arrived = asyncio.Event()
         self.dumping = True
         self.write(encode(payload, 0))
 
@@ -120,7 +119,8 @@ class StreamConnection(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._arrived.set()
+        if self.dumping:
+            self._arrived.set()
 
     async def packets(self) -> list[bytes]:
         """What has arrived, at least one packet. Raises ServerFailed when the connection is lost or silent."""

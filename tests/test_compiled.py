@@ -1,0 +1,89 @@
+"""What runs for each statement is compiled in all that tests start, and does the same as its source."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from parser import from_source
+from proxy.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPILED = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["turnout"]["compiled"]
+FILES = """
+import importlib, json, sys
+print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[1:]]))
+"""
+
+made = pytest.mark.skipif(bool(os.environ.get(from_source.VARIABLE)), reason="TURNOUT_PURE is set")
+
+
+def suffixes(**environment: str) -> set[str]:
+    """Of the files that a process of its own imports the modules from."""
+    names = [file.removesuffix(".py").replace("/", ".") for file in COMPILED]
+    command = [sys.executable, "-c", FILES, *names]
+    said = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return {Path(file).suffix for file in json.loads(said.stdout)}
+
+
+@made
+def test_what_tests_start_is_compiled() -> None:
+    assert suffixes() == {".so"}
+
+
+def test_it_can_be_done_without() -> None:
+    assert suffixes(TURNOUT_PURE="1") == {".py"}
+
+
+def test_tests_replace_parts_of_what_is_not_compiled() -> None:
+    names = {file.removesuffix(".py").replace("/", ".") for file in COMPILED}
+    files = {Path(module.__file__ or "").suffix for name, module in sys.modules.items() if name in names}
+    assert files == {".py"}
+
+
+@made
+def test_the_wire_code_compiled() -> None:
+    """The tests of pure code once more, on what is compiled."""
+    tests = ["tests/wire", "tests/parser/test_shape.py", "tests/measure/test_shapes.py"]
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not servers", "--ignore", "tests/wire/test_fuzz_wire.py"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=ROOT,
+        env=os.environ | {"TURNOUT_TESTS_COMPILED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-5000:]
+    assert " passed" in run.stdout
+
+
+def test_what_was_changed_since_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "proxy" / "wire"
+    package.mkdir(parents=True)
+    source, compiled = package / "frames.py", package / "frames.cpython-311-x86_64-linux-gnu.so"
+    for file in (source, compiled, package / "other.py"):
+        file.touch()
+    os.utime(source, (1_000, 1_000))
+    monkeypatch.setattr(from_source, "_ROOT", tmp_path)
+    monkeypatch.setattr(from_source, "_PACKAGES", (tmp_path / "proxy",))
+    monkeypatch.delenv(from_source.VARIABLE, raising=False)
+    os.utime(compiled, (1_000, 1_000))
+    assert from_source.outdated() == []  # no checkout, whatever its files' times
+    (tmp_path / "pyproject.toml").touch()
+    assert from_source.outdated() == []
+    os.utime(source, (2_000, 2_000))
+    assert from_source.outdated() == ["proxy/wire/frames.py"]
+    said = CliRunner().invoke(main.main, ["serve", "rules.yaml"])
+    assert said.exit_code == 1
+    assert "proxy/wire/frames.py: changed after" in said.output
+    assert "make setup" in said.output
+    monkeypatch.setenv(from_source.VARIABLE, "1")
+    assert from_source.outdated() == []
