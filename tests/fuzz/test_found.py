@@ -283,4 +283,4 @@ def test_a_server_that_counts_other_parameters() -> None:
         answer = asyncio.run(play(delete, count))
         assert b"counts %d parameters" % count in answer
     assert asyncio.run(play(delete, 2))[4] == 0
-    assert asyncio.run(play(b"SELECT \"\x80, ? FROM plain WHERE k = ?", 2))[4] == 0  # a text that cannot be read
+    assert asyncio.run(play(b'SELECT "\x80, ? FROM plain WHERE k = ?', 2))[4] == 0  # a text that cannot be read
