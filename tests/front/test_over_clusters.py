@@ -243,6 +243,15 @@ def test_autocommit_off_is_one_transaction_on_all_clusters(log_in: Callable[[], 
     assert client.run("SELECT n FROM items WHERE n = 82").rows == ()
 
 
+def test_ddl_on_another_cluster_after_a_statement_that_failed(log_in: Callable[[], Client]) -> None:
+    """There is no transaction yet on the connection that is kept for one."""
+    client = log_in()
+    client.run("SET autocommit = 0")
+    assert client.query("INSERT INTO nosuch VALUES (1)").errno == 1146
+    client.run("ALTER TABLE photos COMMENT 'again'", "INSERT INTO photos (n) VALUES (84)", "ROLLBACK")
+    assert client.run("SELECT n FROM photos WHERE n = 84").rows == ()
+
+
 @pytest.mark.parametrize("begin", ["BEGIN", "SET autocommit = 0"])
 def test_ddl_on_another_cluster_commits_what_was_begun(log_in: Callable[[], Client], begin: str) -> None:
     client, other = log_in(), log_in()
