@@ -52,7 +52,6 @@ async def run_named(session: Session, statement: Statement, literals: Sequence[b
         raise unknown(statement)
     if statement.kind is Kind.DEALLOCATE:
         del session.named[name]
-        session.diagnostics, session.warning_count = None, 0
         session.ok()
     else:
         await _execute(session, known, statement.arguments, literals)

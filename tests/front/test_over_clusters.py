@@ -243,6 +243,14 @@ def test_autocommit_off_is_one_transaction_on_all_clusters(log_in: Callable[[], 
     assert client.run("SELECT n FROM items WHERE n = 82").rows == ()
 
 
+def test_deallocate_keeps_the_error_before(log_in: Callable[[], Client]) -> None:
+    client = log_in()
+    client.run("PREPARE p FROM 'SELECT n FROM photos WHERE id=?'")
+    assert client.query("SELECT nosuch FROM photos").errno == 1054
+    client.run("DEALLOCATE PREPARE p")
+    assert client.run("SELECT @@warning_count").rows == ((b"1",),)  # as in MariaDB, whose statement has no tables
+
+
 def test_ddl_on_another_cluster_after_a_statement_that_failed(log_in: Callable[[], Client]) -> None:
     """There is no transaction yet on the connection that is kept for one."""
     client = log_in()
