@@ -76,8 +76,13 @@ class Room:
         first; where there are few of these, others, the oldest first."""
         all_texts = self._all_texts()
         for texts in all_texts:
-            idle = (text for text, known in texts.items() if known.value is None)
-            self._forget(texts, list(islice(idle, len(texts) // 2)))
+            idle: list[bytes] = []
+            for text, known in texts.items():
+                if len(idle) >= len(texts) // 2:
+                    break
+                if known.value is None:
+                    idle.append(text)
+            self._forget(texts, idle)
         if 8 * self._bytes > 7 * self._limit_bytes:
             for texts in all_texts:
                 self._forget(texts, list(islice(texts, (len(texts) + 1) // 2)))
