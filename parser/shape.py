@@ -96,7 +96,7 @@ def _grammar(ansi_quotes: bool, no_backslash_escapes: bool, charset: str) -> byt
         rb"|`[^`*\x80-\xff\0]*+`)*+\*/(?!\*))"
     )
     in_names = b"" if no_backslash_escapes else rb"\\"  # `@'a\'b'`: a name that the server unescapes
-    before_dot = rb"[\w$`\x80-\xff" + (rb"\"" if ansi_quotes else b"") + rb"]"
+    before_dot = rb"[\w$@`\x80-\xff" + (rb"\"" if ansi_quotes else b"") + rb"]"
     texts = [
         rb"[^'\"`0-9.\-#/\0" + lead + rb"]++",
         rb"[0-9](?<=[\w$@\x80-\xff].)[0-9]*+",

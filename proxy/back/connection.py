@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from proxy.back.pool import Pool
     from proxy.back.xa import Branch
 
-
+_monotonic = time.monotonic
 log = logging.getLogger("turnout.back")
 
 _NUMBER = re.compile(rb"-?[0-9]{1,20}")
@@ -220,7 +220,7 @@ class ServerConnection(asyncio.Protocol):
         self.flags = capabilities
         self.thread_id = 0
         self.server_version = ""
-        self.born = self.idle_since = time.monotonic()
+        self.born = self.idle_since = _monotonic()
         self.busy_since = 0.0
         self.dirty = ""  # why the connection cannot be used by another session without a reset
         self.generation = 0

@@ -22,6 +22,8 @@ from proxy.wire.status import IN_TRANS
 if TYPE_CHECKING:
     from proxy.back.server import Server
 
+_monotonic = time.monotonic
+_monotonic_ns = time.monotonic_ns
 _T = TypeVar("_T")
 _LOOK_FOR_MATCH = 8  # how many idle connections are compared with a session's settings before any is taken
 
@@ -111,7 +113,7 @@ class Pool:
         self.waiters.append(future)
         self._open_more()
         self.server.counters.waits += 1
-        began = time.monotonic_ns()
+        began = _monotonic_ns()
         try:
             async with asyncio.timeout(limits.wait_s):
                 connection = await future
@@ -137,7 +139,7 @@ class Pool:
                 f"(limit {self.server.limit}); raise max_connections of the cluster, or pool.wait"
             ) from None
         finally:
-            self.server.counters.wait_ns += time.monotonic_ns() - began
+            self.server.counters.wait_ns += _monotonic_ns() - began
 
     # -- giving back -----------------------------------------------------------------------------------------------
 
@@ -147,7 +149,7 @@ class Pool:
         connection.holder = connection.taker = None
         if connection.aborted is not None or (connection.cursors and _is_at_rest(connection)):
             return
-        now = time.monotonic()
+        now = _monotonic()
         rules = self.server.pool_rules
         if (
             connection.sink is not None
@@ -238,7 +240,7 @@ class Pool:
         if connection.generation != self.server.generation:  # the server went down or was retired meanwhile
             self._discard(connection)
             return
-        self._hand_out(connection, time.monotonic())
+        self._hand_out(connection, _monotonic())
 
     def _failed(self, error: TurnoutError) -> bool:
         """Nobody is left waiting for a connection that cannot be made; False where they wait for those there are."""

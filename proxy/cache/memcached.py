@@ -35,6 +35,8 @@ from proxy.cache.replies import (
 from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item
 from proxy.rules.model import Address
 
+_monotonic = time.monotonic
+_now = time.perf_counter_ns
 log = logging.getLogger("turnout.cache")
 
 GET_TIMEOUT_S = 0.05
@@ -89,7 +91,7 @@ class Memcached:
 
     def read(self, key: RemoteKey, item: bytes) -> CachedValue | None:
         """The value as it was sent, incarnation 0; None: it is not ours."""
-        value = decode_item(key, item, time.perf_counter_ns())
+        value = decode_item(key, item, _now())
         if value is None:
             self.counters.malformed += 1
         else:
@@ -413,7 +415,7 @@ class _Node:
         link = self._link
         if link is not None and not link.closed:
             return link
-        if self._closing or time.monotonic() < self._down_until:
+        if self._closing or _monotonic() < self._down_until:
             return None
         link = self._link = _Link(self._counters, self._worked, self._leave_alone)
         self._spawn(self._connect(link), "connect to memcached")
@@ -438,6 +440,6 @@ class _Node:
         if self._closing:
             return
         self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-        self._down_until = time.monotonic() + self._pause_s
+        self._down_until = _monotonic() + self._pause_s
         if self._pause_s == _FIRST_PAUSE_S:
             log.warning("memcached fails", extra={"server": self.name.decode(), "reason": why})

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.front.listener import Listener
     from proxy.front.results import Bound
 
+_time = time.time
 _MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
 _MAX_QUEUED_BYTES = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
 _HIGH_WATER = 256 * 1024
@@ -86,7 +87,7 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.write: Callable[[bytes], None]
         self.session: Session | None = None
-        self.connected = time.time()
+        self.connected = _time()
         self.quiet_since = 0.0  # when (monotonic) it was last seen busy, or with another count of statements than this:
         self.statements_seen = -1
         self.quiet = True  # nothing has come for a while, or ever: see proxy.front.quiet

@@ -43,6 +43,9 @@ from proxy.wire.handshake import Greeting
 from proxy.wire.login import Accepted, ClientLogin, Rejected
 from proxy.wire.packets import encode_err
 
+_time = time.time
+_monotonic = time.monotonic
+_now = time.perf_counter_ns
 log = logging.getLogger("turnout.front")
 
 # What clients may use. Not offered: SESSION_TRACK, DEPRECATE_EOF, QUERY_ATTRIBUTES; see docs/PROTOCOL.md.
@@ -108,7 +111,7 @@ class Listener:
         self.accounts = AccountBook(rules)
         self.clients: dict[int, Client] = {}
         self.draining = False
-        self.started = time.time()
+        self.started = _time()
         self.tls: ssl.SSLContext | None = None
         self.peers: Peers | None = None  # the other workers: SHOW TURNOUT .., KILL of their clients
         self.schemas_changed: Callable[[], None] = _nothing  # called after DDL
@@ -120,7 +123,7 @@ class Listener:
         self._rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._databases: dict[tuple[str, str], float] = {}
         self._rates = Rates()
-        self.quiet = QuietClients(time.monotonic())
+        self.quiet = QuietClients(_monotonic())
         self.tls = tls_context(rules.listen.tls)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
@@ -178,7 +181,7 @@ class Listener:
 
     def admit_login(self, client: Client) -> TurnoutError | None:
         """It is known where a client is from; an error when it must not log in now."""
-        refused = self._rates.admit(client.origin, self.rules.limits, time.monotonic())
+        refused = self._rates.admit(client.origin, self.rules.limits, _monotonic())
         if refused is None:
             return None
         outcome, error = refused
@@ -289,7 +292,7 @@ class Listener:
         if event.database:
             if len(self._databases) > 10_000:
                 self._databases.clear()
-            self._databases[event.user, event.database] = time.monotonic()
+            self._databases[event.user, event.database] = _monotonic()
         self.measures.login()
         client.logged_in(session, event.sequence, event.leftover)
 
@@ -327,7 +330,7 @@ class Listener:
 
     def tick(self) -> None:
         """Once a second: forget databases that were seen too long ago, dismiss clients that say nothing."""
-        now = time.monotonic()
+        now = _monotonic()
         self._databases = {key: at for key, at in self._databases.items() if at > now - _DATABASE_KNOWN_S}
         limits = IdleLimits.of(self.environment)
         for client, session in self.quiet.tick(now, limits):
@@ -340,7 +343,7 @@ class Listener:
         limit = self.rules.limits.statement_s
         if limit is None:
             return
-        latest = time.perf_counter_ns() - int(limit * 1e9)
+        latest = _now() - int(limit * 1e9)
         for client in self.quiet.awake:
             session = client.session
             if session is None or not is_overdue(session, latest):
@@ -383,7 +386,7 @@ class Listener:
         sessions = [c.session for c in self.clients.values() if c.session is not None]
         total = sum(s.statements for s in sessions)
         return (
-            f"Uptime: {int(time.time() - self.started)}  Threads: {len(sessions)}  Questions: {total}  "
+            f"Uptime: {int(_time() - self.started)}  Threads: {len(sessions)}  Questions: {total}  "
             f"Slow queries: {self.measures.slow_statements}"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parser.shape import OPAQUE, HoleKind, Lexer, hole_kinds, is_opaque, lexer
@@ -276,6 +276,7 @@ def test_generated_statements(data: st.DataObject) -> None:
     st.booleans(),
     st.sampled_from(CHARSETS),
 )
+@example([b"@", b".", b"0"], False, False, "utf8mb4")
 def test_any_bytes_come_back(parts: list[bytes], ansi: bool, raw: bool, charset: str) -> None:
     sql = b"".join(parts)
     lex = lexer(ansi, raw, charset)
