@@ -354,9 +354,8 @@ async def forward(
     connection, fresh = await obtain(session, entry, send, primary)
     relay = None
     try:
-        await join_transaction(
-            session, connection, send.cluster, fresh, begins=not plan.effects & Effect.IMPLICIT_COMMIT
-        )
+        branches = not plan.effects & Effect.IMPLICIT_COMMIT
+        await join_transaction(session, connection, send.cluster, fresh, branches)
         await prelude(session, entry, connection, send.cluster)
         pinned_before, locked_before = send.cluster in session.pinned, session.locks.get(send.cluster)
         if plan.pins:
@@ -539,15 +538,15 @@ def check_writer(session: Session, cluster: str) -> None:
 
 
 async def join_transaction(
-    session: Session, connection: ServerConnection, cluster: str, fresh: bool = True, begins: bool = True
+    session: Session, connection: ServerConnection, cluster: str, fresh: bool = True, branches: bool = True
 ) -> None:
     """Make a connection part of the session's transaction, if it has one: a fresh one, or one that is held because of
     other state and that the transaction has not come to yet. What SET TRANSACTION has said of the next one is said
-    there, too. `begins`: no transaction begins for a statement that commits."""
+    there, too. `branches`: no XA branch begins for a statement that commits, which a server cannot do inside of one."""
     from proxy.front.atomic import branch_for, is_atomic, start_branch
 
     transaction = session.transaction
-    branch = await branch_for(session, connection, cluster) if begins else None
+    branch = await branch_for(session, connection, cluster) if branches else None
     if not fresh and (branch is not None or connection.scanner.status & IN_TRANS):
         if branch is not None:
             await start_branch(connection, branch)
@@ -559,8 +558,6 @@ async def join_transaction(
         session.one_shot = once
     for text in once:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
-    if not begins:
-        return
     if branch is not None:
         await start_branch(connection, branch)
         session.hold(connection)
@@ -586,9 +583,8 @@ async def joined(
     """A connection for the statement, in the session's transaction if it has one. Raises TurnoutError."""
     connection, fresh = await obtain(session, entry, send, primary, database)
     try:
-        await join_transaction(
-            session, connection, send.cluster, fresh, begins=not entry.plan.effects & Effect.IMPLICIT_COMMIT
-        )
+        branches = not entry.plan.effects & Effect.IMPLICIT_COMMIT
+        await join_transaction(session, connection, send.cluster, fresh, branches)
     except BaseException:
         if connection.holder is not session:
             session.give_back(connection)
