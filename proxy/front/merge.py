@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import struct
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
 from proxy.back.connection import ServerConnection
-from proxy.errors import ServerFailed, StatementRefused
+from proxy.errors import ProtocolError, ServerFailed, StatementRefused
 from proxy.front.environment import Entry
 from proxy.front.merge_groups import Gathering
 from proxy.front.merge_keys import STRING_TYPES, KeyReader
@@ -69,7 +70,13 @@ class RowReader:
         return self._keys.label if self._keys is not None else ""
 
     def read(self, payloads: list[bytes], rows: list[Any], keys: list[Key]) -> None:
-        """Adds to `rows`, and where rows are compared, to `keys`."""
+        """Adds to `rows`, and where rows are compared, to `keys`. Raises ProtocolError."""
+        try:
+            self._read(payloads, rows, keys)
+        except (IndexError, ValueError, struct.error) as error:
+            raise ProtocolError("a server broke the protocol: it sent a row that cannot be read") from error
+
+    def _read(self, payloads: list[bytes], rows: list[Any], keys: list[Key]) -> None:
         reader, values_wanted, hides, visible, wanted = (
             self._keys,
             self._values,

@@ -18,7 +18,9 @@ from proxy.back.connection import ServerConnection
 from proxy.errors import ProtocolError, ServerFailed
 from proxy.front import recovery
 from proxy.front.key_list import Writer
+from proxy.front.merge import RowReader
 from proxy.front.row_streams import RowStream, Splitter
+from proxy.plan.merge import Merge
 from proxy.plan.plan import Plan
 from proxy.wire.frames import encode
 from proxy.wire.lenenc import write_bytes
@@ -284,3 +286,11 @@ def test_a_server_that_counts_other_parameters() -> None:
         assert b"counts %d parameters" % count in answer
     assert asyncio.run(play(delete, 2))[4] == 0
     assert asyncio.run(play(b'SELECT "\x80, ? FROM plain WHERE k = ?', 2))[4] == 0  # a text that cannot be read
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_row_that_ends_too_early(binary: bool) -> None:
+    columns = [text_column("id"), text_column("n")]
+    reader = RowReader(Merge(hidden=1), columns, binary)
+    with pytest.raises(ProtocolError, match="a row that cannot be read"):
+        reader.read([b"\x00\x00" if binary else b""], [], [])
