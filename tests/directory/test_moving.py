@@ -24,11 +24,15 @@ def test_keys_move_under_load(run: Run, shop_servers: Shop) -> None:
     )
 
 
+@pytest.mark.timeout(5 * SECONDS + 120)
 def test_keys_move_while_their_rows_are_cached(run: Run, shop_servers: Shop) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
-    seen = stir(run, shop_servers, SECONDS, seed, cached=True)
-    assert seen.wrong == [], f"seed {seed}: {seen}"
-    assert seen.counts["moved keys"] >= SECONDS // 8, seen
+    for _ in range(3):  # with so many writes it may be that no answer is still fresh when it is asked for again
+        seed = random.SystemRandom().randrange(1 << 32)
+        seen = stir(run, shop_servers, SECONDS, seed, cached=True)
+        assert seen.wrong == [], f"seed {seed}: {seen}"
+        assert seen.counts["moved keys"] >= SECONDS // 8, seen
+        if seen.counts["served from memory"]:
+            break
     assert seen.counts["served from memory"] > 0, seen
 
 
