@@ -136,7 +136,7 @@ if [ -z "${TURNOUT_PURE:-}" ]; then
     if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(sources)" ]; then
         compiled -exec touch {} +  # the sources are the same, whenever they were written
     else
-        say "compiling what runs for each statement (two minutes)"
+        say "compiling what runs for each statement (about a minute)"
         compiled -print0 | xargs -0 rm -f
         rm -rf build
         log=$(mktemp)

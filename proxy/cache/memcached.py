@@ -63,7 +63,7 @@ COUNTED = ("dropped", "errors", "gets", "hits", "malformed", "sets", "skipped", 
 class RemoteCounters:
     """What was asked of memcached: they only go up."""
 
-    __slots__ = ("dropped", "errors", "gets", "hits", "malformed", "sets", "skipped", "timeouts", "too_long")
+    __slots__ = COUNTED
 
     def __init__(self) -> None:
         self.gets = self.hits = self.sets = 0

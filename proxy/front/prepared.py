@@ -137,13 +137,14 @@ async def describe(session: Session, prepared: Prepared) -> tuple[bytes, int, in
     scanner = connection.scanner
     params, warnings = scanner.params, scanner.warnings
     failed = scanner.errno != 0
+    alike = failed or _counted_alike(prepared, params)
     if failed:
         # Not `settle`: a connection that was taken to prepare on has no part in the session's transaction.
         session.environment.measures.error(scanner.errno)
         session.row_count, session.warning_count = -1, 1
         session.diagnostics = await connection.command(b"\x03SHOW WARNINGS")
         session.client.write(response)
-    elif not _counted_alike(prepared, params):
+    elif not alike:
         close_on(connection, ServerStatement(scanner.statement_id))
     elif text is prepared.sql:
         remember(session, connection, prepared, ServerStatement(scanner.statement_id))
@@ -151,7 +152,7 @@ async def describe(session: Session, prepared: Prepared) -> tuple[bytes, int, in
         close_on(connection, ServerStatement(scanner.statement_id))
     if fresh:
         session.give_back(connection)
-    if not failed and not _counted_alike(prepared, params):
+    if not alike:
         raise ServerFailed(
             f"{connection.where} counts {params} parameters in a statement in which Turnout sees another number, and "
             "their values decide where it goes; write them into its text"

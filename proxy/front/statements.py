@@ -672,7 +672,9 @@ async def _settle(session: Session, connection: ServerConnection, entry: Entry) 
     elif not entry.keeps_diagnostics:
         session.diagnostics = None
         session.warning_count = 0
-    may_have_ended = len(session.held) > 1 or errno in _MAY_ROLL_BACK or plan.effects & Effect.IMPLICIT_COMMIT
+    # What had not begun before this statement, as `status` (of the answer before) says, cannot have been ended by it.
+    begun_with_others = len(session.held) > 1 and status & IN_TRANS
+    may_have_ended = begun_with_others or errno in _MAY_ROLL_BACK or plan.effects & Effect.IMPLICIT_COMMIT
     if failed and explicit and held and may_have_ended:
         if not await _still_in_transaction(session, connection):
             return

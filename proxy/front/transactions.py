@@ -76,6 +76,7 @@ async def begin_pinned(session: Session, connection: ServerConnection, cluster: 
     """Begin the session's transaction on a connection that it keeps because of other state."""
     from proxy.front.atomic import branch_for, start_branch
 
+    await session.dress(connection)  # autocommit cannot be switched on inside of a branch
     for text in session.transaction.once:
         await checked(connection, bytes((com.COM_QUERY,)) + text)
     branch = await branch_for(session, connection, cluster)

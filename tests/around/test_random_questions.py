@@ -9,9 +9,10 @@ import pytest
 
 from tests.around.logical import Pair
 from tests.around.questions import Questions
+from tests.sizes import seed
 
 pytestmark = pytest.mark.servers
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 STEPS = int(os.environ.get("TURNOUT_STEPS", "120"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
@@ -10,10 +9,10 @@ import pytest
 from tests.atomic.bank import Pair, Told, one_run
 from tests.atomic.branch_office import Bank
 from tests.servers import Run
-from tests.sizes import size
+from tests.sizes import seed, size
 
 pytestmark = [pytest.mark.servers, pytest.mark.thorough]
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 RUNS = size("TURNOUT_RUNS", 8, 20)
 
 

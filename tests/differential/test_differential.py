@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Iterator
 
 import pytest
@@ -14,10 +12,10 @@ from tests.differential.world import Counts, Disagreement, World, start
 from tests.front.conftest import end
 from tests.front.raw import Answer, Column
 from tests.servers import MariaDB, Run, Shop, Turnout
-from tests.sizes import size
+from tests.sizes import seed, size
 
 pytestmark = pytest.mark.servers
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 STATEMENTS = size("TURNOUT_STATEMENTS", 1_000, 5_000)
 PARTS = max(STATEMENTS // 500, 1)  # each a test, none of which takes long on a busy machine
 MOST_REFUSED = 0.001  # of the SELECTs

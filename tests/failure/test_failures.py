@@ -24,9 +24,10 @@ from tests.front.raw import IN_TRANS, Answer, Client, Disconnected
 from tests.servers import MariaDB, Run, Turnout
 from tests.servers.process import wait_until
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, SERVICE, SERVICE_PASSWORD
+from tests.sizes import seed
 
 pytestmark = [pytest.mark.servers, pytest.mark.thorough]
-SEED = int(os.environ.get("TURNOUT_SEED") or random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 # health.every until the next probe begins, health.timeout until it is given up; the rest is for a busy machine.
 NOTICED_S = 0.5 + 2.0
 MARGIN_S = 3.0

@@ -6,7 +6,6 @@ TURNOUT_SEED repeats a run (the seed is in every failure), TURNOUT_STEPS makes i
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import random
 from collections.abc import Callable, Iterator
 
@@ -18,9 +17,9 @@ from tests.front.raw import Client
 from tests.front.statements import SCHEMA, SHARED
 from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE, OPS, OPS_PASSWORD
-from tests.sizes import size
+from tests.sizes import seed, size
 
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 STEPS = size("TURNOUT_STEPS", 120, 250)
 SESSIONS = 8
 CONNECTIONS = 4

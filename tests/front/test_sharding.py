@@ -15,9 +15,10 @@ from tests.front.conftest import end
 from tests.front.raw import Answer, Client, Statement
 from tests.servers import MariaDB, Run, Shop, Turnout
 from tests.servers.shop import APP, APP_PASSWORD, DATABASE
+from tests.sizes import seed
 
 pytestmark = pytest.mark.servers
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 STEPS = int(os.environ.get("TURNOUT_STEPS", "400"))
 SHARDS = 4
 

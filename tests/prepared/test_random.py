@@ -12,10 +12,11 @@ from tests.front.raw import Param
 from tests.front.test_merge import _ordered
 from tests.prepared.bound import DATETIME, LONG, NEWDECIMAL, SHORT, STRING, TINY, double, moment, text, whole
 from tests.prepared.pair import PreparedPair
+from tests.sizes import seed
 from tests.workbench.selects import Selects
 
 pytestmark = pytest.mark.servers
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 STEPS = int(os.environ.get("TURNOUT_STEPS", "150"))
 _LITERAL = re.compile(r"'[^']*'|(?<![\w.'])\d+(?:\.\d+)?(?![\w.'])")
 _IN_PLACES = re.compile(r"\b(?:ORDER|GROUP) BY [^()]*$|SEPARATOR $|ROWS $|ROUND\([^()]*$")

@@ -177,7 +177,7 @@ def test_nothing_stays(pair: PreparedPair, proxy: tuple[Turnout, MariaDB], shop_
             if n == 2:
                 before = _prepared_on(shop_servers.main)
         # Some may be on their way out, then as now: COM_STMT_CLOSE has no answer.
-        wait_until(lambda: _prepared_on(shop_servers.main) <= max(before, 0), 10)
+        wait_until(lambda: _prepared_on(shop_servers.main) <= before, 10)
         assert client.query("SELECT COUNT(*) FROM photos").errno == 0
         moments = client.prepare(f"SELECT t.id FROM {JOIN} WHERE t.at > ? AND t.g < ?")
         assert isinstance(moments, Statement)

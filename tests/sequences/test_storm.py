@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import random
-
 import pytest
 
 from tests.sequences.storm import Told, handed_out_twice, rage
 from tests.servers import Run, Shop
-from tests.sizes import size
+from tests.sizes import seed, size
 
 SECONDS = size("TURNOUT_STORM_SECONDS", 6, 15)
-SEED = int(os.environ.get("TURNOUT_SEED") or random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 
 
 @pytest.mark.thorough

@@ -7,11 +7,12 @@ import random
 
 import pytest
 
+from tests.sizes import seed
 from tests.workbench.selects import Selects
 from tests.workbench.shop import Pair
 
 pytestmark = pytest.mark.servers
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 STEPS = int(os.environ.get("TURNOUT_STEPS", "300"))
 
 

@@ -8,11 +8,12 @@ from collections import Counter
 
 import pytest
 
+from tests.sizes import seed
 from tests.writes.shop import Pair, Place, rows
 from tests.writes.statements import Writes
 
 pytestmark = pytest.mark.servers
-SEED = os.environ.get("TURNOUT_SEED") or str(random.SystemRandom().randrange(1 << 32))
+SEED = seed()
 EVERY = int(os.environ.get("TURNOUT_COMPARE_EVERY", "10"))  # steps
 STEPS = int(os.environ.get("TURNOUT_STEPS", "150"))
 
