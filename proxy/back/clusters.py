@@ -7,9 +7,10 @@ import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
+from proxy.back.counters import Counters
 from proxy.back.gtid import GtidPosition
 from proxy.back.monitor import Monitor
-from proxy.back.server import Counters, Role, Server
+from proxy.back.server import Role, Server
 from proxy.rules import model
 
 Spawn = Callable[[Coroutine[object, object, None], str], None]

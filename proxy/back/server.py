@@ -9,11 +9,11 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from proxy.back import init_connect
 from proxy.back.connection import ServerConnection
+from proxy.back.counters import Counters
 from proxy.back.gtid import GtidPosition
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.settings import Settings, for_charset
@@ -57,7 +57,7 @@ class State(enum.Enum):
 _DOWN = State.DOWN  # asked for with every statement, and a member of an enumeration costs as much as a call
 
 
-@dataclass(slots=True)
+@dataclass
 class Baseline:
     """Global values of the server that a new session begins with."""
 
@@ -71,29 +71,7 @@ class Baseline:
     charset: Settings = LOGIN_SETTINGS  # of a login whose collation is unknown
 
 
-class Tally(Protocol):
-    def add(self, label: str, n: int = 1) -> None: ...
-
-
-class Counters(Protocol):
-    """What is counted of one server; `proxy.measure` has the real thing."""
-
-    commands: int
-    preludes: int
-    waits: int
-    wait_ns: int
-    waits_timed_out: int
-    waits_refused: int
-    opened: int
-
-    @property
-    def open_failed(self) -> Tally: ...
-
-    @property
-    def closed(self) -> Tally: ...
-
-
-@dataclass(slots=True)
+@dataclass
 class Health:
     state: State = State.UNKNOWN
     reason: str = ""

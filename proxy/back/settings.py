@@ -62,12 +62,13 @@ _NAME = re.compile(r"[a-z0-9_$.]+\Z")
 class Settings:
     """An interned set of (name, SQL text of the value). Names of user variables begin with '@'."""
 
-    __slots__ = ("__weakref__", "items")
+    __slots__ = ("__weakref__", "autocommit", "items")
 
     items: Mapping[str, bytes]
 
     def __init__(self, items: Mapping[str, bytes]) -> None:
         self.items = items
+        self.autocommit = items.get("autocommit") not in (b"'OFF'", b"0")
 
     def with_changes(self, changes: Mapping[str, bytes | None]) -> Settings:
         """These settings with some set to a new SQL text, or (None) back to the server's default."""

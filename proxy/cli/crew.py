@@ -16,8 +16,8 @@ from proxy.cli import link as wire
 from proxy.cli.link import Link, LinkBroken
 from proxy.cli.nursery import ChildProcess, Nursery
 from proxy.errors import TurnoutError
-from proxy.measure.measures import Window
 from proxy.measure.states import SequenceState, SessionState
+from proxy.measure.windows import Window
 
 log = logging.getLogger("turnout.supervisor")
 

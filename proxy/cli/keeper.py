@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from proxy.measure.history import HistoryFile, HistoryUnusable
-from proxy.measure.measures import Window
 from proxy.measure.recorder import Recorder, SeenServer
+from proxy.measure.windows import Window
 
 log = logging.getLogger("turnout.history")
 

@@ -24,8 +24,8 @@ from typing import Protocol, cast
 
 import msgspec
 
-from proxy.measure.measures import Window
 from proxy.measure.states import SequenceState, ServerState, SessionState
+from proxy.measure.windows import Window
 
 log = logging.getLogger("turnout.link")
 

@@ -35,9 +35,9 @@ from proxy.cli.streams import STREAM_COMMAND, Streams
 from proxy.cli.version import version
 from proxy.cli.watch import Watch, signature
 from proxy.errors import TurnoutError
-from proxy.measure.measures import Window
 from proxy.measure.recent import Recent
 from proxy.measure.totals import Totals
+from proxy.measure.windows import Window
 from proxy.rules.diff import Severity, diff
 from proxy.rules.loader import load
 from proxy.rules.model import Address, Rules

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from parser.analyse import parse
 from parser.shape import Lexer, is_opaque
-from parser.statement import Effect, Kind, Statement
+from parser.statement import Effect, Hole, Kind, Statement
 from proxy.back.catalog import Catalog
 from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
@@ -147,6 +147,7 @@ class Entry:
         "fixed",
         "hashed",
         "head",
+        "id_place",
         "inserts_one",
         "keeps_diagnostics",
         "makes_ids",
@@ -215,8 +216,16 @@ class Entry:
         self.cache_stats: CacheStats
         self.cache_worth: Worth
         self.asks_id = plan.writes and plan.generated_id is None
+        self.id_place = _id_place(plan)  # of the one literal that decides it; -1: it is not one number
         words = lower.rstrip(b" ;\r\n\t").split() if len(shape) <= _LONGEST_QUICK else ()
         self.quick = _QUICK.get(b" ".join(words))
+
+
+def _id_place(plan: Plan) -> int:
+    if len(plan.explicit_ids) != 1:
+        return -1
+    value = plan.explicit_ids[0]
+    return value.index if isinstance(value, Hole) and not value.is_string and not value.negative else -1
 
 
 def _sample(shape: bytes, cache: PlanCache, prepared: bool) -> Sample | None:

@@ -273,7 +273,7 @@ class Session:
 
     @property
     def autocommit(self) -> bool:
-        return self.settings.get("autocommit") not in (b"'OFF'", b"0")
+        return self.settings.autocommit
 
     @property
     def in_transaction(self) -> bool:
@@ -326,10 +326,13 @@ class Session:
             return
         self.generated = entry.plan.generated_id
         if entry.asks_id:
-            self.generated = entry.plan.generates_id(TextValues(literals, self.lexer))
-            if self.generated is None:  # the server will have to be asked
-                self._spawn_statement(entry, sql, shape, literals)
-                return
+            if entry.id_place >= 0 and literals[entry.id_place] == b"0":  # as ORMs and sysbench write it
+                self.generated = True
+            else:
+                self.generated = entry.plan.generates_id(TextValues(literals, self.lexer))
+                if self.generated is None:  # the server will have to be asked
+                    self._spawn_statement(entry, sql, shape, literals)
+                    return
         cluster = entry.cluster
         if entry.hashed is not None:
             cluster = entry.hashed.cluster(literals)

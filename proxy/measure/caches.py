@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from proxy.measure.windows import CacheWindow
 
 CACHE_COUNTERS = (
     "hits_local",
@@ -19,18 +19,6 @@ CACHE_COUNTERS = (
     "sampled_stale_ns",
     "sampled_wrong",
 )
-
-
-class CacheWindow(msgspec.Struct, array_like=True):
-    """What happened to one class's reads since the last take. `counters`: see CacheStats."""
-
-    table: str
-    by: str
-    coherent: bool
-    counters: dict[str, int]
-    refused: dict[str, int]
-    bypassed: dict[str, int]
-    unfilled: dict[str, int]
 
 
 class CacheStats:

@@ -19,8 +19,8 @@ from proxy.measure.key_replay import (
     Replay,
     expected_misses,
 )
-from proxy.measure.key_sampling import KeyWindow
 from proxy.measure.key_sketch import KeySketch
+from proxy.measure.windows import KeyWindow
 
 MAX_KEPT = 200
 MAX_WAITING_EVENTS = 20_000

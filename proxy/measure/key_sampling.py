@@ -22,13 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-import msgspec
-
 from parser.shape import HOLE
 from parser.statement import Hole, Statement
 from proxy.measure.key_replay import BLIND, CACHEABLE, COUNTED, REPLAYED, SHADOW_NS, WRITE, KeyEvent
 from proxy.measure.key_sketch import MAX_LEVEL, MIX, key_hash
 from proxy.measure.key_taps import ColumnsOf, Write, keys_of
+from proxy.measure.windows import KeyWindow
 
 MAX_CANDIDATES = 200
 MAX_TAPS = 3  # of one shape
@@ -53,16 +52,6 @@ class InTransaction(Protocol):
 
     @property
     def autocommit(self) -> bool: ...
-
-
-class KeyWindow(msgspec.Struct, array_like=True):
-    """One candidate key since the last take. `events` are `KeyEvent`s; those of COUNTED stand for `every` each."""
-
-    table: str
-    columns: tuple[str, ...]
-    level: int
-    every: int
-    events: list[KeyEvent]
 
 
 class Asked:

@@ -7,86 +7,28 @@ Nothing here is thread-safe: a worker is one event loop.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
-import msgspec
-
-from proxy.measure.caches import CacheStats, CacheWindow
-from proxy.measure.key_sampling import KeySampler, KeyWindow
+from proxy.back.counters import SERVER_COUNTERS, Counters, Labelled
+from proxy.measure.caches import CacheStats
+from proxy.measure.key_sampling import KeySampler
 from proxy.measure.shape_stats import ShapeStats
-from proxy.measure.shapes import Sample, ShapeWindow
+from proxy.measure.shapes import Sample
+from proxy.measure.windows import ServerWindow, Window, referred_to
 
-OTHER = "other"  # the label of everything past a family's limit
 ERRNO_LABELS = 200
-REASON_LABELS = 64
-SERVER_COUNTERS = (
-    "commands",
-    "preludes",
-    "waits",
-    "wait_ns",
-    "waits_timed_out",
-    "waits_refused",
-    "opened",
-)
 
 
-class Labelled:
-    """A counter by label that keeps at most `limit` labels; the rest counts as `other`."""
-
-    __slots__ = ("_counts", "_known", "_limit")
-
-    def __init__(self, limit: int = REASON_LABELS) -> None:
-        self._limit = limit
-        self._known: set[str] = set()
-        self._counts: dict[str, int] = {}
-
-    def add(self, label: str, n: int = 1) -> None:
-        counts = self._counts
-        if label not in self._known:
-            if len(self._known) >= self._limit:
-                label = OTHER
-            else:
-                self._known.add(label)
-        counts[label] = counts.get(label, 0) + n
-
-    def take(self) -> dict[str, int]:
-        """What was added since the last call. Labels stay known, so that a label never moves into `other`."""
-        counts, self._counts = self._counts, {}
-        return counts
-
-
-class ServerWindow(msgspec.Struct, array_like=True):
-    """What one server was asked since the last take, through all pools of one worker. `counters`: see ServerStats."""
-
-    cluster: str
-    address: str
-    role: str
-    counters: dict[str, int]
-    open_failed: dict[str, int]
-    closed: dict[str, int]
-
-
-class ServerStats:
+class ServerStats(Counters):
     """Counters of one server. Whoever talks to it adds to the attributes."""
 
-    __slots__ = ("address", "closed", "cluster", "open_failed", "role", *SERVER_COUNTERS)
+    __slots__ = ("address", "cluster", "role")
 
     def __init__(self, cluster: str, address: str, role: str) -> None:
+        super().__init__()
         self.cluster = cluster
         self.address = address
         self.role = role
-        self.open_failed = Labelled()  # by reason: "refused", "timeout", "login", ...
-        self.closed = Labelled()  # by reason: "idle", "age", "error", "lost", "reload", ...
-        self._clear()
-
-    def _clear(self) -> None:
-        self.commands = 0  # statements and other commands of clients that were sent
-        self.preludes = 0  # commands of ours before them: settings, BEGIN, database
-        self.waits = self.wait_ns = 0  # for a connection, when none was free at once
-        self.waits_timed_out = 0
-        self.waits_refused = 0  # the queue of waiters was full
-        self.opened = 0
 
     def take(self) -> ServerWindow:
         window = ServerWindow(
@@ -97,21 +39,8 @@ class ServerStats:
             self.open_failed.take(),
             self.closed.take(),
         )
-        self._clear()
+        self.clear()
         return window
-
-
-class Window(msgspec.Struct, array_like=True):
-    """What one worker did since its last window, and (gauges) what it has open now."""
-
-    shapes: list[ShapeWindow]
-    servers: list[ServerWindow]
-    counters: dict[str, int]
-    labelled: dict[str, dict[str, int]]
-    gauges: dict[str, int]
-    caches: list[CacheWindow] = []
-    keys: list[KeyWindow] = []
-    together: list[tuple[tuple[str, ...], int]] = []  # tables that transactions touched, and how many of these did
 
 
 class Measures:
@@ -231,22 +160,10 @@ class Measures:
 
     def take(self) -> Window:
         """Everything since the last call. Once a second: it walks all shapes (0.1 us each when nothing happened)."""
-        windows = []
-        kept = []
-        for stats in self._shapes:
-            window = stats.take() if stats.count else None
-            if window is not None:
-                windows.append(window)
-            if sys.getrefcount(stats) > _OURS:
-                kept.append(stats)
-        self._shapes = kept
-        servers = []
-        used = []
-        for server in self._servers:
-            servers.append(server.take())
-            if sys.getrefcount(server) > _OURS:
-                used.append(server)
-        self._servers = used
+        windows = [window for stats in self._shapes if stats.count and (window := stats.take()) is not None]
+        kept = self._shapes = referred_to(self._shapes)
+        servers = [server.take() for server in self._servers]
+        self._servers = referred_to(self._servers)
         keys, together = self.keys.take() if self.keys is not None else ([], [])
         counters = {}
         for name in _COUNTERS:
@@ -304,4 +221,3 @@ _COUNTERS = (
     "directory_renewals",
     "directory_new_keys",
 )
-_OURS = 3  # references to an element of a list that is being walked: the list, the loop's variable, the argument

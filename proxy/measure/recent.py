@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from proxy.measure.measures import OTHER, Window
+from proxy.back.counters import OTHER
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.shapes import ShapeId
 from proxy.measure.slots import UNSERVED, Slot
 from proxy.measure.tally import OTHERS, OTHERS_DIGEST, Tallies, Tally
+from proxy.measure.windows import Window
 
 SLOT_S = 5
 SLOTS = 180

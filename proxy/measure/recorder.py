@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from proxy.back.counters import SERVER_COUNTERS
 from proxy.measure.history import MAX_SERVERS, OTHER_TABLE, Minute, ServerKey, TableKey
 from proxy.measure.key_book import KeyBook
-from proxy.measure.measures import SERVER_COUNTERS, Window
 from proxy.measure.server_load import Load, add_load
 from proxy.measure.shapes import Sample, ShapeId
 from proxy.measure.spans import MINUTE
 from proxy.measure.tally import OTHERS, Tallies, Tally
+from proxy.measure.windows import Window
 
 MAX_WAITING = 60  # minutes that wait to be written
 MAX_MINUTE_TABLES = 2_000

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from proxy.measure.caches import CacheWindow
-from proxy.measure.measures import ERRNO_LABELS, OTHER, REASON_LABELS, ServerWindow, Window
+from proxy.back.counters import OTHER, REASON_LABELS
+from proxy.measure.measures import ERRNO_LABELS
 from proxy.measure.shapes import Histogram, ShapeId, ShapeWindow, split_buckets
+from proxy.measure.windows import CacheWindow, ServerWindow, Window
 
 LABEL_LIMITS = {"errors": ERRNO_LABELS}
 MAX_CLASSES = 1000  # of the cache, ever seen

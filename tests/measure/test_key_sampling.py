@@ -15,10 +15,11 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.measure.key_book import KeyBook
 from proxy.measure.key_replay import SHADOW_NS
-from proxy.measure.key_sampling import MAX_CANDIDATES, TRANSACTIONS, KeySampler, KeyWindow, Tap
+from proxy.measure.key_sampling import MAX_CANDIDATES, TRANSACTIONS, KeySampler, Tap
 from proxy.measure.key_sketch import MIX, KeySketch
 from proxy.measure.key_taps import keys_of
-from proxy.measure.measures import Measures, Window
+from proxy.measure.measures import Measures
+from proxy.measure.windows import KeyWindow, Window
 
 LEXER = lexer()
 COLUMNS = {"t": ("id", "a", "b")}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.measure.measures import OTHER, Labelled, Measures, Window
+from proxy.back.counters import OTHER, Labelled
+from proxy.measure.measures import Measures
+from proxy.measure.windows import Window
 
 
 def test_counters_are_handed_on_once() -> None:

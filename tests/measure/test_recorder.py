@@ -11,11 +11,12 @@ from parser.analyse import parse
 from parser.shape import lexer
 from proxy.measure.history import OTHER_TABLE
 from proxy.measure.key_sampling import TRANSACTIONS, KeySampler
-from proxy.measure.measures import Measures, Window
+from proxy.measure.measures import Measures
 from proxy.measure.recorder import MAX_WAITING, Recorder
 from proxy.measure.shapes import SAMPLE_EVERY, Sample, ShapeId, ShapeWindow, digest_id
 from proxy.measure.states import ServerState
 from proxy.measure.tally import OTHERS
+from proxy.measure.windows import Window
 
 SAMPLE = Sample(b"SELECT \0", "shop")
 

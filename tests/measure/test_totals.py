@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.measure.measures import OTHER, Measures
+from proxy.back.counters import OTHER
+from proxy.measure.measures import Measures
 from proxy.measure.totals import Totals, add_labels, merge
 
 
