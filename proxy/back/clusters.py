@@ -81,7 +81,7 @@ class Clusters:
                     if account is not None:
                         monitor = Monitor(server, account)
                         self._monitors[server] = (monitor, asyncio.get_running_loop().create_task(monitor.run()))
-                server.limit = cluster.max_connections
+                server.allow(cluster.max_connections)
                 server.tls = tls  # its files may have changed
                 server.pool_rules = rules.pool
                 kept.add(server)

@@ -47,7 +47,7 @@ def _as_it_is(cls: type[_T]) -> type[_T]:
 class Pool:
     """See the module. `secret` may be renewed by later logins of the same account (a changed password)."""
 
-    __slots__ = ("__weakref__", "_opening", "idle", "initial", "key", "secret", "server", "size", "waiters")
+    __slots__ = ("__weakref__", "_opening", "bare", "idle", "initial", "key", "secret", "server", "size", "waiters")
 
     def __init__(self, server: Server, key: PoolKey, secret: Secret) -> None:
         self.server = server
@@ -58,16 +58,23 @@ class Pool:
         self.initial: Settings | None = None  # what the last one had when it was opened
         self._opening = 0
         self.waiters: deque[asyncio.Future[ServerConnection]] = deque()
+        self.bare: deque[asyncio.Future[ServerConnection]] = deque()  # those whose sessions have no default database
+
+    @property
+    def waiting(self) -> int:
+        return len(self.waiters) + len(self.bare)
 
     # -- taking ----------------------------------------------------------------------------------------------------
 
     def take_now(self, settings: Settings, database: str | None) -> ServerConnection | None:
         """An idle connection, best one that already has these settings; None when there is none (or others wait)."""
         idle = self.idle
-        if not idle or self.waiters:
+        if not idle:
             return None
         if database is None:
             return self._without_database()
+        if self.waiters:
+            return None
         connection = idle[-1]
         if connection.aborted is not None:  # about to be told
             idle[:] = [c for c in idle if c.aborted is None]
@@ -101,36 +108,30 @@ class Pool:
         if connection is not None:
             return connection
         limits = self.server.pool_rules
-        if len(self.waiters) >= limits.max_waiters:
+        if self.waiting >= limits.max_waiters:
             self.server.counters.waits_refused += 1
             raise PoolExhausted(
-                f"Turnout: {len(self.waiters)} statements already wait for a connection to {self.server.where}; "
+                f"Turnout: {self.waiting} statements already wait for a connection to {self.server.where}; "
                 "raise max_connections of the cluster, or pool.max_waiters"
             )
         if database is None and self.idle and self.server.size >= self.server.limit:
             self.idle.pop(0).close()  # one with a database makes room for one without
         future: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
-        self.waiters.append(future)
+        waiters = self.waiters if database is not None else self.bare
+        waiters.append(future)
         self._open_more()
         self.server.counters.waits += 1
         began = _monotonic_ns()
         try:
             async with asyncio.timeout(limits.wait_s):
-                connection = await future
-                while database is None and connection.database is not None:
-                    connection.close()  # that makes room for one without a database
-                    future = asyncio.get_running_loop().create_future()
-                    self.waiters.appendleft(future)
-                    self._open_more()
-                    connection = await future
-                return connection
+                return await future
         except BaseException as error:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.release(future.result())  # it came at the very moment that the waiting ended
             else:
                 future.cancel()
-                if future in self.waiters:
-                    self.waiters.remove(future)
+                if future in waiters:
+                    waiters.remove(future)
             if not isinstance(error, TimeoutError):
                 raise
             self.server.counters.waits_timed_out += 1
@@ -158,23 +159,29 @@ class Pool:
             or connection.branch is not None
             or connection.generation != self.server.generation
             or now - connection.born > rules.max_age_s
+            or self.server.size > self.server.limit
             or "wait_timeout" in connection.settings.items
         ):
             self._discard(connection)
             return
-        if self.waiters and self.server.starved and self.server.others_wait(self) and self.server.turn():
+        if self.server.starved and self.waiting and self.server.others_wait(self) and self.server.turn():
             self._discard(connection)  # another account's statements wait for a place on this server, too
+            return
+        if len(self.bare) > self._opening and connection.database is not None:
+            connection.close()  # it makes room for one without a database
+            self.on_closed(connection)
             return
         self._hand_out(connection, now)
 
     def _hand_out(self, connection: ServerConnection, now: float) -> None:
-        """To the next waiter, or among the idle ones."""
-        waiters = self.waiters
-        while waiters:
-            future = waiters.popleft()
-            if not future.done():
-                future.set_result(connection)
-                return
+        """To the next waiter, or among the idle ones. Nothing takes a default database away again, so that those who
+        have none come first where there is a connection without one."""
+        for waiters in (self.bare, self.waiters) if connection.database is None else (self.waiters,):
+            while waiters:
+                future = waiters.popleft()
+                if not future.done():
+                    future.set_result(connection)
+                    return
         connection.idle_since = now
         self.idle.append(connection)
         if self.server.starved:
@@ -194,17 +201,17 @@ class Pool:
         self.server.forget(connection)
         if self.server.starved:
             self.server.feed_starved(last=self)
-        if self.waiters:
+        if self.waiting:
             self._open_more()
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
     def _open_more(self) -> None:
         """Open as many connections as there are waiters, within the server's limit."""
-        wanted = max(1, len(self.waiters)) - self._opening
+        wanted = max(1, self.waiting) - self._opening
         while wanted > 0:
             if self.server.size >= self.server.limit and not self.server.evict_idle(self):
-                if self.waiters:
+                if self.waiting:
                     self.server.starved[self] = None
                 return
             wanted -= 1
@@ -240,6 +247,8 @@ class Pool:
         if connection.generation != self.server.generation:  # the server went down or was retired meanwhile
             self._discard(connection)
             return
+        if self.server.retired:
+            connection.generation = -1  # whoever waited for it has it; then it goes
         self._hand_out(connection, _monotonic())
 
     def _failed(self, error: TurnoutError) -> bool:
@@ -248,10 +257,11 @@ class Pool:
         if full and self.size > 0:
             # The server itself is out of connections: those that we have will serve the waiters in turn.
             return False
-        while self.waiters:
-            future = self.waiters.popleft()
-            if not future.done():
-                future.set_exception(_for_client(error, self.server.where))
+        for waiters in (self.bare, self.waiters):
+            while waiters:
+                future = waiters.popleft()
+                if not future.done():
+                    future.set_exception(_for_client(error, self.server.where))
         return True
 
     def trim(self, now: float) -> None:

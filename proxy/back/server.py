@@ -116,6 +116,7 @@ class Server:
         self.size = 0
         self.starved: dict[Pool, None] = {}  # that could not open a connection for their waiters, in this order
         self._turn = False
+        self.retired = False  # by new rules: connections go when their sessions let go
         self.generation = 0  # raised when connections made before must not be used again
         self.health = Health()
         self.counters = counters
@@ -136,7 +137,7 @@ class Server:
 
     def evict_idle(self, wanting: Pool) -> bool:
         """Close another pool's longest idle connection so that `wanting` can open one."""
-        others = [p for p in self.pools.values() if p is not wanting and p.idle and not p.waiters]
+        others = [p for p in self.pools.values() if p is not wanting and p.idle and not p.waiting]
         if not others:
             return False
         victim = min(others, key=lambda p: p.idle[0].idle_since)
@@ -147,7 +148,7 @@ class Server:
 
     def others_wait(self, pool: Pool) -> bool:
         """Whether another pool has waiters that it could not open a connection for."""
-        return any(other is not pool and other.waiters for other in self.starved)
+        return any(other is not pool and other.waiting for other in self.starved)
 
     def turn(self) -> bool:
         """Every other time: whether a pool with waiters of its own is to leave a connection to those that have none."""
@@ -158,7 +159,19 @@ class Server:
         """A connection came free or was closed: pools that could not open one for their waiters may try again."""
         starved, self.starved = self.starved, {}
         for pool in sorted(starved, key=lambda p: p is last):
-            if pool.waiters:
+            if pool.waiting:
+                pool._open_more()
+
+    def allow(self, limit: int) -> None:
+        """So many connections from now on. More are opened for those who wait; what is too many is closed when it is
+        not in use."""
+        self.limit = limit
+        for pool in list(self.pools.values()):
+            while self.size > limit and pool.idle:
+                connection = pool.idle.pop(0)
+                pool.on_closed(connection)
+                connection.close()
+            if pool.waiting:
                 pool._open_more()
 
     def forget(self, connection: ServerConnection) -> None:
@@ -296,6 +309,7 @@ class Server:
     def close(self) -> None:
         """Retire the server: idle connections go now, busy ones when their session lets go."""
         self.generation += 1
+        self.retired = True
         for pool in self.pools.values():
             pool.close()
 

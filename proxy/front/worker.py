@@ -232,7 +232,7 @@ class Worker:
             busy=max(0, server.size - idle),
             idle=idle,
             pinned=sum(bool(connection.dirty or connection.cursors) for connection in server.connections),
-            waiters=sum(len(pool.waiters) for pool in server.pools.values()),
+            waiters=sum(pool.waiting for pool in server.pools.values()),
             limit=server.limit,
             read_only=server.health.baseline.read_only,
             status=self._loads.status(server),

@@ -179,9 +179,9 @@ def test_nobody_overtakes_those_for_whom_a_connection_is_being_opened() -> None:
         pool.waiters.append(future)
         await settle()
         assert pool.idle == [good]
-        assert pool.take_now(LOGIN_SETTINGS, None) is None
+        assert pool.take_now(LOGIN_SETTINGS, "shop") is None
         assert (await future).aborted is None
-        assert pool.take_now(LOGIN_SETTINGS, None) is good
+        assert pool.take_now(LOGIN_SETTINGS, "shop") is good
 
     play(scene)
 
@@ -229,7 +229,7 @@ def test_who_waits_is_served_in_order() -> None:
         await asyncio.gather(*clients)
         assert served == list(range(6))
         assert server.counters.waits == 2 + 6, "the first two waited for a connection to be made"
-        assert not pool.waiters
+        assert not pool.waiting
         server.check()
 
     play(scene)
@@ -262,7 +262,7 @@ def test_waiting_ends_after_the_time_limit() -> None:
             await take(pool)
         assert (caught.value.errno, caught.value.sqlstate) == (1040, "08004")
         assert loop.time() - began == pytest.approx(2.5, abs=0.01)
-        assert not pool.waiters
+        assert not pool.waiting
         assert server.counters.waits_timed_out == 1
         pool.release(connection)
         assert await take(pool) is connection
@@ -295,7 +295,7 @@ def test_a_connection_that_comes_at_the_moment_that_waiting_ends_is_not_lost(how
         (connection,) = await filled(pool, 1)
         first, second = start(pool), None
         await settle()
-        future = pool.waiters[0]
+        future = pool.bare[0]
         if how == "cancelled":
             pool.release(connection)
             first.cancel()
@@ -324,7 +324,7 @@ def test_the_moment_between_the_time_limit_and_the_end_of_the_task() -> None:
         (connection,) = await filled(pool, 1)
         waiting = start(pool)
         await settle()
-        pool.waiters.popleft().set_result(connection)
+        pool.bare.popleft().set_result(connection)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -345,7 +345,7 @@ def test_who_gave_up_waiting_is_passed_over() -> None:
         first.cancel()
         pool.release(connection)
         assert await third is connection
-        assert not pool.waiters
+        assert not pool.waiting
         assert first.cancelled()
         assert second.cancelled()
 
@@ -792,5 +792,80 @@ def test_one_that_is_told_has_a_pool_for_each_until_nobody_needs_it() -> None:
         gc.collect()
         server.trim(time.monotonic())
         assert [key.origin for key in server.pools] == ["10.0.0.1"]
+
+    play(scene)
+
+
+def test_a_raised_limit_serves_who_waits() -> None:
+    async def scene() -> None:
+        server = FakeServer(1, wait_s=5.0)
+        await filled(server.account("a"), 1)
+        waiting = start(server.account("b"))
+        await settle()
+        server.allow(2)
+        assert (await waiting).aborted is None
+
+    play(scene)
+
+
+def test_a_retired_server_keeps_no_connection() -> None:
+    async def scene() -> None:
+        server = FakeServer(1)
+        pool = server.account()
+        (connection,) = await filled(pool, 1)
+        waiting = start(pool)
+        await settle()
+        server.close()
+        pool.release(connection)
+        pool.release(await waiting)
+        await settle()
+        assert server.size == 0
+
+    play(scene)
+
+
+def test_a_session_without_a_database_is_served_in_its_turn() -> None:
+    async def scene() -> None:
+        server = FakeServer(2, wait_s=5.0)
+        server.connect_s = 0.01
+        pool = server.account()
+        stop = asyncio.get_running_loop().time() + 20
+
+        async def busy() -> None:
+            while asyncio.get_running_loop().time() < stop:
+                connection = await pool.take(LOGIN_SETTINGS, "shop")
+                connection.database = "shop"
+                await asyncio.sleep(0.01)
+                pool.release(connection)
+
+        clients = [asyncio.create_task(busy()) for _ in range(6)]
+        await asyncio.sleep(1)
+        opened = len(server.opened)
+        bare = await take(pool)
+        assert bare.database is None
+        pool.release(bare)
+        assert len(server.opened) - opened <= 2
+        await asyncio.gather(*clients)
+
+    play(scene)
+
+
+def test_a_lowered_limit_closes_what_is_too_many() -> None:
+    async def scene() -> None:
+        server = FakeServer(4)
+        pool, other = server.account("a"), server.account("b")
+        one, two, three = await filled(pool, 3)
+        other.release(await take(other))
+        pool.release(three)
+        server.allow(2)
+        assert (server.size, pool.size, other.size) == (2, 2, 0)
+        server.allow(1)
+        pool.release(one)
+        assert one.aborted is not None or transport(one).closed
+        await settle()
+        pool.release(two)
+        await settle()
+        assert pool.idle == [two]
+        assert server.size == pool.size == len(server.connections) == 1
 
     play(scene)

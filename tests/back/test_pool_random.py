@@ -29,14 +29,17 @@ class World:
     async def client(self, number: int) -> None:
         rng = self.rng
         pool = self.server.account(rng.choice(ACCOUNTS))
+        database = rng.choice((None, "shop"))
         for _ in range(rng.randrange(1, 5)):
             await asyncio.sleep(rng.choice((0, 0, 0.01, 0.3)))
             try:
                 async with asyncio.timeout(rng.choice((None, None, 0.0, 0.1, 1.0))):
-                    connection = await take(pool)
+                    connection = await take(pool, database)
             except (TurnoutError, TimeoutError):
                 continue
             assert connection not in self.held, "a connection with two holders"
+            assert database is not None or connection.database is None
+            connection.database = database
             self.held[connection] = number
             self.served += 1
             try:
@@ -103,7 +106,7 @@ def test_nothing_is_lost_or_given_twice(seed: int, limit: int, clients: int) -> 
         server.check()
         assert world.held == {}
         for pool in server.pools.values():
-            assert not pool.waiters
+            assert not pool.waiting
             assert pool._opening == 0
             assert pool.size == len(pool.idle)
         for user in ACCOUNTS:  # every slot of the server is still there, for anybody

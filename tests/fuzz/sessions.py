@@ -237,7 +237,7 @@ class World:
             for connection in idle:
                 if connection.sink is not None or connection.aborted is not None or connection.holder is not None:
                     raise Finding(f"{server.where}: an idle connection is not free")
-            if any(pool.waiters for pool in server.pools.values()):
+            if any(pool.waiting for pool in server.pools.values()):
                 raise Finding(f"{server.where}: somebody waits for a connection")
 
     async def end(self) -> None:
