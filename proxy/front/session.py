@@ -955,15 +955,22 @@ class Session:
         self.warning_count = 1
         self.diagnostics = warnings_response([("Error", error.errno, error.message)], self.status)
 
-    def ok(self, affected_rows: int = 0, insert_id: int = 0, info: bytes = b"") -> None:
-        """Answer OK; a statement that the proxy carried out itself."""
+    def ok(
+        self,
+        affected_rows: int = 0,
+        insert_id: int = 0,
+        info: bytes = b"",
+        warnings: int = 0,
+        diagnostics: bytes | None = None,
+    ) -> None:
+        """Answer OK; a statement that the proxy carried out itself. `diagnostics`: the answer to SHOW WARNINGS."""
         if self.pending is not None:
             caching.acknowledge(self, self.in_transaction)
-        if not self.environment.mariadb:  # which keeps them over statements without tables
-            self.diagnostics = None
-            self.warning_count = 0
+        if warnings or not self.environment.mariadb:  # which keeps them over statements without tables
+            self.diagnostics = diagnostics
+            self.warning_count = warnings
         self.row_count = affected_rows
-        self.client.send(encode_ok(affected_rows, insert_id, self.status, 0, info))
+        self.client.send(encode_ok(affected_rows, insert_id, self.status, warnings, info))
 
     # -- taking connections (slow path) ------------------------------------------------------------------------------
 

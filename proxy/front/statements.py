@@ -547,9 +547,7 @@ async def join_transaction(
 
     transaction = session.transaction
     branch = await branch_for(session, connection, cluster) if branches else None
-    if not fresh and (branch is not None or connection.scanner.status & IN_TRANS):
-        if branch is not None:
-            await start_branch(connection, branch)
+    if not fresh and connection.scanner.status & IN_TRANS:
         return
     once, session.next_transaction = [*transaction.once, *session.next_transaction], []
     if transaction.explicit:

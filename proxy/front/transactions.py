@@ -207,11 +207,15 @@ async def savepoint(session: Session, statement: Statement, sql: bytes) -> None:
     active = transaction.explicit or not session.autocommit
     if statement.kind is not Kind.SAVEPOINT and name not in known:
         raise StatementRefused(f"SAVEPOINT {statement.name} does not exist", 1305, "42000", reason="unknown-savepoint")
+    warnings, diagnostics = 0, None
     for cluster, connection in list(session.held.items()):
         if cluster in session.pinned and not active and not connection.scanner.status & IN_TRANS:
             continue
         await session.dress(connection)
         await checked(connection, bytes((com.COM_QUERY,)) + sql)
+        if connection.scanner.warnings:  # a temporary table stays, ..
+            warnings += connection.scanner.warnings
+            diagnostics = diagnostics or await connection.command(b"\x03SHOW WARNINGS")
     if statement.kind is Kind.SAVEPOINT:
         if active:
             transaction.savepoints = [(n, t) for n, t in transaction.savepoints if n != name]
@@ -220,4 +224,4 @@ async def savepoint(session: Session, statement: Statement, sql: bytes) -> None:
         at = known.index(name)
         keep = at + (1 if statement.kind is Kind.ROLLBACK_TO else 0)
         transaction.savepoints = transaction.savepoints[:keep]
-    session.ok()
+    session.ok(warnings=warnings, diagnostics=diagnostics)

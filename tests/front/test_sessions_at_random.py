@@ -34,6 +34,8 @@ ROLLBACK AND CHAIN
 SAVEPOINT a
 SAVEPOINT b
 RELEASE SAVEPOINT a
+ROLLBACK TO SAVEPOINT a
+ROLLBACK TO b
 SET autocommit=0
 SET autocommit=1
 SET autocommit=1
@@ -70,8 +72,18 @@ SET @v=(SELECT MAX(n) FROM {t})
 SELECT @v:=@v+1
 SELECT n FROM {t} WHERE n=@v
 INSERT INTO {t} (n) VALUES (@v)
+INSERT INTO {t} (n) VALUES ({n}),({n}) RETURNING id
+INSERT INTO {t} (id, n) VALUES ({i},{n})
+INSERT INTO {t} (id, n) VALUES ({i},{n}) ON DUPLICATE KEY UPDATE n=n+1
+INSERT IGNORE INTO spread VALUES ({i},{n}),(7,{n})
+INSERT INTO {t} (n) SELECT n FROM {t} WHERE id={i}
+DELETE FROM {t} WHERE id={i} RETURNING n
+REPLACE INTO {t} (id, n) VALUES ({i},{n})
 SELECT LAST_INSERT_ID()
+SELECT LAST_INSERT_ID({n})
 SELECT ROW_COUNT()
+SELECT DATABASE()
+DO 1
 SHOW WARNINGS
 SELECT @@warning_count
 SELECT SQL_CALC_FOUND_ROWS id FROM {t} ORDER BY id LIMIT 1
@@ -89,7 +101,13 @@ INSERT INTO {t} (n) VALUES ('x')
 INSERT IGNORE INTO {t} (n) VALUES ('x')
 SELECT nosuch FROM {t}
 SELEC
+LOCK TABLES items READ, photos WRITE
+CREATE TEMPORARY TABLE IF NOT EXISTS seen SELECT n AS x FROM {t}
 TRUNCATE TABLE {t}
+TRUNCATE TABLE spread
+SELECT COUNT(*), SUM(n) FROM spread
+SELECT n FROM spread WHERE id IN (1,2,{i}) ORDER BY n, id LIMIT 2
+SELECT id FROM spread WHERE id={i} FOR UPDATE
 ALTER TABLE {t} COMMENT '{n}'
 SHOW TABLES
 USE shop
@@ -183,6 +201,24 @@ SAVEPOINT a
 UPDATE photos SET n=8 WHERE id=1
 ROLLBACK TO a
 COMMIT""",
+    "a branch that a connection begins which is held for other reasons has the transaction's savepoints": """\
+SET autocommit=0
+CREATE TEMPORARY TABLE seen (x INT)
+SELECT @v:=@v+1
+ROLLBACK
+SAVEPOINT b
+INSERT INTO photos (n) VALUES (17)
+SAVEPOINT b
+SELECT @v:=@v+1
+ROLLBACK TO b""",
+    "warnings of ROLLBACK TO are told": """\
+START TRANSACTION
+SAVEPOINT a
+CREATE TEMPORARY TABLE seen (x INT)
+INSERT INTO items (n) VALUES (95)
+SELECT COUNT(*) FROM photos
+ROLLBACK TO a
+SHOW WARNINGS""",
     "what an error on one cluster cannot have ended goes on on the other": """\
 SET autocommit=0
 SELECT x FROM nosuch
