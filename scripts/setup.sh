@@ -108,7 +108,7 @@ fi
 
 # .venv, when the lock file, the project's metadata, its Python or its place differ from those of the last time.
 stamp=.venv/turnout-setup
-wanted() { { cat requirements.lock pyproject.toml; .venv/bin/python -V; pwd; } 2>/dev/null | sha256sum; }
+wanted() { { cat requirements.lock pyproject.toml scripts/setup.sh; .venv/bin/python -V; pwd; } 2>/dev/null | sha256sum; }
 new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 if ! [ -e "$stamp" ] || [ "$(cat "$stamp")" != "$(wanted)" ]; then
     if ! .venv/bin/python -c "$new_enough" 2>/dev/null; then
@@ -118,7 +118,9 @@ if ! [ -e "$stamp" ] || [ "$(cat "$stamp")" != "$(wanted)" ]; then
     fi
     say "installing requirements.lock"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-    TURNOUT_PURE=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    # `compat`: by a path to the checkout, so that the library of what is compiled, which is in no package, is found too.
+    TURNOUT_PURE=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --config-settings editable_mode=compat --editable .
     .venv/bin/python -m pip check --quiet --disable-pip-version-check >&2
     wanted >"$stamp"
     say "done"

@@ -38,6 +38,13 @@ def test_what_tests_start_is_compiled() -> None:
     assert suffixes() == {".so"}
 
 
+def test_the_command_runs_anywhere(tmp_path: Path) -> None:
+    """Not only in the checkout, from which Python would import whatever lies there."""
+    command = [Path(sys.executable).with_name("turnout"), "--version"]
+    said = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("turnout, version ")
+
+
 def test_it_can_be_done_without() -> None:
     assert suffixes(TURNOUT_PURE="1") == {".py"}
 
