@@ -23,11 +23,12 @@ from __future__ import annotations
 import enum
 import functools
 import re
+from typing import Final
 
 from parser.atomic import atomic
 
-HOLE = b"\0"
-OPAQUE = b"\0\0"  # two holes never touch: numbers may not be glued to numbers, other holes have marks around them
+HOLE: Final = b"\0"
+OPAQUE: Final = b"\0\0"  # two holes never touch: numbers are not glued to numbers, other holes have marks around them
 
 
 class HoleKind(enum.Enum):
@@ -44,8 +45,8 @@ _MULTI_BYTE: dict[str, tuple[bytes, bytes]] = {
     "cp932": (rb"\x81-\x9f\xe0-\xfc", rb"[\x40-\x7e\x80-\xfc]"),
     "gb18030": (rb"\x81-\xfe", rb"(?:[0-9][\x81-\xfe][0-9]|[\x40-\x7e\x80-\xfe])"),
 }
-_HIGH_BYTES_ARE_LETTERS = frozenset({"utf8", "utf8mb3", "utf8mb4", "ascii", "binary"})
-_NOT_CLIENT_CHARSETS = frozenset({"ucs2", "utf16", "utf16le", "utf32"})
+_HIGH_BYTES_ARE_LETTERS: Final = frozenset({"utf8", "utf8mb3", "utf8mb4", "ascii", "binary"})
+_NOT_CLIENT_CHARSETS: Final = frozenset({"ucs2", "utf16", "utf16le", "utf32"})
 
 
 def _complement(characters: bytes) -> bytes:
@@ -199,7 +200,7 @@ def is_opaque(shape: bytes) -> bool:
     return shape.startswith(OPAQUE)
 
 
-_HOLE_IN_CONTEXT = re.compile(rb"(?:(['\"])|(\#|(?<!\*)/\*|--[\x01-\x09\x0b-\x20\x7f])|)\0", re.DOTALL)
+_HOLE_IN_CONTEXT: Final = re.compile(rb"(?:(['\"])|(\#|(?<!\*)/\*|--[\x01-\x09\x0b-\x20\x7f])|)\0", re.DOTALL)
 
 
 def hole_kinds(shape: bytes) -> list[HoleKind]:

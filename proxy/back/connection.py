@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.back.compressed import ServerLink
 from proxy.back.settings import Settings
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _monotonic = time.monotonic
 log = logging.getLogger("turnout.back")
 
-_NUMBER = re.compile(rb"-?[0-9]{1,20}")
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,20}")
 
 
 class Sink(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-OTHER = "other"  # the label of everything past a family's limit
-REASON_LABELS = 64
-SERVER_COUNTERS = (
+from typing import Final
+
+OTHER: Final = "other"  # the label of everything past a family's limit
+REASON_LABELS: Final = 64
+SERVER_COUNTERS: Final = (
     "commands",
     "preludes",
     "waits",

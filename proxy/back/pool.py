@@ -11,7 +11,9 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import mypyc_attr
 
 from proxy.back.connection import ServerConnection
 from proxy.back.settings import Settings
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 
 _monotonic = time.monotonic
 _monotonic_ns = time.monotonic_ns
-_T = TypeVar("_T")
-_LOOK_FOR_MATCH = 8  # how many idle connections are compared with a session's settings before any is taken
+_LOOK_FOR_MATCH: Final = 8  # how many idle connections are compared with a session's settings before any is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,11 @@ class PoolKey:
     origin: str = ""  # the address of the clients that it is for, where the server is told of it
 
 
-def _as_it_is(cls: type[_T]) -> type[_T]:
-    """Decorated classes stay Python's where they are compiled (their methods do not): only such can be referred to
-    weakly."""
-    return cls
-
-
-@_as_it_is
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Pool:
     """See the module. `secret` may be renewed by later logins of the same account (a changed password)."""
 
-    __slots__ = ("__weakref__", "_opening", "bare", "idle", "initial", "key", "secret", "server", "size", "waiters")
+    __slots__ = ("_opening", "bare", "idle", "initial", "key", "secret", "server", "size", "waiters")
 
     def __init__(self, server: Server, key: PoolKey, secret: Secret) -> None:
         self.server = server

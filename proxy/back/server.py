@@ -9,12 +9,14 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Final
 from weakref import WeakValueDictionary
 
 from proxy.back import init_connect
 from proxy.back.connection import ServerConnection
 from proxy.back.counters import Counters
 from proxy.back.gtid import GtidPosition
+from proxy.back.held_pool import HeldPool
 from proxy.back.pool import Pool, PoolKey
 from proxy.back.settings import Settings, for_charset
 from proxy.errors import ServerFailed, TurnoutError
@@ -25,7 +27,7 @@ from proxy.wire.login import Secret
 from proxy.wire.proxy_header import Source
 
 # What we ask of every server connection, besides the flags that change results (proxy.front.capabilities).
-BASE_CAPABILITIES = (
+BASE_CAPABILITIES: Final = (
     cap.LONG_PASSWORD
     | cap.LONG_FLAG
     | cap.PROTOCOL_41
@@ -39,8 +41,8 @@ BASE_CAPABILITIES = (
 
 
 # Every pooled connection logs in with this collation; sessions that want another get it by SET (proxy.back.settings).
-LOGIN_COLLATION = 45
-LOGIN_SETTINGS = for_charset("utf8mb4", "utf8mb4_general_ci")
+LOGIN_COLLATION: Final = 45
+LOGIN_SETTINGS: Final = for_charset("utf8mb4", "utf8mb4_general_ci")
 
 
 class Role(enum.Enum):
@@ -54,7 +56,7 @@ class State(enum.Enum):
     DOWN = "down"
 
 
-_DOWN = State.DOWN  # asked for with every statement, and a member of an enumeration costs as much as a call
+_DOWN: Final = State.DOWN  # asked for with every statement, and a member of an enumeration costs as much as a call
 
 
 @dataclass
@@ -111,7 +113,7 @@ class Server:
         self.spawn = spawn
         self.where = f"cluster {cluster}, {role.value} {address}"
         # Those that a session or a connection refers to: where servers hear of clients' addresses, they come and go.
-        self.pools: WeakValueDictionary[PoolKey, Pool] = WeakValueDictionary()
+        self.pools: WeakValueDictionary[PoolKey, HeldPool] = WeakValueDictionary()
         self.connections: set[ServerConnection] = set()
         self.size = 0
         self.starved: dict[Pool, None] = {}  # that could not open a connection for their waiters, in this order
@@ -130,7 +132,7 @@ class Server:
             key = replace(key, origin="")
         pool = self.pools.get(key)
         if pool is None:
-            pool = self.pools[key] = Pool(self, key, secret)
+            pool = self.pools[key] = HeldPool(self, key, secret)
         elif pool.secret != secret:
             pool.secret = secret
         return pool

@@ -11,8 +11,10 @@ Each statement (each shape) has its own: of one table, one may be asked for the 
 
 from __future__ import annotations
 
+from typing import Final
+
 LEAST = 0.05  # where memcached has fewer than this share of what it is asked for, it is not worth it
-SLOW_NS = 20_000_000  # an answer that took the server so long is worth the question
+SLOW_NS: Final = 20_000_000  # an answer that took the server so long is worth the question
 _WEIGHT = 1 / 512  # of one question, in the share of those before
 _SPARSE_WEIGHT = 1 / 64  # of one about a key of the sample, when no others are asked
 _SUPPOSED, _SUPPOSED_SHARE = 64, 0.25  # of a new statement: as if it had asked so often, and found that share

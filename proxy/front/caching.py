@@ -13,7 +13,7 @@ import itertools
 import random
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from proxy.front.session import Session
 
 _now = time.perf_counter_ns
-_PRIMARY = Role.PRIMARY
-_NO_STAMP = Stamp(0, 0, 0)
-_EVERYTHING = slot_of(cluster_tag())
-_MAX_PENDING = 512  # slots that a transaction may collect; more become everything on the cluster
-_MAX_IDENTITIES = 100_000
-_MAX_WORTHS = 20_000
-_MAX_FAMILIES = 10_000
-_MAX_AT_HAND = 50_000  # known texts that have their answers at hand
+_PRIMARY: Final = Role.PRIMARY
+_NO_STAMP: Final = Stamp(0, 0, 0)
+_EVERYTHING: Final = slot_of(cluster_tag())
+_MAX_PENDING: Final = 512  # slots that a transaction may collect; more become everything on the cluster
+_MAX_IDENTITIES: Final = 100_000
+_MAX_WORTHS: Final = 20_000
+_MAX_FAMILIES: Final = 10_000
+_MAX_AT_HAND: Final = 50_000  # known texts that have their answers at hand
 
 # What local keys are made of: the shape's number, the session's number, cluster, literals.
 LocalKey = tuple[int, int, str, tuple[bytes, ...]]
@@ -305,7 +305,10 @@ class Served(enum.Enum):
     WAIT = "wait"  # `elsewhere.look` goes on: somebody else may have the answer
 
 
-ANSWERED, ASK, WAIT = Served  # a member costs as much as a call where it is looked up with every statement
+# A member costs as much as a call where it is looked up with every statement.
+ANSWERED: Final = Served.ANSWERED
+ASK: Final = Served.ASK
+WAIT: Final = Served.WAIT
 
 
 def serve(

@@ -11,7 +11,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.back.connection import ServerConnection
 from proxy.back.tls import TlsPipe
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from proxy.front.results import Bound
 
 _time = time.time
-_MAX_QUEUED = 64  # commands a client may send ahead before it is read no further
-_MAX_QUEUED_BYTES = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
-_HIGH_WATER = 256 * 1024
-_unpack = struct.Struct("<IB").unpack_from  # a packet's length and, above it, number; its first byte
+_MAX_QUEUED: Final = 64  # commands a client may send ahead before it is read no further
+_MAX_QUEUED_BYTES: Final = 1 << 20  # the same in bytes; one command more may come, of at most limits.max_packet
+_HIGH_WATER: Final = 256 * 1024
+_unpack: Final = struct.Struct("<IB").unpack_from  # a packet's length and, above it, number; its first byte
 
 Command = Callable[["Client", bytes, int], None]
 

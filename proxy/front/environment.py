@@ -10,6 +10,7 @@ import enum
 import re
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from parser.analyse import parse
 from parser.shape import Lexer, is_opaque
@@ -46,7 +47,7 @@ from proxy.plan.write_all import WriteAll
 from proxy.rules.model import Method, Rules
 
 # A statement with one of these needs more than "send it and relay the answer".
-_SPECIAL = (
+_SPECIAL: Final = (
     Effect.IMPLICIT_COMMIT
     | Effect.SETS_USER_VARIABLE
     | Effect.READS_USER_VARIABLE
@@ -61,16 +62,16 @@ _SPECIAL = (
     | Effect.USES_DIAGNOSTICS
     | Effect.RETURNING
 )
-_TABLELESS_KINDS = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO, Kind.COMMIT, Kind.ROLLBACK})
-_ONLY_READ = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
-_MAY_CALL = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE  # what may write, whatever the kind
-_PLAIN_KINDS = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
+_TABLELESS_KINDS: Final = frozenset({Kind.SELECT, Kind.SET, Kind.USE, Kind.DO, Kind.COMMIT, Kind.ROLLBACK})
+_ONLY_READ: Final = frozenset({Kind.SELECT, Kind.SHOW, Kind.USE})  # apart from what their functions do
+_MAY_CALL: Final = Effect.UNKNOWN_FUNCTION | Effect.SEQUENCE  # what may write, whatever the kind
+_PLAIN_KINDS: Final = frozenset({Kind.SELECT, Kind.INSERT, Kind.REPLACE, Kind.UPDATE, Kind.DELETE})
 
 # Shapes longer than this (INSERTs of many rows, mostly) are planned each time instead of filling the cache.
-MAX_CACHED_SHAPE = 16 * 1024
+MAX_CACHED_SHAPE: Final = 16 * 1024
 
 
-_OFFSET = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]")
+_OFFSET: Final = re.compile(rb"\blimit\s+[\0?]\s*,|\boffset\s+[\0?]")
 
 
 def clusters_of(plan: Plan) -> tuple[str, ...]:
@@ -110,7 +111,7 @@ class Quick(enum.Enum):
     ROLLBACK = "rollback"
 
 
-_QUICK = {
+_QUICK: Final = {
     b"begin": Quick.BEGIN,
     b"begin work": Quick.BEGIN,
     b"start transaction": Quick.BEGIN,
@@ -120,7 +121,7 @@ _QUICK = {
     b"rollback work": Quick.ROLLBACK,
 }
 
-_LONGEST_QUICK = 64  # of a shape; with more white space it goes the way of all others
+_LONGEST_QUICK: Final = 64  # of a shape; with more white space it goes the way of all others
 
 
 def may_write(plan: Plan) -> bool:

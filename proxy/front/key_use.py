@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from zlib import crc32
+from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProtocolError
 from proxy.measure.key_sampling import Tap
-from proxy.measure.key_sketch import MIX
 from proxy.wire.binary import Value, decode_params, integer_at, parse_execute
 
 if TYPE_CHECKING:
     from proxy.front.prepared_statement import Prepared
     from proxy.front.session import Session
 
-_NONE: frozenset[int] = frozenset()
+_NONE: Final[frozenset[int]] = frozenset()
 
 
 def tell_keys(session: Session, tap: Tap, prepared: Prepared, payload: bytes) -> None:
@@ -25,13 +23,13 @@ def tell_keys(session: Session, tap: Tap, prepared: Prepared, payload: bytes) ->
     unasked = session.began & sample.mask and place >= 0  # as nearly always: see Tap
     if unasked:
         number = integer_at(payload, prepared.types, place)
-        if number is not None and crc32(b"%d" % number) * MIX & sample.beyond:
+        if number is not None and sample.passes_over(session.began, b"%d" % number):
             return
     try:
         params = decode_params(parse_execute(payload, prepared.params, prepared.types), _NONE)
     except ProtocolError:
         return
-    if unasked and crc32(_text(params[place])) * MIX & sample.beyond:
+    if unasked and sample.passes_over(session.began, _text(params[place])):
         return
     texts = [*literals, *map(_text, params)]
     if None in params:

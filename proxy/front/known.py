@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.cache.value import CachedValue
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from proxy.front.caching import Caching
     from proxy.front.environment import Entry
 
-AT_HAND_BYTES = 8192  # how long an answer may be that is at hand
-MAX_TEXT_BYTES = 1024
-SHARE = 4  # known texts take up to one in so many bytes of `cache.local`, besides it
-_OVERHEAD_BYTES = 400  # of one besides its text, which is there a second time in parts: objects, dictionary (measured)
+AT_HAND_BYTES: Final = 8192  # how long an answer may be that is at hand
+MAX_TEXT_BYTES: Final = 1024
+SHARE: Final = 4  # known texts take up to one in so many bytes of `cache.local`, besides it
+_OVERHEAD_BYTES: Final = 400  # of one besides its text, which is there again in parts: objects, dictionary (measured)
 
 Texts = dict[bytes, "Known"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from proxy.errors import ProtocolError
 from proxy.front.merge import RowReader, ascends, distinct, framed, in_order
@@ -20,8 +20,8 @@ from proxy.wire import lenenc
 from proxy.wire.column import ColumnDefinition, encode_column, parse_column
 from proxy.wire.frames import encode
 
-_STATUS = 4  # bytes of an EOF packet behind what `ResponseScanner.learned` has of it
-_EOF = 9  # bytes of such a packet
+_STATUS: Final = 4  # bytes of an EOF packet behind what `ResponseScanner.learned` has of it
+_EOF: Final = 9  # bytes of such a packet
 
 
 @dataclass(frozen=True, slots=True)

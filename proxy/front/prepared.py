@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from parser.params import param_places
 from parser.statement import Effect, Kind
@@ -58,10 +59,10 @@ from proxy.wire.packets import encode_eof
 from proxy.wire.response import CURSOR, PREPARE, QUERY
 from proxy.wire.resultset import ColumnDefinition, encode_column
 
-_MAX_PREPARED = 16382  # per session: MySQL's default of max_prepared_stmt_count
+_MAX_PREPARED: Final = 16382  # per session: MySQL's default of max_prepared_stmt_count
 _MOST_DESCRIPTIONS, _LONGEST_DESCRIPTION = 1000, 16 * 1024
-_NONE: frozenset[int] = frozenset()
-_LAST = 0xFFFFFFFF  # MariaDB: the statement that was prepared last, for an EXECUTE sent without waiting for its id
+_NONE: Final[frozenset[int]] = frozenset()
+_LAST: Final = 0xFFFFFFFF  # MariaDB: the statement prepared last, for an EXECUTE sent without waiting for its id
 
 
 async def prepare(session: Session, sql: bytes) -> None:

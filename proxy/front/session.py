@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Iterable
-from typing import TYPE_CHECKING
-from zlib import crc32
+from typing import TYPE_CHECKING, Final
 
 from parser.shape import Lexer, lexer
 from proxy.back.connection import Discarded, ServerConnection
@@ -32,7 +31,6 @@ from proxy.front.environment import Entry, Environment, PlanCache, Quick
 from proxy.front.guard import Guard, suits
 from proxy.front.known import Known
 from proxy.front.values import TextValues
-from proxy.measure.key_sketch import MIX
 from proxy.plan.inserts import InsertRows
 from proxy.plan.plan import Marks, Route, Send
 from proxy.rules.model import Transactions
@@ -57,15 +55,15 @@ if TYPE_CHECKING:
     from proxy.measure.key_sampling import KeySampler
 
 _now = time.perf_counter_ns
-_REPLICA = Role.REPLICA  # asked for with every statement, and a member of an enumeration costs as much as a call
-_BEGIN = Discarded("BEGIN")
-_SET = Discarded("SET")
-BEGIN_PACKET = b"\x06\x00\x00\x00\x03BEGIN"
-COMMIT_PACKET = b"\x07\x00\x00\x00\x03COMMIT"
-ROLLBACK_PACKET = b"\x09\x00\x00\x00\x03ROLLBACK"
-_LAST_GTID = b"\x09last_gtid"
-_MAX_TOUCHED = 1000  # statements of a transaction that is followed
-_NOT_OF_READS = cap.LOCAL_FILES | cap.MULTI_RESULTS | cap.PS_MULTI_RESULTS  # flags that change no SELECT's answer
+_REPLICA: Final = Role.REPLICA  # asked for with every statement, and a member of an enumeration costs as much as a call
+_BEGIN: Final = Discarded("BEGIN")
+_SET: Final = Discarded("SET")
+BEGIN_PACKET: Final = b"\x06\x00\x00\x00\x03BEGIN"
+COMMIT_PACKET: Final = b"\x07\x00\x00\x00\x03COMMIT"
+ROLLBACK_PACKET: Final = b"\x09\x00\x00\x00\x03ROLLBACK"
+_LAST_GTID: Final = b"\x09last_gtid"
+_MAX_TOUCHED: Final = 1000  # statements of a transaction that is followed
+_NOT_OF_READS: Final = cap.LOCAL_FILES | cap.MULTI_RESULTS | cap.PS_MULTI_RESULTS  # change no SELECT's answer
 
 
 class Transaction:
@@ -311,8 +309,7 @@ class Session:
         self.busy = True
         tap = entry.tap
         if tap is not None:
-            sample = tap.sample
-            if not began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond:  # seldom: see Tap
+            if not tap.sample.passes_over(began, literals[tap.place]):  # seldom: see Tap
                 tap(self, literals)
         if self.transaction.touched is not None:
             self._touch(entry)

@@ -9,7 +9,7 @@ a task that goes on as `fanout.read` does; nothing was written to the client unt
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.back.connection import ServerConnection
 from proxy.errors import StatementRefused, TurnoutError
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from proxy.front.session import Session
 
 _now = time.perf_counter_ns
-_EOF = 9  # bytes of an EOF packet
-_STATUS = 4  # bytes of one that `ResponseScanner.learned` leaves out
-_OF_QUERIES = NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW  # flags that tell of any shard's work
-MOST_BYTES = 256 * 1024  # of answers that are put together at once
+_EOF: Final = 9  # bytes of an EOF packet
+_STATUS: Final = 4  # bytes of one that `ResponseScanner.learned` leaves out
+_OF_QUERIES: Final = NO_GOOD_INDEX_USED | NO_INDEX_USED | QUERY_WAS_SLOW  # flags that tell of any shard's work
+MOST_BYTES: Final = 256 * 1024  # of answers that are put together at once
 
 
 def ask(

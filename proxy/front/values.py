@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from parser.rewrite import unescape
 from parser.shape import Lexer
@@ -16,12 +17,12 @@ from proxy.wire.charsets import codec
 _WORDS: dict[Word, KeyValue] = {Word.NULL: None, Word.TRUE: 1, Word.FALSE: 0}
 
 
-_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,39}")
-_STRINGS = frozenset({column.VARCHAR, column.VAR_STRING, column.STRING, column.ENUM, column.SET})
-_DECIMALS = frozenset({column.DECIMAL, column.NEWDECIMAL})
-_BYTES = frozenset({column.TINY_BLOB, column.BLOB, column.MEDIUM_BLOB, column.LONG_BLOB, column.JSON})
-_EXACT_IN_DOUBLES = 1 << 53  # no other whole number, and none of a column, is the same double
-_MAX_DIGITS = 40  # no integer column holds more; Python refuses to convert thousands of them
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,39}")
+_STRINGS: Final = frozenset({column.VARCHAR, column.VAR_STRING, column.STRING, column.ENUM, column.SET})
+_DECIMALS: Final = frozenset({column.DECIMAL, column.NEWDECIMAL})
+_BYTES: Final = frozenset({column.TINY_BLOB, column.BLOB, column.MEDIUM_BLOB, column.LONG_BLOB, column.JSON})
+_EXACT_IN_DOUBLES: Final = 1 << 53  # no other whole number, and none of a column, is the same double
+_MAX_DIGITS: Final = 40  # no integer column holds more; Python refuses to convert thousands of them
 
 
 class TextValues:

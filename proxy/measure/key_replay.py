@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-SHADOW_NS = 75_000_000  # a probe every 50 ms, and the time until it is answered
+SHADOW_NS: Final = 75_000_000  # a probe every 50 ms, and the time until it is answered
 MAX_KEYS = 2_000  # of one candidate key; with more, fewer are looked at
 MAX_ANSWERS = 16  # kept of one key
 
@@ -29,11 +29,11 @@ class KeyEvent(NamedTuple):
     until_ns: int = 0  # when the last of them came
 
 
-WRITE = 1
-COUNTED = 2  # it is of the sample of statements
-REPLAYED = 4  # it is of the sample of keys
-CACHEABLE = 8  # a read that a cache class could answer
-BLIND = 16  # a write that does not say which key
+WRITE: Final = 1
+COUNTED: Final = 2  # it is of the sample of statements
+REPLAYED: Final = 4  # it is of the sample of keys
+CACHEABLE: Final = 8  # a read that a cache class could answer
+BLIND: Final = 16  # a write that does not say which key
 
 
 class Replay:

@@ -20,7 +20,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import Final, Protocol
 
 from parser.shape import HOLE
 from parser.statement import Hole, Statement
@@ -29,16 +29,17 @@ from proxy.measure.key_sketch import MAX_LEVEL, MIX, key_hash
 from proxy.measure.key_taps import ColumnsOf, Write, keys_of
 from proxy.measure.windows import KeyWindow
 
-MAX_CANDIDATES = 200
-MAX_TAPS = 3  # of one shape
-MAX_WRITERS = 64  # shapes that write to one table and are told of its new candidate keys
-MAX_EVENTS = 400  # of one candidate key in a window
-MAX_REPLAYED = 60  # reads of the sample of keys in a window; with more, fewer keys are looked at
-WANTED = 30  # statements of the sample in a window
-BLIND_NS = 20_000_000  # between two writes without a key that are handed on
-MAX_TOGETHER = 500  # sets of tables
-TRANSACTIONS = 8  # one in so many is followed
-_crc32 = zlib.crc32
+MAX_CANDIDATES: Final = 200
+MAX_TAPS: Final = 3  # of one shape
+MAX_WRITERS: Final = 64  # shapes that write to one table and are told of its new candidate keys
+MAX_EVENTS: Final = 400  # of one candidate key in a window
+MAX_REPLAYED: Final = 60  # reads of the sample of keys in a window; with more, fewer keys are looked at
+WANTED: Final = 30  # statements of the sample in a window
+BLIND_NS: Final = 20_000_000  # between two writes without a key that are handed on
+MAX_TOGETHER: Final = 500  # sets of tables
+TRANSACTIONS: Final = 8  # one in so many is followed
+_crc32: Final = zlib.crc32
+_MIX_LOW: Final = MIX & 0xFFFF
 _AT, _KEY, _ANSWER, _KIND, _N, _UNTIL = range(6)  # of a KeyEvent that is still added to
 
 
@@ -63,8 +64,16 @@ class Asked:
     def __init__(self) -> None:
         self.mask = self.beyond = 0
 
+    def passes_over(self, began: int, key: bytes) -> bool:
+        """Whether it is of none, as nearly all are. The hash is `key_hash`, multiplied in two halves: a whole product
+        would be too long for a machine's word as Python uses it, and every statement would make three objects."""
+        if not began & self.mask:
+            return False
+        crc = _crc32(key)
+        return ((crc & 0xFFFF) * MIX + ((crc >> 16) * _MIX_LOW << 16)) & self.beyond != 0
 
-ALWAYS = Asked()  # of taps that want to be told of everything
+
+ALWAYS: Final = Asked()  # of taps that want to be told of everything
 
 
 class KeySample(Asked):
@@ -182,8 +191,7 @@ class Tap(ABC):
     """Where statements of one shape have the value of one candidate key: told of each, with its literals (and what is
     bound to it behind them). Whoever has very many of them asks first whether that is in vain:
 
-        sample = tap.sample
-        if not session.began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond:
+        if not tap.sample.passes_over(session.began, literals[tap.place]):
             tap(session, literals)
     """
 
@@ -213,8 +221,7 @@ class _Several(Tap):
     def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None:
         began = session.began
         for tap in self.each:
-            sample = tap.sample
-            if not began & sample.mask or not _crc32(literals[tap.place]) * MIX & sample.beyond:
+            if not tap.sample.passes_over(began, literals[tap.place]):
                 tap(session, literals)
 
     def beside(self, session: InTransaction, literals: Sequence[bytes], nulls: AbstractSet[int]) -> None:

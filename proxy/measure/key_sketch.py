@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Final
 
 import msgspec
 
@@ -23,7 +24,7 @@ REGISTERS = 1 << _INDEX_BITS
 _RANK_BITS = 32 - _INDEX_BITS
 HEAVY = 32  # keys that are counted by themselves
 MAX_LEVEL = _RANK_BITS - 2
-MIX = 0x9E3779B1
+MIX: Final = 0x9E3779B1
 
 
 def key_hash(text: bytes) -> int:

@@ -7,12 +7,13 @@ its upper bound is `1024 << i` nanoseconds.
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 import msgspec
 
-BUCKETS = 44  # the last one's bound is over 100 days, so no time needs a check against the end
-SERVER = BUCKETS  # where the places of times spent waiting for servers begin
-PROXY = 2 * BUCKETS
+BUCKETS: Final = 44  # the last one's bound is over 100 days, so no time needs a check against the end
+SERVER: Final = BUCKETS  # where the places of times spent waiting for servers begin
+PROXY: Final = 2 * BUCKETS
 DIGEST_CHARS = 2048  # of a digest kept and shown; the id is of the whole one
 MAX_SAMPLE = 4096  # bytes of a shape's text that is handed on, to be planned again under other rules
 SAMPLE_EVERY = 64  # takes with statements: so often it is handed on again, to whoever has forgotten it

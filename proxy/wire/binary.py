@@ -78,7 +78,7 @@ class Execute(NamedTuple):
         return len(self.types) // 2
 
 
-_HEAD = struct.Struct("<BIBI")
+_HEAD: Final = struct.Struct("<BIBI")
 
 
 def parse_execute(payload: bytes, param_count: int, known_types: bytes | None) -> Execute:
@@ -189,23 +189,34 @@ def _integers(types: bytes) -> struct.Struct | None:
 def integer_at(payload: bytes, known_types: bytes | None, index: int) -> int | None:
     """The value of a parameter of COM_STMT_EXECUTE, where a glance tells it: there are few and none is NULL, their
     types are those of the execution before, it is an integer, and so are those before it. None: read the whole."""
-    if not known_types or len(payload) < _HEADER + 2:
+    if not known_types or len(payload) < _HEADER + 2 or payload[_HEADER]:
         return None
-    place = _place(known_types, index, payload[_HEADER + 1])
-    if place is None or len(payload) < place.size:
+    size = len(known_types)
+    if size > 2 * _FEW_PARAMS:
         return None
-    nulls, types, value = place.unpack_from(payload)
-    return None if nulls or (types and types != known_types) else value
-
-
-@functools.lru_cache(1000)
-def _place(types: bytes, index: int, bound: int) -> struct.Struct | None:
-    """What reads the NULLs, the types if they are `bound` anew, and an integer, if all before it are integers."""
-    before = _integers(types[: 2 * index])
-    own = _integers(types[2 * index : 2 * index + 2])
-    if before is None or own is None or len(types) > 2 * _FEW_PARAMS:
+    at = _HEADER + 2
+    if payload[_HEADER + 1] == 1:
+        if payload[at : at + size] != known_types:
+            return None
+        at += size
+    number = 0
+    width = _WIDTHS[known_types[0]]
+    while number < index:
+        if not width:
+            return None
+        at += width
+        number += 1
+        width = _WIDTHS[known_types[2 * number]]
+    end = at + width
+    if not width or end > len(payload):
         return None
-    return struct.Struct(f"<{_HEADER}xBx{len(types) if bound == 1 else 0}s{before.size}x{own.format[1:]}")
+    byte = payload[end - 1]
+    if byte >= _UNSIGNED and (width == 8 or known_types[2 * index + 1] < _UNSIGNED):
+        return int.from_bytes(payload[at:end], "little", signed=known_types[2 * index + 1] < _UNSIGNED)
+    value = byte
+    for place in range(end - 2, at - 1, -1):
+        value = value << 8 | payload[place]
+    return value
 
 
 def rebuild_execute(execute: Execute, statement_id: int, flags: int = 0) -> bytes:
@@ -358,6 +369,7 @@ _INTEGERS: Final = {
     column.LONG: 4,
     column.LONGLONG: 8,
 }
+_WIDTHS: Final = bytes(_INTEGERS.get(kind, 0) for kind in range(256))  # 0: not an integer
 
 _STRINGS: Final = frozenset(
     {

@@ -5,10 +5,12 @@ A payload of 16 MB - 1 or more is split: full frames follow each other, and a sh
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.errors import ProtocolError
 
-MAX_PAYLOAD = 0xFFFFFF
-HEADER = 4
+MAX_PAYLOAD: Final = 0xFFFFFF
+HEADER: Final = 4
 
 
 class FrameReader:

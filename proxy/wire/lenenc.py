@@ -7,10 +7,12 @@ the one behind; every failure is a ProtocolError.
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.errors import ProtocolError
 
-NULL = b"\xfb"
-_WIDTH = {0xFC: 2, 0xFD: 3, 0xFE: 8}
+NULL: Final = b"\xfb"
+_WIDTH: Final = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 
 
 def read_int(data: bytes, pos: int) -> tuple[int | None, int]:

@@ -27,38 +27,39 @@ A payload of 0xFFFFFF bytes goes on in the next packet, whose first byte then me
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from proxy.errors import ProtocolError
 from proxy.wire.packets import Ok, encode_ok, parse_err, parse_ok
 from proxy.wire.status import CURSOR_EXISTS, MORE_RESULTS, SESSION_STATE_CHANGED
 
-QUERY = 0
-PREPARE = 1
-FIELDS = 2
-SINGLE = 3
-LOAD = 4  # the client's own LOAD DATA LOCAL: the only one to which a server may answer by asking for a file
-FETCH = 5
-CURSOR = 6  # a cursor is asked for
+QUERY: Final = 0
+PREPARE: Final = 1
+FIELDS: Final = 2
+SINGLE: Final = 3
+LOAD: Final = 4  # the client's own LOAD DATA LOCAL: the only one to which a server may answer by asking for a file
+FETCH: Final = 5
+CURSOR: Final = 6  # a cursor is asked for
 
-_FIRST = 0  # waiting for a response's first packet
-_COLUMNS = 1  # column definitions are coming; `_left` of them, then EOF
-_ROWS = 2
-_PARAMS = 3  # parameter definitions of a prepare
-_PREPARED_COLUMNS = 4
-_FIELD_LIST = 5
-_ONE = 6
+_FIRST: Final = 0  # waiting for a response's first packet
+_COLUMNS: Final = 1  # column definitions are coming; `_left` of them, then EOF
+_ROWS: Final = 2
+_PARAMS: Final = 3  # parameter definitions of a prepare
+_PREPARED_COLUMNS: Final = 4
+_FIELD_LIST: Final = 5
+_ONE: Final = 6
 
-_BEGINNINGS = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS, _FIRST)  # by mode
+_BEGINNINGS: Final = (_FIRST, _FIRST, _FIELD_LIST, _ONE, _FIRST, _ROWS, _FIRST)  # by mode
 
-_unpack = struct.Struct("<IB").unpack_from  # a packet's header and first byte
-_unpack_eof = struct.Struct("<IBHH").unpack_from
-_unpack_status = struct.Struct("<HH").unpack_from  # warnings and status
-_EOF_SIZE = 9
-_MANY = 64  # bytes behind a row, where it pays to look whether they are rows: an EOF has fewer
-_LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # of an integer, by its first byte
-_STATE_CHANGED = SESSION_STATE_CHANGED >> 8  # in the second byte of a status
-MAX_HEAD = 4096  # what `learned` may hold
-MAX_STATUS_PACKET = 1 << 20  # an OK or ERR packet larger than this is nonsense
+_unpack: Final = struct.Struct("<IB").unpack_from  # a packet's header and first byte
+_unpack_eof: Final = struct.Struct("<IBHH").unpack_from
+_unpack_status: Final = struct.Struct("<HH").unpack_from  # warnings and status
+_EOF_SIZE: Final = 9
+_MANY: Final = 64  # bytes behind a row, where it pays to look whether they are rows: an EOF has fewer
+_LENGTHS: Final = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # of an integer, by its first byte
+_STATE_CHANGED: Final = SESSION_STATE_CHANGED >> 8  # in the second byte of a status
+MAX_HEAD: Final = 4096  # what `learned` may hold
+MAX_STATUS_PACKET: Final = 1 << 20  # an OK or ERR packet larger than this is nonsense
 
 
 class ResponseScanner:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.errors import ProtocolError
 from proxy.wire import column, lenenc
 from proxy.wire.column import UNSIGNED_FLAG, ColumnDefinition
 from proxy.wire.resultset import Row, encode_row
 
-_WIDTHS = {
+_WIDTHS: Final = {
     column.TINY: 1,
     column.SHORT: 2,
     column.YEAR: 2,
@@ -25,7 +25,7 @@ _WIDTHS = {
     column.LONGLONG: 8,
     column.DOUBLE: 8,
 }
-INTEGERS = frozenset({column.TINY, column.SHORT, column.LONG, column.LONGLONG, column.INT24, column.YEAR})
+INTEGERS: Final = frozenset({column.TINY, column.SHORT, column.LONG, column.LONGLONG, column.INT24, column.YEAR})
 
 
 class Rows(Protocol):
@@ -160,8 +160,8 @@ class BinaryRows:
         return (int(digits) & (1 << 8 * width) - 1).to_bytes(width, "little")
 
 
-_MOMENTS = frozenset({column.DATE, column.DATETIME, column.TIMESTAMP})
-_UNWRITTEN = frozenset({column.FLOAT, column.DOUBLE, column.TIME})
+_MOMENTS: Final = frozenset({column.DATE, column.DATETIME, column.TIMESTAMP})
+_UNWRITTEN: Final = frozenset({column.FLOAT, column.DOUBLE, column.TIME})
 
 
 def _moment(text: bytes) -> bytes:
@@ -193,9 +193,9 @@ def double_of(value: bytes) -> float:
     return number
 
 
-_DAY_S = 24 * 3600
-_PARTS = struct.Struct("<HBBBBBI")
-_TIME = struct.Struct("<BIBBBI")
+_DAY_S: Final = 24 * 3600
+_PARTS: Final = struct.Struct("<HBBBBBI")
+_TIME: Final = struct.Struct("<BIBBBI")
 
 
 def moment_of(value: bytes) -> int:

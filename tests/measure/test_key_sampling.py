@@ -6,7 +6,6 @@ import random
 from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
-from zlib import crc32
 
 import msgspec
 import pytest
@@ -16,7 +15,7 @@ from parser.shape import lexer
 from proxy.measure.key_book import KeyBook
 from proxy.measure.key_replay import SHADOW_NS
 from proxy.measure.key_sampling import MAX_CANDIDATES, TRANSACTIONS, KeySampler, Tap
-from proxy.measure.key_sketch import MIX, KeySketch
+from proxy.measure.key_sketch import KeySketch
 from proxy.measure.key_taps import keys_of
 from proxy.measure.measures import Measures
 from proxy.measure.windows import KeyWindow, Window
@@ -140,7 +139,7 @@ def test_who_asks_before_telling_a_tap_misses_nothing() -> None:
     told = 0
     for _ in range(20_000):
         session, literals = Idle(began=chance.getrandbits(40)), [b"%d" % chance.randrange(10**6)]
-        asked = not session.began & sample.mask or not crc32(literals[tap.place]) * MIX & sample.beyond
+        asked = not sample.passes_over(session.began, literals[tap.place])
         tap(session, literals)
         window = traffic.sampler.take()[0]
         assert asked == bool(window)
