@@ -31,10 +31,11 @@ from proxy.measure.advice import CORES, SAFE, Advice, Step, Technique, advise, m
 from proxy.measure.headroom import daily, growth
 from proxy.measure.history import HistoryFile, Minute
 from proxy.measure.key_book import Candidate, KeyBook
+from proxy.measure.key_hash import key_hash
 from proxy.measure.key_history import KeysRead
 from proxy.measure.key_replay import SHADOW_NS
 from proxy.measure.key_sampling import KeySampler
-from proxy.measure.key_sketch import KeySketch, key_hash
+from proxy.measure.key_sketch import KeySketch
 from proxy.measure.shapes import Sample, ShapeId, digest_id
 from proxy.measure.spans import DAY, HOUR
 from proxy.measure.tally import Tally

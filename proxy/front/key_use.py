@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import i64
+
 from proxy.errors import ProtocolError
+from proxy.measure.key_hash import LARGEST
 from proxy.measure.key_sampling import Tap
 from proxy.wire.binary import Value, decode_params, integer_at, parse_execute
 
@@ -22,8 +25,8 @@ def tell_keys(session: Session, tap: Tap, prepared: Prepared, payload: bytes) ->
     place = tap.place - len(literals)
     unasked = session.began & sample.mask and place >= 0  # as nearly always: see Tap
     if unasked:
-        number = integer_at(payload, prepared.types, place)
-        if number is not None and sample.passes_over(session.began, b"%d" % number):
+        number: i64 = integer_at(payload, prepared.types, place)
+        if 0 <= number <= LARGEST and sample.passes_over_integer(session.began, number):
             return
     try:
         params = decode_params(parse_execute(payload, prepared.params, prepared.types), _NONE)

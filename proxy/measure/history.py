@@ -32,7 +32,7 @@ from proxy.measure.slots import UNSERVED, Slot
 from proxy.measure.spans import DAY, HOUR, SPANS, Span, bounded, parts_of
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tally
 
-VERSION = 2
+VERSION = 3  # 1 knew nothing of keys, and 2 had other hashes of them
 _APPLICATION = 0x54524E54  # "TRNT", in the file's header
 
 MAX_SHAPES = 10_000  # of which the file has the text
@@ -160,9 +160,11 @@ class HistoryFile:
             db.execute("INSERT INTO tables VALUES (?, ?, ?, 0)", (OTHER_KEY, *OTHER_TABLE))
         elif application != _APPLICATION:
             raise HistoryUnusable(f"{self.path} is not a history of Turnout's: give another file")
-        elif version == 1 and not read_only:  # knew nothing of keys
+        elif version == 1 and not read_only:
             db.executescript(f"BEGIN; PRAGMA user_version = {VERSION}; {KEY_SCHEMA} COMMIT;")
-        elif version not in (1, VERSION):
+        elif version == 2 and not read_only:
+            db.executescript(f"BEGIN; PRAGMA user_version = {VERSION}; DELETE FROM key_times; COMMIT;")
+        elif version not in (1, 2, VERSION):
             raise HistoryUnusable(
                 f"{self.path} was written by another version of Turnout (format {version}, this one has {VERSION}): "
                 "give another file"

@@ -22,10 +22,13 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
+from mypy_extensions import i64
+
 from parser.shape import HOLE
 from parser.statement import Hole, Statement
+from proxy.measure.key_hash import integer_hash, key_hash
 from proxy.measure.key_replay import BLIND, CACHEABLE, COUNTED, REPLAYED, SHADOW_NS, WRITE, KeyEvent
-from proxy.measure.key_sketch import MAX_LEVEL, MIX, key_hash
+from proxy.measure.key_sketch import MAX_LEVEL
 from proxy.measure.key_taps import ColumnsOf, Write, keys_of
 from proxy.measure.windows import KeyWindow
 
@@ -39,7 +42,6 @@ BLIND_NS: Final = 20_000_000  # between two writes without a key that are handed
 MAX_TOGETHER: Final = 500  # sets of tables
 TRANSACTIONS: Final = 8  # one in so many is followed
 _crc32: Final = zlib.crc32
-_MIX_LOW: Final = MIX & 0xFFFF
 _AT, _KEY, _ANSWER, _KIND, _N, _UNTIL = range(6)  # of a KeyEvent that is still added to
 
 
@@ -61,16 +63,19 @@ class Asked:
 
     __slots__ = ("beyond", "mask")
 
+    beyond: i64
+
     def __init__(self) -> None:
-        self.mask = self.beyond = 0
+        self.mask = 0
+        self.beyond = 0
 
     def passes_over(self, began: int, key: bytes) -> bool:
-        """Whether it is of none, as nearly all are. The hash is `key_hash`, multiplied in two halves: a whole product
-        would be too long for a machine's word as Python uses it, and every statement would make three objects."""
-        if not began & self.mask:
-            return False
-        crc = _crc32(key)
-        return ((crc & 0xFFFF) * MIX + ((crc >> 16) * _MIX_LOW << 16)) & self.beyond != 0
+        """Whether it is of none, as nearly all are."""
+        return began & self.mask != 0 and key_hash(key) & self.beyond != 0
+
+    def passes_over_integer(self, began: int, key: i64) -> bool:
+        """The same for a key from 0 to `key_hash.LARGEST`."""
+        return began & self.mask != 0 and integer_hash(key) & self.beyond != 0
 
 
 ALWAYS: Final = Asked()  # of taps that want to be told of everything

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Final
 
 import msgspec
 
@@ -24,12 +23,6 @@ REGISTERS = 1 << _INDEX_BITS
 _RANK_BITS = 32 - _INDEX_BITS
 HEAVY = 32  # keys that are counted by themselves
 MAX_LEVEL = _RANK_BITS - 2
-MIX: Final = 0x9E3779B1
-
-
-def key_hash(text: bytes) -> int:
-    """32 bits, the same in every process. Multiplying spreads what CRC leaves of patterns in numbers."""
-    return zlib.crc32(text) * MIX & 0xFFFFFFFF
 
 
 class _Packed(msgspec.Struct, array_like=True):

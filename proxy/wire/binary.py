@@ -12,6 +12,8 @@ import struct
 from collections.abc import Callable, Sequence, Set
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from mypy_extensions import i64
+
 from proxy.errors import ProtocolError
 from proxy.wire import column, lenenc
 from proxy.wire.column import ColumnDefinition
@@ -186,36 +188,35 @@ def _integers(types: bytes) -> struct.Struct | None:
     return struct.Struct(codes)
 
 
-def integer_at(payload: bytes, known_types: bytes | None, index: int) -> int | None:
+def integer_at(payload: bytes, known_types: bytes | None, index: int) -> i64:
     """The value of a parameter of COM_STMT_EXECUTE, where a glance tells it: there are few and none is NULL, their
-    types are those of the execution before, it is an integer, and so are those before it. None: read the whole."""
+    types are those of the execution before, it is an integer, and so are those before it. -1: read the whole. Negative
+    ones and those from 2^63 on are not told."""
     if not known_types or len(payload) < _HEADER + 2 or payload[_HEADER]:
-        return None
+        return -1
     size = len(known_types)
     if size > 2 * _FEW_PARAMS:
-        return None
+        return -1
     at = _HEADER + 2
     if payload[_HEADER + 1] == 1:
         if payload[at : at + size] != known_types:
-            return None
+            return -1
         at += size
-    number = 0
     width = _WIDTHS[known_types[0]]
-    while number < index:
+    for number in range(1, index + 1):
         if not width:
-            return None
+            return -1
         at += width
-        number += 1
         width = _WIDTHS[known_types[2 * number]]
-    end = at + width
-    if not width or end > len(payload):
-        return None
-    byte = payload[end - 1]
-    if byte >= _UNSIGNED and (width == 8 or known_types[2 * index + 1] < _UNSIGNED):
-        return int.from_bytes(payload[at:end], "little", signed=known_types[2 * index + 1] < _UNSIGNED)
-    value = byte
-    for place in range(end - 2, at - 1, -1):
-        value = value << 8 | payload[place]
+    last = at + width - 1
+    if not width or last >= len(payload):
+        return -1
+    value: i64 = payload[last]
+    if value >= _UNSIGNED and (width == 8 or known_types[2 * index + 1] < _UNSIGNED):
+        return -1
+    while last > at:
+        last -= 1
+        value = value << 8 | payload[last]
     return value
 
 

@@ -15,8 +15,9 @@ from parser.shape import lexer
 from proxy.admin.advice import as_yaml, layout
 from proxy.measure.advice import Advice, Layout, LeftAlone, Technique, advise, merged
 from proxy.measure.headroom import Growth
+from proxy.measure.key_hash import key_hash
 from proxy.measure.key_history import KeysRead
-from proxy.measure.key_sketch import KeySketch, key_hash
+from proxy.measure.key_sketch import KeySketch
 from proxy.measure.ranking import Knows, Measured, MeasuredShape
 from proxy.measure.shapes import Sample, ShapeId, digest_id
 from proxy.measure.tally import Tally

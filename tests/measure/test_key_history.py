@@ -10,7 +10,8 @@ import pytest
 
 from proxy.measure import key_history
 from proxy.measure.history import HistoryFile, Minute
-from proxy.measure.key_sketch import KeySketch, key_hash
+from proxy.measure.key_hash import key_hash
+from proxy.measure.key_sketch import KeySketch
 from proxy.measure.spans import DAY, HOUR
 from tests.measure.test_history import minute, tally
 
@@ -80,6 +81,25 @@ def test_a_file_of_the_older_format(tmp_path: Path) -> None:
     file = HistoryFile(path)
     write(file, MIDNIGHT, {BY_ID: sketch(0, 5)})
     assert file.read_keys().keys[BY_ID].reads == 5
+    file.close()
+
+
+def test_a_file_with_other_hashes_of_keys(tmp_path: Path) -> None:
+    """They are forgotten: every key would be counted twice."""
+    path = tmp_path / "history.sqlite"
+    file = HistoryFile(path)
+    write(file, MIDNIGHT, {BY_ID: sketch(0, 5)})
+    file.close()
+    old = sqlite3.connect(path)
+    old.execute("PRAGMA user_version = 2")
+    old.close()
+    reader = HistoryFile(path, read_only=True)
+    assert reader.read_keys().keys == {}
+    reader.close()
+    file = HistoryFile(path)
+    assert file.read_keys().keys == {}
+    write(file, MIDNIGHT, {BY_ID: sketch(0, 7)})
+    assert file.read_keys().keys[BY_ID].reads == 7
     file.close()
 
 

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from proxy.measure.key_sketch import HEAVY, KeySketch, key_hash
+from proxy.measure.key_hash import key_hash
+from proxy.measure.key_sketch import HEAVY, KeySketch
 
 KINDS = {
     "numbers": lambda n: b"%d" % (1000 + n),
