@@ -53,7 +53,7 @@ def ask(
         or transaction.savepoints
         or transaction.once
         or entry.unmerged
-        or session.settings.get("sql_select_limit") is not None
+        or "sql_select_limit" in session.settings.items
     ):
         return False
     values = TextValues(literals, session.lexer)

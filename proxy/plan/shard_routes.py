@@ -105,8 +105,17 @@ class Scatter(Plan):
     select: MergeSelect | None = None
     otherwise: Plan | None = None  # where the rows cannot be merged after all (`proxy.plan.workbench`)
     _kept: KeptMerges = field(init=False, default_factory=KeptMerges, repr=False, compare=False)
+    _everywhere: Route = field(init=False, repr=False, compare=False)  # the statement as it is to every shard
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_everywhere", self._as_it_is(self.clusters))
+
+    def _as_it_is(self, clusters: Iterable[str]) -> Route:
+        return Route(tuple(Send(cluster) for cluster in clusters), self.reply, otherwise=self.otherwise)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
+        if self.select is None:
+            return self._everywhere
         return self.route_over(self.clusters, value_of, text)
 
     def route_over(self, clusters: Iterable[str], value_of: ValueOf, text: bytes) -> Route:
@@ -114,7 +123,7 @@ class Scatter(Plan):
         wanted = frozenset(clusters)
         targets = [cluster for cluster in self.clusters if cluster in wanted]
         if self.select is None:
-            return Route(tuple(Send(cluster) for cluster in targets), self.reply, otherwise=self.otherwise)
+            return self._as_it_is(targets)
         assert self.statement.lexer is not None
         shape, literals = self.statement.lexer.shape(text)
         try:
