@@ -26,13 +26,13 @@ def tell_keys(session: Session, tap: Tap, prepared: Prepared, payload: bytes) ->
     unasked = session.began & sample.mask and place >= 0  # as nearly always: see Tap
     if unasked:
         number: i64 = integer_at(payload, prepared.types, place)
-        if 0 <= number <= LARGEST and sample.passes_over_integer(session.began, number):
+        if 0 <= number <= LARGEST and sample.is_integer_beyond(number):
             return
     try:
         params = decode_params(parse_execute(payload, prepared.params, prepared.types), _NONE)
     except ProtocolError:
         return
-    if unasked and sample.passes_over(session.began, _text(params[place])):
+    if unasked and sample.is_beyond(_text(params[place])):
         return
     texts = [*literals, *map(_text, params)]
     if None in params:

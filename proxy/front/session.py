@@ -309,7 +309,8 @@ class Session:
         self.busy = True
         tap = entry.tap
         if tap is not None:
-            if not tap.sample.passes_over(began, literals[tap.place]):  # seldom: see Tap
+            sample = tap.sample
+            if not began & sample.mask or not sample.is_beyond(literals[tap.place]):  # seldom: see Tap
                 tap(self, literals)
         if self.transaction.touched is not None:
             self._touch(entry)

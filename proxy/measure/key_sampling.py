@@ -69,13 +69,13 @@ class Asked:
         self.mask = 0
         self.beyond = 0
 
-    def passes_over(self, began: int, key: bytes) -> bool:
-        """Whether it is of none, as nearly all are."""
-        return began & self.mask != 0 and key_hash(key) & self.beyond != 0
+    def is_beyond(self, key: bytes) -> bool:
+        """Whether a key is not of the sample of keys, as nearly all are not."""
+        return key_hash(key) & self.beyond != 0
 
-    def passes_over_integer(self, began: int, key: i64) -> bool:
+    def is_integer_beyond(self, key: i64) -> bool:
         """The same for a key from 0 to `key_hash.LARGEST`."""
-        return began & self.mask != 0 and integer_hash(key) & self.beyond != 0
+        return integer_hash(key) & self.beyond != 0
 
 
 ALWAYS: Final = Asked()  # of taps that want to be told of everything
@@ -196,7 +196,8 @@ class Tap(ABC):
     """Where statements of one shape have the value of one candidate key: told of each, with its literals (and what is
     bound to it behind them). Whoever has very many of them asks first whether that is in vain:
 
-        if not tap.sample.passes_over(session.began, literals[tap.place]):
+        sample = tap.sample
+        if not session.began & sample.mask or not sample.is_beyond(literals[tap.place]):
             tap(session, literals)
     """
 
@@ -226,7 +227,8 @@ class _Several(Tap):
     def __call__(self, session: InTransaction, literals: Sequence[bytes]) -> None:
         began = session.began
         for tap in self.each:
-            if not tap.sample.passes_over(began, literals[tap.place]):
+            sample = tap.sample
+            if not began & sample.mask or not sample.is_beyond(literals[tap.place]):
                 tap(session, literals)
 
     def beside(self, session: InTransaction, literals: Sequence[bytes], nulls: AbstractSet[int]) -> None:

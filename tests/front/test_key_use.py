@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 
+from bench import fast_path
 from parser.analyse import parse
 from parser.shape import lexer
 from proxy.front.key_use import tell_keys
 from proxy.measure.key_book import KeyBook
-from proxy.measure.key_replay import WRITE
+from proxy.measure.key_replay import BLIND, WRITE
 from proxy.measure.key_sampling import KeySampler
+from proxy.wire.frames import encode
+from proxy.wire.packets import encode_ok
+from proxy.wire.resultset import encode_resultset, text_column
 
 LEXER = lexer()
+ROWS = encode_resultset([text_column("c")], [[b"x"]])
+OK = encode(encode_ok(), 1)
 
 
 class Idle:
@@ -65,6 +72,24 @@ def test_null_is_no_key(sql: str, values: list[Any], expected: dict[tuple[str, .
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    "sql", [b"DELETE FROM sbtest1", b"UPDATE sbtest1 SET k = NULL", b"DELETE FROM sbtest1 WHERE c IS NULL"]
+)
+def test_statements_without_any_value(sql: bytes) -> None:
+    async def scene() -> list[int]:
+        client, connection = fast_path.make(fast_path.RULES + "history: {file: history.sqlite}\n")
+        for text, answer in ((b"SELECT c FROM sbtest1 WHERE id=5", ROWS), (sql, OK)):
+            client.data_received(encode(b"\x03" + text, 0))
+            assert connection.sink is not None, text
+            connection.data_received(answer)
+        sampler = client.listener.measures.keys
+        assert sampler is not None
+        return [event.kind for window in sampler.take()[0] for event in window.events]
+
+    kinds = asyncio.run(scene())
+    assert [bool(kind & BLIND) for kind in kinds] == [False, False, True]
+
+
 class Busy(Idle):
     began = -1  # of no sample of statements, whatever its mask
 
@@ -88,7 +113,7 @@ def test_of_many_keys_the_same_are_told_by_executions_as_by_text() -> None:
         for number in range(400):
             if way == "text":
                 literal = LEXER.shape(text % number)[1]
-                if not sample.passes_over(Busy.began, literal[tap.place]):
+                if not sample.is_beyond(literal[tap.place]):
                     tap(cast(Any, Busy()), [b"%d" % number])
                 continue
             value = number.to_bytes(8, "little")

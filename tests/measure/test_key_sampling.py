@@ -50,7 +50,10 @@ class Traffic:
         if tap is not None:
             session = session or Idle()
             session.began = self._chance.getrandbits(30)
-            tap(session, literals)
+            if not session.began & tap.sample.mask or not tap.sample.is_beyond(
+                literals[tap.place]
+            ):  # as sessions do it
+                tap(session, literals)
 
 
 def sketches(*traffics: Traffic) -> dict[tuple[str, tuple[str, ...]], KeySketch]:
@@ -139,7 +142,7 @@ def test_who_asks_before_telling_a_tap_misses_nothing() -> None:
     told = 0
     for _ in range(20_000):
         session, literals = Idle(began=chance.getrandbits(40)), [b"%d" % chance.randrange(10**6)]
-        asked = not sample.passes_over(session.began, literals[tap.place])
+        asked = not session.began & sample.mask or not sample.is_beyond(literals[tap.place])
         tap(session, literals)
         window = traffic.sampler.take()[0]
         assert asked == bool(window)
