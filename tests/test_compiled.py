@@ -58,7 +58,12 @@ def test_tests_replace_parts_of_what_is_not_compiled() -> None:
 @made
 def test_the_wire_code_compiled() -> None:
     """The tests of pure code once more, on what is compiled."""
-    tests = ["tests/wire", "tests/parser/test_shape.py", "tests/measure/test_shapes.py"]
+    tests = [
+        "tests/wire",
+        "tests/parser/test_shape.py",
+        "tests/measure/test_shapes.py",
+        "tests/measure/test_key_hash.py",
+    ]
     options = ["-q", "-p", "no:cacheprovider", "-m", "not servers", "--ignore", "tests/wire/test_fuzz_wire.py"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
@@ -70,6 +75,36 @@ def test_the_wire_code_compiled() -> None:
     )
     assert run.returncode == 0, run.stdout[-5000:]
     assert " passed" in run.stdout
+
+
+_POOLS = """
+import gc
+from proxy.back import pool
+from proxy.back.server import Role, Server
+from proxy.measure.measures import Measures
+from proxy.rules import model
+from proxy.wire.login import Secret
+
+assert pool.__file__.endswith(".so")
+stats = Measures().server("main", "127.0.0.1:3306", "primary")
+address = model.Address("127.0.0.1", 3306)
+server = Server("main", Role.PRIMARY, address, 10, None, model.Pool(), model.Health(), lambda *_: None, stats)
+key, secret = pool.PoolKey("app", 0), Secret(password=b"app")
+made = server.pool(key, secret)
+assert server.pool(key, secret) is made
+del made
+assert not server.pools
+made = server.pool(key, secret)
+made.waiters.append(made)  # as what waits may refer to it
+del made
+gc.collect()
+assert not server.pools
+"""
+
+
+@made
+def test_compiled_pools_go_when_nobody_refers_to_them() -> None:
+    subprocess.run([sys.executable, "-c", _POOLS], cwd=ROOT, check=True)
 
 
 def test_what_was_changed_since_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
