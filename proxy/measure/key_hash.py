@@ -36,8 +36,9 @@ def key_hash(text: bytes) -> int:
 
 
 def integer_hash(number: i64) -> i64:
-    """`key_hash` of a number from 0 to LARGEST, without its text. All factors are below 2^31, so that no product needs
-    64 bits; they and the shifts are those that hash-prospector found least biased with two multiplications."""
+    """`key_hash` of a number from 0 to LARGEST, without its text. What is above its 30 lowest bits is multiplied into
+    them, and the 32 bits are mixed by the two multiplications that hash-prospector found least biased. All factors are
+    below 2^31, so that no product needs 64 bits."""
     mixed: i64 = (number ^ (number >> 30) * 0x2C1B3C6D) & 0xFFFFFFFF
     mixed = (mixed ^ mixed >> 16) * 0x21F0AAAD & 0xFFFFFFFF
     mixed = (mixed ^ mixed >> 15) * 0x735A2D97 & 0xFFFFFFFF

@@ -69,37 +69,28 @@ def test_the_most_used_stay(file: HistoryFile, monkeypatch: pytest.MonkeyPatch) 
     assert sorted(name for name, _ in file.read_keys().keys) == ["shop.t5", "shop.t6", "shop.t7"]
 
 
-def test_a_file_of_the_older_format(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite"
-    HistoryFile(path).close()
-    old = sqlite3.connect(path)
-    old.executescript("DROP TABLE keys; DROP TABLE key_times; DROP TABLE together_times; PRAGMA user_version = 1")
-    old.close()
-    reader = HistoryFile(path, read_only=True)
-    assert reader.read_keys().keys == {}
-    reader.close()
-    file = HistoryFile(path)
-    write(file, MIDNIGHT, {BY_ID: sketch(0, 5)})
-    assert file.read_keys().keys[BY_ID].reads == 5
-    file.close()
-
-
-def test_a_file_with_other_hashes_of_keys(tmp_path: Path) -> None:
-    """They are forgotten: every key would be counted twice."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE keys; DROP TABLE key_times; DROP TABLE together_times; PRAGMA user_version = 1",
+        "PRAGMA user_version = 2",  # with other hashes: every key would be counted twice
+    ],
+)
+def test_a_file_of_an_older_format(change: str, tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     file = HistoryFile(path)
-    write(file, MIDNIGHT, {BY_ID: sketch(0, 5)})
+    write(file, MIDNIGHT, {BY_ID: sketch(0, 7)})
     file.close()
     old = sqlite3.connect(path)
-    old.execute("PRAGMA user_version = 2")
+    old.executescript(change)
     old.close()
     reader = HistoryFile(path, read_only=True)
     assert reader.read_keys().keys == {}
     reader.close()
     file = HistoryFile(path)
     assert file.read_keys().keys == {}
-    write(file, MIDNIGHT, {BY_ID: sketch(0, 7)})
-    assert file.read_keys().keys[BY_ID].reads == 7
+    write(file, MIDNIGHT, {BY_ID: sketch(0, 5)})
+    assert file.read_keys().keys[BY_ID].reads == 5
     file.close()
 
 
