@@ -24,10 +24,11 @@ from typing import cast
 from bench import fast_path
 from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
 from proxy.back.connection import ServerConnection, ServerStatement
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.cache.memcached import Memcached, RemoteCounters, _Asked
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue, memory_of
+from proxy.cache.value import memory_of
 from proxy.front import caching, prepared
 from proxy.front.caching import Caching
 from proxy.front.client import Client

@@ -107,6 +107,22 @@ def test_compiled_pools_go_when_nobody_refers_to_them() -> None:
     subprocess.run([sys.executable, "-c", _POOLS], cwd=ROOT, check=True)
 
 
+_VALUES = """
+import gc
+from proxy.cache import cached_value
+
+assert cached_value.__file__.endswith(".so")
+value = cached_value.CachedValue(1, 2, 3, (4, 5), b"response", 6, 7, 8)
+assert not gc.is_tracked(value)
+assert (value.position, value.slots, value.response, value.unsent) == (3, (4, 5), b"response", None)
+"""
+
+
+@made
+def test_the_collector_does_not_look_at_compiled_cached_values() -> None:
+    subprocess.run([sys.executable, "-c", _VALUES], cwd=ROOT, check=True)
+
+
 def test_what_was_changed_since_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "proxy" / "wire"
     package.mkdir(parents=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from proxy.cache.value import CachedValue
+from proxy.cache.cached_value import CachedValue
 
 
 class Local:

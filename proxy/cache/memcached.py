@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.replies import (
     MalformedReply,
     Outcome,
@@ -32,7 +33,7 @@ from proxy.cache.replies import (
     get_request,
     set_request,
 )
-from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item
+from proxy.cache.value import RemoteKey, decode_item, encode_item
 from proxy.rules.model import Address
 
 _monotonic = time.monotonic

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.local import Local
 from proxy.cache.memcached import Memcached
-from proxy.cache.value import CachedValue, RemoteKey
+from proxy.cache.value import RemoteKey
 
 Adopt = Callable[[int, int], int | None]  # log id and position of a stamp -> its incarnation here
 

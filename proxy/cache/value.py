@@ -1,4 +1,4 @@
-"""A cached answer with its stamp, and how it is written into memcached.
+"""The keys of cached answers, and how an answer with its stamp is written into memcached.
 
 An item of memcached holds the whole key again: two statements whose names are the same cannot get each other's answer.
 Its bytes: magic and version, CRC32 of all that follows, then a msgpack array. Whatever is not that is no value.
@@ -13,6 +13,7 @@ from hashlib import blake2b
 import msgspec
 
 from proxy.back.tags import SLOTS
+from proxy.cache.cached_value import CachedValue
 
 FORMAT = 2
 PREFIX = b"turnout:%d:" % FORMAT
@@ -54,24 +55,6 @@ class Family:
         if len(words) <= _IN_NAME_BYTES and b"".join(literals).isalnum():
             return RemoteKey(self._words + words, self._name + words)
         return named(self._words + words)
-
-
-class CachedValue(msgspec.Struct, gc=False):
-    """One answer. `slots` are those of its tags; `response` is the framed result set, sequence ids from 1.
-
-    The collector of cycles does not look at it: it refers to nothing that could refer back, and with hundreds of
-    thousands of them every full collection would stop the worker for a tenth of a second."""
-
-    incarnation: int
-    log_id: int
-    position: int
-    slots: tuple[int, ...]
-    response: bytes
-    rows: int
-    created_ns: int  # monotonic, of this host: for classes with `ttl`
-    size_bytes: int = 0  # of memory that it takes (`memory_of`)
-    generation: int = 0  # of `Local`, where it is; 0: nowhere
-    unsent: int | None = None  # it is to be sent to memcached once it is served: by which definitions it was made
 
 
 def memory_of(response: int, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:

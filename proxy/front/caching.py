@@ -12,17 +12,17 @@ import enum
 import itertools
 import random
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings
 from proxy.back.tags import cluster_tag, slot_of
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import COUNTED
 from proxy.cache.store import Store
-from proxy.cache.value import CachedValue, Family, RemoteKey, memory_of, words_of
+from proxy.cache.value import Family, RemoteKey, memory_of, words_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.known import Known
 from proxy.front.samples import sample
@@ -78,7 +78,8 @@ class Caching:
         self.local = store.local
         self.local.let_go = self._let_go
         self.rules = rules
-        self.clocks: Mapping[str, SourceClock] = {}
+        self.verifies = rules.verify > 0
+        self.clocks: dict[str, SourceClock] = {}
         self.max_staleness_ns = 0
         self.max_value_bytes = 0
         self.identities = Identities()
@@ -87,8 +88,9 @@ class Caching:
         self._worth: dict[int, Worth] = {}
         self.families: dict[tuple[int, int, str, int], Family] = {}  # of shape, session, cluster, definitions
 
-    def apply(self, rules: Cache, clocks: Mapping[str, SourceClock]) -> None:
+    def apply(self, rules: Cache, clocks: dict[str, SourceClock]) -> None:
         self.rules = rules
+        self.verifies = rules.verify > 0
         self.clocks = clocks
         self.store.local.resize(rules.local_bytes)
         self.max_staleness_ns = int(rules.max_staleness_s * 1e9)
@@ -336,7 +338,8 @@ def serve(
         session.answer_cached(value)
         if value.unsent is not None:
             _send_late(session, entry, cluster, literals, value)
-        _perhaps_sample(session, entry, cluster, value, literals)
+        if caching.verifies:
+            _perhaps_sample(session, entry, cluster, value, literals)
         return ANSWERED
     slots = cached.text_slots(literals) if values is None else None
     if slots is None:
@@ -436,7 +439,7 @@ def serve_known(session: Session, known: Known) -> bool:
         session.warning_count = 0
     session.last_on = None
     entry.stats.record_own(_now() - now_ns, rows, len(response))
-    if caching.rules.verify:
+    if caching.verifies:
         _perhaps_sample(session, entry, known.cluster, value, known.literals)
     return True
 

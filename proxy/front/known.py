@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from proxy.cache.value import CachedValue
+from proxy.cache.cached_value import CachedValue
 
 if TYPE_CHECKING:
     from proxy.front.caching import Caching

@@ -18,7 +18,7 @@ from proxy.errors import TurnoutError
 from proxy.wire import command as com
 
 if TYPE_CHECKING:
-    from proxy.cache.value import CachedValue
+    from proxy.cache.cached_value import CachedValue
     from proxy.front.caching import Caching
     from proxy.front.environment import Entry
     from proxy.front.session import Session

@@ -44,7 +44,7 @@ from proxy.wire.session_state import Gtids, Schema, SystemVariable, parse_sessio
 from proxy.wire.status import ANSI_QUOTES, AUTOCOMMIT, CURSOR_EXISTS, IN_TRANS, NO_BACKSLASH_ESCAPES
 
 if TYPE_CHECKING:
-    from proxy.cache.value import CachedValue
+    from proxy.cache.cached_value import CachedValue
     from proxy.front.client import Client
     from proxy.front.cursors import Cursor
     from proxy.front.fetching import Opening

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.memcached import Memcached
 from proxy.cache.store import Adopt, Store
-from proxy.cache.value import CachedValue, RemoteKey
+from proxy.cache.value import RemoteKey
 
 T = TypeVar("T")
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.clocks import position_of
-from proxy.cache.value import CachedValue, RemoteKey
+from proxy.cache.value import RemoteKey
 from proxy.errors import TurnoutError
 from proxy.front import caching, elsewhere
 from proxy.front.caching import Known, Served, serve_known

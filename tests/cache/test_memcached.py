@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from proxy.cache import memcached as module
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.memcached import GET_TIMEOUT_S, MAX_ITEM_BYTES, Memcached, RemoteCounters
 from proxy.cache.store import Store
-from proxy.cache.value import PREFIX, CachedValue, RemoteKey, encode_item, named, words_of
+from proxy.cache.value import PREFIX, RemoteKey, encode_item, named, words_of
 from proxy.rules.model import Address
 from tests.cache.asking import fetch, fetch_from, lease
 from tests.cache.stalling import Stalling

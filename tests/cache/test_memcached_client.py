@@ -11,8 +11,9 @@ import aiomcache
 import pytest
 
 from proxy.cache import memcached
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.memcached import Memcached, RemoteCounters
-from proxy.cache.value import CachedValue, RemoteKey, decode_item, encode_item, named, words_of
+from proxy.cache.value import RemoteKey, decode_item, encode_item, named, words_of
 from proxy.rules.model import Address
 from tests.cache.asking import fetch
 from tests.servers import Memcached as Server

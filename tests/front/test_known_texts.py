@@ -13,7 +13,7 @@ from bench import hit_path
 from bench.fast_path import FakeTransport
 from bench.hit_path import ANSWER, packet
 from proxy.back.connection import ServerConnection
-from proxy.cache.value import CachedValue
+from proxy.cache.cached_value import CachedValue
 from proxy.front import known
 from proxy.front.caching import serve_known
 from proxy.front.client import Client
