@@ -170,9 +170,12 @@ def _output(quick: bool, everything: bool) -> Path:
 def _measure_cache(size: cached.CacheSize) -> tuple[str, list[cached.CacheSample]]:
     """(how it was measured, what was)."""
     started = time.monotonic()
-    with Run() as run:
-        topology = cached_topology.build(run, size.targets, size.local_keys, size.remote_keys)
-        samples = cached.measure(topology, size, _say)
+    samples = []
+    for group in cached.GROUPS:
+        with Run() as run:
+            names = [name for name in group.targets if name in size.targets]
+            topology = cached_topology.build(run, names, size.local_keys, size.remote_keys)
+            samples += cached.measure(topology, group.loads, size, _say)
     settings = (
         f"{size.rounds} interleaved rounds of {size.seconds} s. {size.local_keys:,} keys, which fit into a worker's"
         f" memory; `many keys` are {size.remote_keys:,}, and {cached_topology.LEAST_LOCAL} of memory. One run,"
