@@ -24,11 +24,10 @@ from typing import cast
 from bench import fast_path
 from proxy.back.catalog import EMPTY, Catalog, Column, TableSchema
 from proxy.back.connection import ServerConnection, ServerStatement
-from proxy.cache.cached_value import CachedValue
+from proxy.cache.cached_value import CachedValue, memory_of
 from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.cache.memcached import Memcached, RemoteCounters, _Asked
 from proxy.cache.store import Store
-from proxy.cache.value import memory_of
 from proxy.front import caching, prepared
 from proxy.front.caching import Caching
 from proxy.front.client import Client
@@ -257,8 +256,8 @@ def steps() -> dict[str, Callable[[], object]]:
     sql = packet(5000)[5:]
     shape, literals = session.lexer.shape(sql)
     entry = session.plans[shape]
-    cached = entry.cached
-    assert cached is not None
+    quick = entry.text_slots
+    assert quick is not None
     fixed = tuple(literals)
     key = (entry.cache_shape, session.cache_identity(), "main", fixed)
     value = shared.store.peek(key)
@@ -280,7 +279,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: stats.record": partial(entry.stats.record, 20_000, 0, 1, 200, False),
         "hit: answer_cached": answer,
         "hit: a known text": partial(client.data_received, packet(5000)),
-        "fill: slots": partial(cached.text_slots, literals),
+        "fill: slots": partial(quick.of, literals),
         "fill: stamp": clock.stamp,
         "fill: memory_of": partial(memory_of, len(ANSWER), value.slots, key[3]),
         "fill: CachedValue": partial(CachedValue, *_stamp(shared), value.slots, ANSWER, 1, now, 1000),

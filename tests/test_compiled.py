@@ -117,10 +117,27 @@ assert not gc.is_tracked(value)
 assert (value.position, value.slots, value.response, value.unsent) == (3, (4, 5), b"response", None)
 """
 
+_SLOTS = """
+from proxy.back import tags, text_slots
+
+assert text_slots.__file__.endswith(".so")
+seed = tags.class_seed("shop", "users", ["id"])
+quick = text_slots.TextSlots((1, 2), 1, seed, 10)
+for number in [*range(1, 1000), *range(1, 10**10, 10**6 + 7)]:
+    text = b"%d" % number
+    assert quick.of([b"0", text]) == (1, 2, tags.key_slot(seed, [text])), number
+assert quick.of([b"0", b"0"]) is quick.of([b"0", b"12345678901"]) is quick.of([b"0", b""]) is None
+"""
+
 
 @made
 def test_the_collector_does_not_look_at_compiled_cached_values() -> None:
     subprocess.run([sys.executable, "-c", _VALUES], cwd=ROOT, check=True)
+
+
+@made
+def test_compiled_slots_are_those_of_the_stream_process() -> None:
+    subprocess.run([sys.executable, "-c", _SLOTS], cwd=ROOT, check=True)
 
 
 def test_what_was_changed_since_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
+
+# Of an entry in a worker's memory besides its response: objects, dictionary, key (measured, not compiled).
+_OVERHEAD_BYTES: Final = 600
 
 
 @mypyc_attr(acyclic=True)
@@ -44,8 +49,16 @@ class CachedValue:
         self.response = response
         self.rows = rows
         self.created_ns = created_ns  # monotonic, of this host: for classes with `ttl`
-        self.size_bytes = size_bytes  # of memory that it takes (`value.memory_of`)
+        self.size_bytes = size_bytes  # of memory that it takes (`memory_of`)
         self.generation = 0  # of `Local`, where it is; 0: nowhere
         self.unsent: int | None = (
             None  # it is to be sent to memcached once it is served: by which definitions it was made
         )
+
+
+def memory_of(response: int, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
+    """Bytes of a worker's memory that a value with so long a response takes with a key of these literals, roughly."""
+    size = response + 36 * len(slots) + 48 * len(literals) + _OVERHEAD_BYTES
+    for literal in literals:
+        size += len(literal)
+    return size

@@ -19,7 +19,6 @@ FORMAT = 2
 PREFIX = b"turnout:%d:" % FORMAT
 _IN_NAME_BYTES = 150  # of values in a name, which may have 250 bytes
 _MAGIC = b"TRN" + bytes((FORMAT,))
-_OVERHEAD_BYTES = 600  # of an entry in a worker's memory besides its response: objects, dictionary, key (measured)
 
 
 class RemoteKey(msgspec.Struct, frozen=True, gc=False):
@@ -55,11 +54,6 @@ class Family:
         if len(words) <= _IN_NAME_BYTES and b"".join(literals).isalnum():
             return RemoteKey(self._words + words, self._name + words)
         return named(self._words + words)
-
-
-def memory_of(response: int, slots: tuple[int, ...], literals: tuple[bytes, ...]) -> int:
-    """Bytes of a worker's memory that a value with so long a response takes with a key of these literals, roughly."""
-    return response + 36 * len(slots) + len(b"".join(literals)) + 48 * len(literals) + _OVERHEAD_BYTES
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

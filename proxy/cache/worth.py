@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from typing import Final
 
-LEAST = 0.05  # where memcached has fewer than this share of what it is asked for, it is not worth it
+LEAST: Final = 0.05  # where memcached has fewer than this share of what it is asked for, it is not worth it
 SLOW_NS: Final = 20_000_000  # an answer that took the server so long is worth the question
-_WEIGHT = 1 / 512  # of one question, in the share of those before
-_SPARSE_WEIGHT = 1 / 64  # of one about a key of the sample, when no others are asked
-_SUPPOSED, _SUPPOSED_SHARE = 64, 0.25  # of a new statement: as if it had asked so often, and found that share
-_PARTS = 63  # one less than the number of parts that keys are divided in
-_TURN_BITS = 28  # of nanoseconds: about a quarter of a second
+_WEIGHT: Final = 1 / 512  # of one question, in the share of those before
+_SPARSE_WEIGHT: Final = 1 / 64  # of one about a key of the sample, when no others are asked
+_SUPPOSED: Final = 64  # a new statement is taken to have asked so often ..
+_SUPPOSED_SHARE: Final = 0.25  # .. and to have found that share
+_PARTS: Final = 63  # one less than the number of parts that keys are divided in
+_TURN_BITS: Final = 28  # of nanoseconds: about a quarter of a second
 
 
 def in_sample(slot: int, now_ns: int) -> bool:

@@ -18,11 +18,11 @@ from proxy.back.connection import ServerConnection
 from proxy.back.server import Role, Server
 from proxy.back.settings import Settings
 from proxy.back.tags import cluster_tag, slot_of
-from proxy.cache.cached_value import CachedValue
+from proxy.cache.cached_value import CachedValue, memory_of
 from proxy.cache.clocks import SourceClock, Stamp
 from proxy.cache.memcached import COUNTED
 from proxy.cache.store import Store
-from proxy.cache.value import Family, RemoteKey, memory_of, words_of
+from proxy.cache.value import Family, RemoteKey, words_of
 from proxy.cache.worth import SLOW_NS, Worth, in_sample
 from proxy.front.known import Known
 from proxy.front.samples import sample
@@ -341,7 +341,8 @@ def serve(
         if caching.verifies:
             _perhaps_sample(session, entry, cluster, value, literals)
         return ANSWERED
-    slots = cached.text_slots(literals) if values is None else None
+    quick = entry.text_slots
+    slots = quick.of(literals) if quick is not None else None
     if slots is None:
         slots = cached.slots(values or TextValues(literals, session.lexer))
         if slots is None:

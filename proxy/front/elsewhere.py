@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from proxy.cache.cached_value import CachedValue
+from proxy.cache.cached_value import CachedValue, memory_of
 from proxy.cache.memcached import Told
-from proxy.cache.value import memory_of
 from proxy.front.caching import Fill, judge, waiting_pays
 
 if TYPE_CHECKING:

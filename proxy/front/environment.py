@@ -20,6 +20,7 @@ from proxy.back.clusters import ClusterServers
 from proxy.back.decisions import Tokens
 from proxy.back.directory import Directory
 from proxy.back.server import Server
+from proxy.back.text_slots import TextSlots
 from proxy.cache.worth import Worth
 from proxy.errors import StatementRefused
 from proxy.front.caching import Caching
@@ -163,6 +164,7 @@ class Entry:
         "spreads",
         "stats",
         "tap",
+        "text_slots",
         "undivided",
         "unmerged",
         "writes",
@@ -210,6 +212,7 @@ class Entry:
         self.directories: tuple[Directory, ...] = ()  # of the shardings of its tables; set by Environment.miss
         # Set by Environment.miss where a cache is in use:
         self.cached: CachedRead | None = None
+        self.text_slots: TextSlots | None = None
         self.marks: Marks | None = None
         self.cache_fill_ns: int | None = None  # how long the last answer took that was kept; 0: it was not kept
         self.cache_shape = 0  # the same number for the same text of the same database
@@ -375,6 +378,7 @@ class Environment:
         read = plan.cached
         if read is not None and entry.simple:
             entry.cached = read
+            entry.text_slots = None if prepared else read.text_slots
             by = read.cache_class
             table, columns = f"{read.database}.{read.table}", ",".join(by.by)
             entry.cache_stats = self.measures.cache(table, columns, by.ttl_s is None)

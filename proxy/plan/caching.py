@@ -14,14 +14,14 @@ import functools
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from zlib import crc32
 
 from parser import tokens
 from parser.effects import of_tokens
 from parser.shape import lexer
 from parser.statement import Effect, Hole, Kind, Pin, Statement, Value, Word
 from proxy.back.catalog import Catalog, TableSchema
-from proxy.back.tags import CLUSTER_SLOT, MIX, SLOT_SHIFT, class_seed, key_slot, length_seeds, table_slot
+from proxy.back.tags import CLUSTER_SLOT, class_seed, key_slot, table_slot
+from proxy.back.text_slots import TextSlots
 from proxy.plan.case import Case
 from proxy.plan.insert_values import column_values, insert_columns
 from proxy.plan.keys import Family, KeyForm, Unmodelled, form_text, key_form
@@ -31,7 +31,6 @@ from proxy.plan.shard_routes import ByKey
 from proxy.rules.model import CacheClass, Rules, Table
 
 MAX_KEYS = 8  # that one statement pins
-_ZERO = ord("0")
 _MAX_ROWS = 32  # of an INSERT whose keys are marked one by one
 
 _REASONS = (
@@ -74,28 +73,15 @@ class ClassRead:
     always: tuple[int, ...]  # the slots of the cluster, of the table and of the class
     memcached: bool = False  # do the rules name any?
 
-    # The quick way, for what most reads are: one integer column pinned to one plain number of the text.
-    _literal: int = field(init=False, default=-1, repr=False, compare=False)
-    _digits: int = field(init=False, default=0, repr=False, compare=False)  # so many the column has room for
-    _seeds: tuple[int, ...] = field(init=False, default=(), repr=False, compare=False)
+    text_slots: TextSlots | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.values) == 1 and len(self.values[0]) == 1 and self.forms[0].family is Family.INTEGER:
             value = self.values[0][0]
             if isinstance(value, Hole) and not value.is_string and not value.negative:
-                object.__setattr__(self, "_literal", value.index)
                 digits = len(str(self.forms[0].high)) - 1
-                object.__setattr__(self, "_digits", digits)
-                object.__setattr__(self, "_seeds", length_seeds(self.seed, digits))
-
-    def text_slots(self, literals: Sequence[bytes]) -> tuple[int, ...] | None:
-        at = self._literal
-        if at >= 0:
-            text = literals[at]
-            if len(text) <= self._digits and text.isdigit() and text[0] != _ZERO:
-                # `key_slot`, written out here: every read that is not in memory comes by.
-                return (*self.always, (crc32(text, self._seeds[len(text)]) * MIX & 0xFFFFFFFF) >> SLOT_SHIFT)
-        return None
+                quick = TextSlots(self.always, value.index, self.seed, digits)
+                object.__setattr__(self, "text_slots", quick)
 
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
         texts = []

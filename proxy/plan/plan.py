@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +21,7 @@ from proxy.plan.merge import Merge
 from proxy.rules.model import CacheClass
 
 if TYPE_CHECKING:
+    from proxy.back.text_slots import TextSlots
     from proxy.plan.around_workbench import Explanation, Within
     from proxy.plan.insert_select import Selected
     from proxy.plan.key_list import KeyList
@@ -113,8 +114,9 @@ class CachedRead(Protocol):
     def slots(self, value_of: ValueOf) -> tuple[int, ...] | None:
         """The slots of the clocks that the answer depends on; None: this statement's values have no normal form."""
 
-    def text_slots(self, literals: Sequence[bytes]) -> tuple[int, ...] | None:
-        """The same for a text with these literals, where that is quick; None: ask `slots`."""
+    @property
+    def text_slots(self) -> TextSlots | None:
+        """A quicker way for texts; None: there is none."""
 
     def describe(self) -> str: ...
 

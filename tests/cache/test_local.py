@@ -6,9 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from proxy.cache.cached_value import CachedValue
+from proxy.cache.cached_value import CachedValue, memory_of
 from proxy.cache.local import Local
-from proxy.cache.value import memory_of
 
 OVERHEAD = memory_of(0, (), (b"",))
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from proxy.back.tags import SLOTS
 from proxy.cache import value as module
-from proxy.cache.cached_value import CachedValue
-from proxy.cache.value import FORMAT, PREFIX, Family, RemoteKey, decode_item, encode_item, memory_of, named, words_of
+from proxy.cache.cached_value import CachedValue, memory_of
+from proxy.cache.value import FORMAT, PREFIX, Family, RemoteKey, decode_item, encode_item, named, words_of
 
 KEY = named(words_of((b"main", b"text", b"shop", b"SELECT * FROM users WHERE id=\0", b"1")))
 VALUE = CachedValue(9, 77, 3 << 40 | 500, (1, 2, SLOTS - 1), b"\x01\0\0\x01\x01 the response", 3, 5)
