@@ -63,6 +63,8 @@ def test_the_wire_code_compiled() -> None:
         "tests/parser/test_shape.py",
         "tests/measure/test_shapes.py",
         "tests/measure/test_key_hash.py",
+        "tests/measure/test_log_shapes.py",
+        "tests/measure/test_slow_log.py",
     ]
     options = ["-q", "-p", "no:cacheprovider", "-m", "not servers", "--ignore", "tests/wire/test_fuzz_wire.py"]
     run = subprocess.run(

@@ -11,7 +11,7 @@ import itertools
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import Final
 
 from parser.analyse import parse, shape_digest
 from parser.shape import HOLE, Lexer, is_opaque
@@ -20,17 +20,18 @@ from proxy.measure.shapes import DIGEST_CHARS, MAX_SAMPLE, Sample, ShapeId, dige
 from proxy.measure.slow_log import LoggedStatement
 from proxy.measure.tally import OTHER_TABLES, OTHERS, OTHERS_DIGEST, Tallies, Tally
 
-MAX_SHAPES = 20_000
-MAX_KNOWN, MAX_KNOWN_BYTES = 50_000, 64 << 20  # texts of shapes whose line is known
-MAX_TABLES = 16  # of one statement
-MAX_ALL_TABLES = 10_000  # of all
-COMMAND = "administrator command: "
-_COMMAND = b"\0\0\0"  # before a command's name, where a shape would be: no shape begins so
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_ANY_DIGIT = re.compile(rb"[0-9]")
-_NO_DIGITS: Callable[[bytes], object] = operator.itemgetter(slice(0, 0))
-_PREFIXED = re.compile(rb"0[xXbB]")
-_ONE_BYTE_DIGITS = frozenset(["utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"])
+MAX_SHAPES: Final = 20_000
+MAX_KNOWN: Final = 50_000  # texts of shapes whose line is known
+MAX_KNOWN_BYTES: Final = 64 << 20
+MAX_TABLES: Final = 16  # of one statement
+MAX_ALL_TABLES: Final = 10_000  # of all
+COMMAND: Final = "administrator command: "
+_COMMAND: Final = b"\0\0\0"  # before a command's name, where a shape would be: no shape begins so
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_ANY_DIGIT: Final = re.compile(rb"[0-9]")
+_NO_DIGITS: Final[Callable[[bytes], object]] = operator.itemgetter(slice(0, 0))
+_PREFIXED: Final = re.compile(rb"0[xXbB]")
+_ONE_BYTE_DIGITS: Final = frozenset(["utf8mb4", "utf8mb3", "utf8", "latin1", "ascii", "binary"])
 
 
 class _Alike:
@@ -53,33 +54,37 @@ def _digits_of(shape: bytes, literals: list[bytes]) -> list[int]:
     return places
 
 
-@dataclass(slots=True)
 class LogShapes:
-    """Sums by shape of what was added. `lexer` says how the log's statements are to be read."""
+    """Sums by shape of what was added. `lexer` says how the log's statements are to be read. `since`, `until`: Unix
+    time; statements before the one and from the other on are left out. `keys` is told of the statements, too."""
 
-    lexer: Lexer
-    since: float | None = None  # Unix time: statements before it are left out ..
-    until: float | None = None  # .. and from it on
-    max_shapes: int = MAX_SHAPES
-    keys: LogKeys | None = None  # is told of the statements, too
-    shapes: Tallies[ShapeId] = field(init=False)
-    digests: dict[ShapeId, str] = field(default_factory=dict)
-    samples: dict[ShapeId, Sample] = field(default_factory=dict)
-    first: float | None = None  # when the first and the last of them ran
-    last: float | None = None
-    seen: int = 0  # statements, those outside of the window too
-    _known: dict[bytes, dict[bytes, Tally]] = field(default_factory=dict)  # by database, by shape
-    _named: dict[tuple[str, str | None], ShapeId] = field(default_factory=dict)  # by digest and database
-    _tables_of_others: Tallies[str] = field(default_factory=lambda: Tallies(MAX_ALL_TABLES, OTHER_TABLES))
-    _known_count: int = 0
-    _known_bytes: int = 0
-    _alike: dict[bytes, dict[bytes, _Alike]] = field(default_factory=dict)  # by database, by text with its digits alike
-    _alike_count: int = 0
-    _alike_bytes: int = 0
-    _generation: int = 0
-
-    def __post_init__(self) -> None:
-        self.shapes = Tallies(self.max_shapes, OTHERS, self._made_room)
+    def __init__(
+        self,
+        lexer: Lexer,
+        since: float | None = None,
+        until: float | None = None,
+        max_shapes: int = MAX_SHAPES,
+        keys: LogKeys | None = None,
+    ) -> None:
+        self.lexer = lexer
+        self.since = since
+        self.until = until
+        self.keys = keys
+        self.shapes: Tallies[ShapeId] = Tallies(max_shapes, OTHERS, self._made_room)
+        self.digests: dict[ShapeId, str] = {}
+        self.samples: dict[ShapeId, Sample] = {}
+        self.first: float | None = None  # when the first and the last of them ran
+        self.last: float | None = None
+        self.seen = 0  # statements, those outside of the window too
+        self._known: dict[bytes, dict[bytes, Tally]] = {}  # by database, by shape
+        self._named: dict[tuple[str, str | None], ShapeId] = {}  # by digest and database
+        self._tables_of_others: Tallies[str] = Tallies(MAX_ALL_TABLES, OTHER_TABLES)
+        self._known_count = 0
+        self._known_bytes = 0
+        self._alike: dict[bytes, dict[bytes, _Alike]] = {}  # by database, by text with its digits alike
+        self._alike_count = 0
+        self._alike_bytes = 0
+        self._generation = 0
 
     def add(self, statements: Iterable[LoggedStatement]) -> None:
         """Count these in."""

@@ -21,27 +21,29 @@ import datetime
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Final
 
-MAX_HEAD, MAX_HEADS = 2048, 8192  # bytes, and how many, of what comes before statements: 10 MB at most, seldom 1 MB
-MAX_BEFORE = 1 << 20  # bytes kept of what stands before the first entry, if there is any
-_NEXT = b"\n# User@Host: "
-_TIME = b"# Time: "
-_STAMP = b"\nSET timestamp="
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_ADMINISTRATOR = b"# administrator command: "
+# Bytes, and how many, of what comes before statements: 10 MB at most, seldom 1 MB.
+MAX_HEAD: Final = 2048
+MAX_HEADS: Final = 8192
+MAX_BEFORE: Final = 1 << 20  # bytes kept of what stands before the first entry, if there is any
+_NEXT: Final = b"\n# User@Host: "
+_TIME: Final = b"# Time: "
+_STAMP: Final = b"\nSET timestamp="
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_ADMINISTRATOR: Final = b"# administrator command: "
 # Lines in their most frequent forms have groups of their own, others are searched for what matters.
-_ENTRY = re.compile(
+_ENTRY: Final = re.compile(
     rb"[^\n]*\n(?:# Thread_id: [0-9]+  Schema: (\S*)  QC_hit: [^\n]*\n)?((?:# (?!Query_time:)[^\n]*\n)*)"
     rb"# Query_time: ([0-9.]+) +Lock_time: [0-9.]+ +Rows_sent: ([0-9]+) +Rows_examined: ([0-9]+)"
     rb"([^\n]*)\n(?:# Rows_affected: [0-9]+  Bytes_sent: ([0-9]+)\n)?((?:#(?! administrator command: )[^\n]*\n)*)"
     rb"(?:use ([^\n]*);\r?\n)?(?:SET (?:[^\n;]*,)?timestamp=([0-9]+)[^\n;]*;\r?\n)?"
 )
-_SCHEMA = re.compile(rb"(?:\A|[ #])Schema: (\S*)")
-_SENT = re.compile(rb"Bytes_sent: ([0-9]+)")
-_ERRNO = re.compile(rb" (?:Last_e|E)rrno: ([0-9]+)")
+_SCHEMA: Final = re.compile(rb"(?:\A|[ #])Schema: (\S*)")
+_SENT: Final = re.compile(rb"Bytes_sent: ([0-9]+)")
+_ERRNO: Final = re.compile(rb" (?:Last_e|E)rrno: ([0-9]+)")
 # What a server that starts, or begins a new file, writes first.
-_BANNER = re.compile(
+_BANNER: Final = re.compile(
     rb"(?:\A|\n)[^\n]*, Version: [^\n]* started with:\r?\nTcp port: [^\n]*\nTime\s+Id\s+Command\s+Argument\s*\Z"
 )
 
@@ -53,25 +55,43 @@ _BANNER = re.compile(
 LoggedStatement = tuple[bytes, bytes, float | None, int, int, int, int, bool, bool]
 
 
-@dataclass(frozen=True, slots=True)
+Place = tuple[int, int]  # in a piece of the log: from, to
+
+
 class _Head:
     """Where things stand in what comes before a statement. Heads that differ in their digits alone are alike."""
 
-    end: int  # where the statement begins
-    seconds: slice
-    rows: slice
-    examined: slice
-    schema: slice | None
-    sent: slice | None
-    errno: slice | None
-    used: slice | None
-    timestamp: slice | None
+    __slots__ = ("end", "errno", "examined", "rows", "schema", "seconds", "sent", "timestamp", "used")
+
+    def __init__(
+        self,
+        end: int,
+        seconds: Place,
+        rows: Place,
+        examined: Place,
+        schema: Place | None,
+        sent: Place | None,
+        errno: Place | None,
+        used: Place | None,
+        timestamp: Place | None,
+    ) -> None:
+        self.end = end  # where the statement begins
+        self.seconds = seconds
+        self.rows = rows
+        self.examined = examined
+        self.schema = schema
+        self.sent = sent
+        self.errno = errno
+        self.used = used
+        self.timestamp = timestamp
 
 
 class SlowLog:
-    """Bytes of a slow log in, statements out. `unread` counts entries that are not of the form above."""
+    """Bytes of a slow log in, statements out. `unread` counts entries that are not of the form above. `max_heads`: how
+    many forms of what comes before statements are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_heads: int = MAX_HEADS) -> None:
+        self._max_heads = max_heads
         self.unread = 0
         self.has_bytes = self.has_errors = False  # whether the log tells of them
         self._rest = b"\n"  # the file may begin with an entry
@@ -116,7 +136,7 @@ class SlowLog:
             if head.timestamp is None:
                 moment = logged_time(self._time.strip())
             else:
-                timestamp = piece[head.timestamp]
+                timestamp = _at(piece, head.timestamp)
                 if timestamp != stamp:
                     stamp, stamp_s = timestamp, float(timestamp)
                 moment = stamp_s
@@ -128,7 +148,7 @@ class SlowLog:
             else:
                 text = self._text(piece, start)
             if head.used is not None:
-                used = piece[head.used]
+                used = _at(piece, head.used)
                 database = used[1:-1].replace(b"``", b"`") if used[:1] == b"`" else used
             command = text[:1] == b"#" and text.startswith(_ADMINISTRATOR)
             if command:
@@ -136,13 +156,13 @@ class SlowLog:
             found.append(
                 (
                     text,
-                    database if head.schema is None else piece[head.schema],
+                    database if head.schema is None else _at(piece, head.schema),
                     moment,
-                    int(float(piece[head.seconds]) * 1e6 + 0.5),
-                    int(piece[head.rows]),
-                    int(piece[head.examined]),
-                    int(piece[head.sent]) if head.sent is not None else 0,
-                    head.errno is not None and piece[head.errno] != b"0",
+                    int(float(_at(piece, head.seconds)) * 1e6 + 0.5),
+                    int(_at(piece, head.rows)),
+                    int(_at(piece, head.examined)),
+                    int(_at(piece, head.sent)) if head.sent is not None else 0,
+                    head.errno is not None and _at(piece, head.errno) != b"0",
                     command,
                 )
             )
@@ -155,7 +175,7 @@ class SlowLog:
         found = _ENTRY.match(piece)
         if found is None:
             return None
-        places = [slice(*found.span(group)) if found[group] is not None else None for group in range(1, 11)]
+        places = [found.span(group) if found[group] is not None else None for group in range(1, 11)]
         schema, before, seconds, rows, examined, behind, sent, after, used, timestamp = places
         more = [place for place in (before, behind, after) if place is not None]
         schema = schema or _search(_SCHEMA, piece, more[:1])
@@ -167,7 +187,7 @@ class SlowLog:
         assert rows is not None
         assert examined is not None
         head = _Head(found.end(), seconds, rows, examined, schema, sent, errno, used, timestamp)
-        if head.end == end and end <= MAX_HEAD and len(self._heads) < MAX_HEADS:
+        if head.end == end and end <= MAX_HEAD and len(self._heads) < self._max_heads:
             self._heads[piece[:end].translate(_DIGITS)] = head
         return head
 
@@ -190,11 +210,15 @@ class SlowLog:
         return len(piece)
 
 
-def _search(pattern: re.Pattern[bytes], piece: bytes, places: Iterable[slice]) -> slice | None:
+def _at(piece: bytes, place: Place) -> bytes:
+    return piece[place[0] : place[1]]
+
+
+def _search(pattern: re.Pattern[bytes], piece: bytes, places: Iterable[Place]) -> Place | None:
     """Where the first of these places of a piece has what the pattern looks for."""
     for place in places:
-        if (found := pattern.search(piece[place])) is not None:
-            return slice(place.start + found.start(1), place.start + found.end(1))
+        if (found := pattern.search(piece[place[0] : place[1]])) is not None:
+            return place[0] + found.start(1), place[0] + found.end(1)
     return None
 
 
@@ -203,7 +227,7 @@ def without_banner(text: bytes) -> bytes:
     return _BANNER.sub(b"", text)
 
 
-_OLD_TIME = re.compile(rb"(\d\d)(\d\d)(\d\d) +(\d{1,2}):(\d\d):(\d\d)(?:\.(\d+))?\Z")
+_OLD_TIME: Final = re.compile(rb"(\d\d)(\d\d)(\d\d) +(\d{1,2}):(\d\d):(\d\d)(?:\.(\d+))?\Z")
 
 
 def logged_time(text: bytes) -> float | None:
