@@ -46,6 +46,7 @@ class World:
         self.now_s = 100.5
         self.quiet = QuietClients(self.now_s)
         self.clients: list[FakeClient] = []
+        self.connected = 0
         self.limits = LIMITS[0]
         self.looks = 0
 
@@ -56,7 +57,8 @@ class World:
             self.quiet.awake.append(cast(Client, client))
 
     def connect(self) -> None:
-        client = FakeClient(len(self.clients))
+        client = FakeClient(self.connected)
+        self.connected += 1
         self.clients.append(client)
         client.quiet = False
         self.quiet.awake.append(cast(Client, client))
