@@ -98,19 +98,9 @@ class NotCounted(RuntimeError):
     """Reads are missing in Turnout's counters: what was measured is not what was meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Targets that run at the same time, and what they are asked: every Turnout with a cache that has nothing to do
-    still follows the binary log, which takes 3 % of a processor together with the server's part."""
-
-    targets: tuple[str, ...]
-    loads: tuple[str, ...]
-
-
-GROUPS = (
-    Group((UNCACHED, LOCAL, LOCAL_2), (HITS, PREPARED_HITS, ZIPF)),
-    Group((UNCACHED, LOCAL, REMOTE, REMOTE_2), (REMOTE_HITS, MISSES)),
-)
+# Loads whose targets run at the same time. Every Turnout with a cache that has nothing to do still follows the binary
+# log, which takes 3 % of a processor together with the server's part.
+GROUPS = ((HITS, PREPARED_HITS, ZIPF), (REMOTE_HITS, MISSES))
 
 
 def loads(size: CacheSize) -> list[CacheLoad]:

@@ -172,10 +172,11 @@ def _measure_cache(size: cached.CacheSize) -> tuple[str, list[cached.CacheSample
     started = time.monotonic()
     samples = []
     for group in cached.GROUPS:
+        concerned = {name for load in cached.loads(size) if load.name in group for name in load.targets}
         with Run() as run:
-            names = [name for name in group.targets if name in size.targets]
+            names = [name for name in size.targets if name in concerned]
             topology = cached_topology.build(run, names, size.local_keys, size.remote_keys)
-            samples += cached.measure(topology, group.loads, size, _say)
+            samples += cached.measure(topology, group, size, _say)
     settings = (
         f"{size.rounds} interleaved rounds of {size.seconds} s. {size.local_keys:,} keys, which fit into a worker's"
         f" memory; `many keys` are {size.remote_keys:,}, and {cached_topology.LEAST_LOCAL} of memory. One run,"
