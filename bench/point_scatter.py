@@ -4,16 +4,21 @@
 statement is asked 500 times by one client that reads answers without looking at them: of one server, directly; of all
 four at once, directly, until the slowest has answered; through Turnout with the shard known, and without, so that all
 four are asked. The budget is 1.5 x the slowest shard's time. On fewer cores than shards the four share what the one has
-for itself, so the slowest of four is what there is to be compared with; the one alone is shown beside it.
+for itself, so the slowest of four is what there is to be compared with; the one alone is shown beside it, and what the
+least takes that could stand between (`bench.bare_fanout`).
 """
 
 from __future__ import annotations
 
+import socket
 import statistics
 import sys
 import time
 from collections import defaultdict
+from contextlib import ExitStack
+from functools import partial
 
+from bench.bare_fanout import bare_fanout, is_whole
 from bench.scatter import DATABASE, PASSWORD, RULES, SHARDS, USER, filled
 from tests.front.raw import COM_QUERY, Client, framed
 from tests.servers import Run
@@ -23,11 +28,11 @@ POINT = "SELECT id, n, name FROM big WHERE id = {}"
 SORTED = "SELECT id, n, name FROM big WHERE id IN ({}, {}, {}, {}) ORDER BY id"
 COUNTED = "SELECT COUNT(*), SUM(n) FROM big WHERE id = {}"
 ONE, FOUR = "a server, directly", "the slowest of four servers, directly"
+BARE = "a bare loop before four servers"
 
 
-def _ask(clients: list[Client], statements: list[str]) -> float:
+def ask(sockets: list[socket.socket], statements: list[str]) -> float:
     """Seconds until all have answered one, on average."""
-    sockets = [client.socket for client in clients]
     commands = [framed(bytes((COM_QUERY,)) + sql.encode()) for sql in statements]
     began = time.perf_counter()
     for command in commands:
@@ -35,25 +40,32 @@ def _ask(clients: list[Client], statements: list[str]) -> float:
             each.sendall(command)
         for each in sockets:
             answer = each.recv(65536)
-            while answer[-9:-6] != b"\x05\x00\x00" or answer[-5] != 0xFE:  # no EOF packet yet
+            while not is_whole(answer):
                 assert answer[4] != 0xFF, answer
                 answer += each.recv(65536)
     return (time.perf_counter() - began) / len(statements)
 
 
+def logged_in(port: int) -> socket.socket:
+    return Client(port, USER, PASSWORD, DATABASE).socket
+
+
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    with Run() as run:
+    with ExitStack() as stack:
+        run = stack.enter_context(Run())
         servers = [filled(run, number, ROWS) for number in range(SHARDS)]
         clusters = "\n".join(f"  shard{n}: {{primary: '{server.address}'}}" for n, server in enumerate(servers))
         proxy = run.turnout(RULES.format(clusters=clusters))
         ids = [number * 37 % ROWS + 1 for number in range(ASKED)]
-        direct = [Client(server.port, USER, PASSWORD, DATABASE) for server in servers]
-        through = [Client(proxy.port, USER, PASSWORD, DATABASE)]
+        bare = stack.enter_context(bare_fanout([partial(logged_in, server.port) for server in servers]))
+        direct = [logged_in(server.port) for server in servers]
+        through = [logged_in(proxy.port)]
         points = [POINT.format(n) for n in ids]
-        asked: dict[str, tuple[list[Client], list[str]]] = {
+        asked: dict[str, tuple[list[socket.socket], list[str]]] = {
             ONE: (direct[:1], points),
             FOUR: (direct, points),
+            BARE: ([bare], points),
             "Turnout, one shard": (through, [f"{sql} AND k = {n}" for sql, n in zip(points, ids)]),
             "Turnout, four shards": (through, points),
             "Turnout, four shards, sorted": (through, [SORTED.format(n, n + 1, n + 2, n + 3) for n in ids]),
@@ -61,13 +73,16 @@ def main() -> None:
         }
         times: dict[str, list[float]] = defaultdict(list)
         cpu_us: dict[str, list[float]] = defaultdict(list)
-        for _ in range(rounds + 1):
-            for name, (clients, statements) in asked.items():
+        for turn in range(rounds + 1):
+            names = list(asked)
+            for name in (*names[turn % len(names) :], *names[: turn % len(names)]):
+                sockets, statements = asked[name]
                 before = sum(proxy.cpu_s())
-                times[name].append(_ask(clients, statements))
+                times[name].append(ask(sockets, statements))
                 cpu_us[name].append((sum(proxy.cpu_s()) - before) / len(statements) * 1e6)
         print(f"{'':<38} {'us':>7} {'CPU us':>7}  {'x slowest of four':^26}  {'x one':^26}")
-        for name, taken in times.items():
+        for name in asked:
+            taken = times[name]
             ratios = (_ratios(taken[1:], times[base][1:]) for base in (FOUR, ONE))
             used = statistics.median(cpu_us[name][1:])
             print(f"{name:<38} {statistics.median(taken[1:]) * 1e6:7.0f} {used:7.0f}  {'  '.join(ratios)}")

@@ -24,6 +24,7 @@ from proxy.cli import link as wire
 from proxy.cli.link import Link, LinkBroken
 from proxy.cli.listening import open_shared
 from proxy.cli.process_name import name_process
+from proxy.cli.scheduling import schedule
 from proxy.errors import StatementRefused, TurnoutError
 from proxy.measure import log as logs
 from proxy.measure.measures import Measures
@@ -164,6 +165,7 @@ class WorkerProcess:
 
     async def _begin(self, start: wire.Start) -> None:
         self._rules = unpack(start.rules)
+        schedule(self._rules.scheduling)
         worker = self._make_worker(self._rules, start.slot, start.slots, self._measures)
         worker.peers = LinkPeers(self._link)
         worker.clocks = self._clocks
@@ -239,6 +241,7 @@ class WorkerProcess:
             log.exception("defect: cannot take new rules")
             return logs.describe(error)
         self._rules = rules
+        schedule(rules.scheduling)
         return ""
 
     async def _refresh(self, link: Link, message: wire.Refresh) -> None:

@@ -57,6 +57,9 @@ def _listen(old: Rules, new: Rules) -> Iterator[Change]:
         yield Change(Severity.CAUTION, "listen.proxy_protocol", message)
     if old.workers != new.workers:
         yield Change(Severity.RESTART, "workers", f"changes from {old.workers} to {new.workers}: {restart}.")
+    if old.scheduling != new.scheduling:
+        message = f"changes from {old.scheduling.value} to {new.scheduling.value} for the workers that run."
+        yield Change(Severity.INFO, "scheduling", message)
 
 
 def _users(old: Rules, new: Rules) -> Iterator[Change]:

@@ -421,6 +421,9 @@ class FileForm(Form):
     turnout: Version | None = Field(None, description="The version of this format: 1.")
     listen: ListenForm | None = None
     workers: Workers = Field(1, description="Processes; auto: one per core.")
+    scheduling: Literal["batch", "normal"] = Field(
+        "batch", description="Whether a worker that wakes up waits for processes that run, or interrupts them."
+    )
     users: Annotated[dict[str, UserForm], EmptyAsMapping] = Field({}, description="Accounts of applications, by name.")
     users_from: Name | None = Field(None, description="Take accounts from the grant tables of this cluster.")
     clusters: Annotated[dict[str, ClusterForm], EmptyAsMapping] = Field({}, description="Clusters, by name.")

@@ -225,6 +225,13 @@ class Transactions(enum.Enum):
     ATOMIC = "atomic"  # on all of its clusters or on none, in two phases
 
 
+class Scheduling(enum.Enum):
+    """What the kernel does when a worker that slept has something to do and another process has its processor."""
+
+    BATCH = "batch"  # the worker has to wait its turn, and finds more to do at once
+    NORMAL = "normal"  # the worker may interrupt it
+
+
 @dataclass(frozen=True, slots=True)
 class Workbench:
     """Where SELECTs over several clusters are finished that cannot be merged, and how much one of them may take."""
@@ -304,6 +311,7 @@ class Rules:
     pool: Pool = Pool()
     limits: Limits = Limits()
     history: History | None = None
+    scheduling: Scheduling = Scheduling.BATCH
     text: str = field(default="", repr=False)  # the file as it was read, for SHOW TURNOUT RULES (passwords masked)
 
     def home(self, database: str | None) -> str:

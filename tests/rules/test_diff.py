@@ -78,6 +78,11 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         ],
     ),
     "workers": ({}, {"x": "workers: 3"}, [(RESTART, "workers", "changes from 1 to 3: this needs a restart.")]),
+    "scheduling": (
+        {},
+        {"x": "scheduling: normal"},
+        [(INFO, "scheduling", "changes from batch to normal for the workers that run.")],
+    ),
     "users": (
         {"users": "users: {a: {password: old}, b: {password: x}, c: {password: x}}"},
         {

@@ -127,6 +127,7 @@ listen:
     "workers 0": {"x": "workers: 0  #! workers: must be `auto`"},
     "workers text": {"x": "workers: many  #! workers: must be `auto`"},
     "workers true": {"x": "workers: true  #! workers: must be `auto`"},
+    "scheduling fifo": {"x": "scheduling: fifo  #! scheduling: must be `batch` or `normal`"},
     "workers fraction": {"x": "workers: 1.5  #! workers: must be `auto`"},
     # users
     "users missing": {"turnout": "turnout: 1  #! users: names no account, so nobody could log in.", "users": None},
