@@ -7,18 +7,20 @@ from contextlib import contextmanager
 
 from tests.front.conftest import end
 from tests.servers import MariaDB, Run, Shop, Turnout
-from tests.servers.shop import DATABASE
+from tests.servers.shop import DATABASE, SERVICE
 
 RULES = """\
 databases:
+  placing: {home: main}
   shop:
     home: main
     tables:
       photos: {cluster: media}
       spread: {sharding: by_id, key: id}
 shardings:
-  by_id: {method: hash, clusters: [main, media]}
 """
+HASH = "by_id: {method: hash, clusters: [main, media]}"
+DIRECTORY = "by_id: {method: directory, table: placing.owners, clusters: [main, media]}"
 TABLES = {"main": ("items", "spread"), "media": ("photos", "spread")}
 
 
@@ -30,11 +32,17 @@ def made(server: MariaDB, tables: Sequence[str]) -> None:
 
 
 @contextmanager
-def running(run: Run, shop: Shop, more: str) -> Iterator[Turnout]:
+def running(run: Run, shop: Shop, more: str, sharding: str = HASH) -> Iterator[Turnout]:
     """A Turnout before new tables; `more`: further lines of its rules."""
     shop.recreate()
+    shop.main.execute(
+        "DROP DATABASE IF EXISTS placing",
+        "CREATE DATABASE placing",
+        "CREATE TABLE placing.owners (id INT NOT NULL PRIMARY KEY, cluster VARCHAR(40) NOT NULL)",
+        f"GRANT SELECT, INSERT ON placing.* TO {SERVICE}",
+    )
     for name, tables in TABLES.items():
         made(shop.server(name), tables)
-    proxy = run.turnout(f"{shop.rules(*TABLES)}{RULES}{more}\n")
+    proxy = run.turnout(f"{shop.rules(*TABLES)}{RULES}  {sharding}\n{more}\n")
     yield proxy
     end(proxy)
