@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from bench.point_scatter import POINT, ROWS, ask, logged_in
 from bench.samples import Spread
@@ -136,10 +135,6 @@ def _measure(load: Load, proxy: Turnout, worker: int, rounds: int, seconds: floa
     return dict(found)
 
 
-def _worker_of(proxy: Turnout) -> int:
-    return next(pid for pid in proxy.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == "turnout-worker")
-
-
 def _at(values: Sequence[float], share: float) -> str:
     return number(sorted(values)[int(len(values) * share)] * 1e3)
 
@@ -159,7 +154,7 @@ def main() -> None:
         servers = [filled(run, number, ROWS) for number in range(SHARDS)]
         clusters = "\n".join(f"  shard{n}: {{primary: '{server.address}'}}" for n, server in enumerate(servers))
         proxy = run.turnout(RULES.format(clusters=clusters))
-        worker = _worker_of(proxy)
+        (worker,) = proxy.named("turnout-worker")
         for load in LOADS:
             found = _measure(load, proxy, worker, options.rounds, options.seconds)
             for name in POLICIES:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +17,9 @@ from tests.servers.process import wait_until
 
 def policies(turnout: Turnout) -> set[int]:
     """Those of its workers."""
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in turnout.pids()}
-    found = {os.sched_getscheduler(pid) for pid, name in names.items() if name == "turnout-worker"}
-    others = {os.sched_getscheduler(pid) for pid, name in names.items() if name != "turnout-worker"}
+    workers = turnout.named("turnout-worker")
+    found = {os.sched_getscheduler(pid) for pid in workers}
+    others = {os.sched_getscheduler(pid) for pid in turnout.pids() if pid not in workers}
     assert found
     assert others == {os.SCHED_OTHER}
     return found
