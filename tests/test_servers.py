@@ -269,8 +269,13 @@ def test_shop_starts_only_what_is_asked_for_and_recreates_it(shop_servers: Shop)
     assert list(shop._servers) == ["media"]
     with media.connect("app", "app-secret", "shop") as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE t (a INT)")
+    media.execute("CREATE DATABASE left_behind", "CREATE DATABASE turnout")
     shop.recreate()
     assert media.execute("SHOW TABLES IN shop") == ()
+    assert {"left_behind", "shop", "turnout"} & {name for (name,) in media.execute("SHOW DATABASES")} == {
+        "shop",
+        "turnout",
+    }
     _cannot(media, "turnout", "turnout-secret", "CREATE USER x")
     media.stop()
 

@@ -93,8 +93,6 @@ def prepare(run: Run, shop: Shop, more: str = "") -> Logical:
     mirror.create_account(APP, APP_PASSWORD)
     mirror.execute(f"CREATE DATABASE {DATABASE}")
     shop.recreate()
-    for server in servers.values():
-        server.execute("DROP DATABASE IF EXISTS stats")
     for server in (mirror, servers["main"]):
         server.execute("CREATE DATABASE IF NOT EXISTS turnout")  # where Turnout keeps sequences and decisions
     for server in (mirror, servers["media"]):

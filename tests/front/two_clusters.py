@@ -36,7 +36,6 @@ def running(run: Run, shop: Shop, more: str, sharding: str = HASH) -> Iterator[T
     """A Turnout before new tables; `more`: further lines of its rules."""
     shop.recreate()
     shop.main.execute(
-        "DROP DATABASE IF EXISTS placing",
         "CREATE DATABASE placing",
         "CREATE TABLE placing.owners (id INT NOT NULL PRIMARY KEY, cluster VARCHAR(40) NOT NULL)",
         f"GRANT SELECT, INSERT ON placing.* TO {SERVICE}",

@@ -10,6 +10,7 @@ APP, APP_PASSWORD = "app", "app-secret"
 OPS, OPS_PASSWORD = "ops", "ops-secret"
 SERVICE, SERVICE_PASSWORD = "turnout", "turnout-secret"
 DATABASE = "shop"
+KEPT = frozenset({"information_schema", "mysql", "performance_schema", "sys", "turnout"})
 
 
 class Shop:
@@ -55,9 +56,11 @@ class Shop:
         return self._memcached
 
     def recreate(self) -> None:
-        """An empty database `shop` again on every server that was started; replicas have applied it on return."""
+        """On every server that was started only an empty database `shop`, beside the server's own and Turnout's;
+        replicas have applied it on return."""
         for server in self._servers.values():
-            server.execute(f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}")
+            made = {name for (name,) in server.execute("SHOW DATABASES")} - KEPT
+            server.execute(*(f"DROP DATABASE `{name}`" for name in sorted(made)), f"CREATE DATABASE {DATABASE}")
         if self._replica is not None:
             self._replica.catch_up()
 
