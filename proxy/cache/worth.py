@@ -2,9 +2,10 @@
 
 A question to memcached costs about as much as one to the server that answers a read by key. Where memcached hardly ever
 has what the worker's memory does not have (there is one worker only, or rows are read once, one after another), it is
-asked about a *sample* of the keys, which is how a change is noticed: a sixty-fourth of all keys that is the same in all
-workers and hosts, and another one that is a new one every quarter of a second. What is in the sample is also sent there
-at once; other answers when they are served for the first time: what nobody asks for again is of no use there.
+asked about a *sample* of the keys, which is how a change is noticed: one in 256 keys, the same ones in all workers and
+hosts, and one in 256 that are others every fifteenth of a second. What is in the sample is also sent there at once;
+other answers when they are served for the first time: what nobody asks for again is of no use there. (A question that
+finds nothing, and the answer sent after it, take as much CPU as two point selects: one read in 128 pays that.)
 
 Each statement (each shape) has its own: of one table, one may be asked for the same rows again and again, others never.
 """
@@ -19,8 +20,8 @@ _WEIGHT: Final = 1 / 512  # of one question, in the share of those before
 _SPARSE_WEIGHT: Final = 1 / 64  # of one about a key of the sample, when no others are asked
 _SUPPOSED: Final = 64  # a new statement is taken to have asked so often ..
 _SUPPOSED_SHARE: Final = 0.25  # .. and to have found that share
-_PARTS: Final = 63  # one less than the number of parts that keys are divided in
-_TURN_BITS: Final = 28  # of nanoseconds: about a quarter of a second
+_PARTS: Final = 255  # one less than the number of parts that keys are divided in
+_TURN_BITS: Final = 26  # of nanoseconds: about a fifteenth of a second; all parts have had a turn in 17 seconds
 
 
 def in_sample(slot: int, now_ns: int) -> bool:
