@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.clocks import Clocks, SourceClock
 
 SLOTS = (7, 90_001, 200_017)  # cluster, table, key
@@ -43,8 +44,9 @@ def main() -> None:
     empty = nanoseconds(lambda: None)
     for workers in (1, 2, 4, 8):
         clock = followed(workers)
-        assert clock.fresh(1, 200, SLOTS, 2001, 1000)
-        fresh = nanoseconds(partial(clock.fresh, 1, 200, SLOTS, 2001, 1000)) - empty
+        value = CachedValue(1, 1, 200, SLOTS, b"", 0, 0)
+        assert clock.fresh(value, 2001, 1000)
+        fresh = nanoseconds(partial(clock.fresh, value, 2001, 1000)) - empty
         stamp = nanoseconds(clock.stamp)
         mark = nanoseconds(partial(clock.mark, SLOTS, 3000)) - empty
         print(f"{workers} workers, {len(SLOTS)} slots: fresh {fresh:.0f} ns, stamp {stamp:.0f} ns, mark {mark:.0f} ns")

@@ -274,7 +274,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "hit: shape of the text": partial(session.lexer.shape, sql),
         "hit: plan look-up": partial(session.plans.get, shape),
         "hit: key look-up": partial(shared.store.peek, key),
-        "hit: SourceClock.fresh": partial(clock.fresh, value.incarnation, value.position, value.slots, now, 10**9),
+        "hit: SourceClock.fresh": partial(clock.fresh, value, now, 10**9),
         "hit: judge": partial(caching.judge, shared, entry, "main", value, now),
         "hit: stats.record": partial(entry.stats.record, 20_000, 0, 1, 200, False),
         "hit: answer_cached": answer,

@@ -60,6 +60,7 @@ from functools import partial
 from typing import NamedTuple
 
 from proxy.back.tags import SLOTS
+from proxy.cache.cached_value import CachedValue
 
 MAGIC = 0x5455524E4F555401
 OFFSET_BITS = 40
@@ -203,38 +204,34 @@ class SourceClock:
         whose rules or catalog say otherwise keeps no answers, and marks everything instead of keys."""
         return bool(self._state[_FINGERPRINT] == fingerprint)
 
-    def fresh(
-        self, incarnation: int, position: int, slots: tuple[int, ...], now_ns: int, max_staleness_ns: int
-    ) -> bool:
-        """The hit rule (docs/CACHE.md): may a value with this stamp and the slots of its tags be served to a read that
-        began at `now_ns`?"""
+    def fresh(self, value: CachedValue, now_ns: int, max_staleness_ns: int) -> bool:
+        """The hit rule (docs/CACHE.md): may this value be served to a read that began at `now_ns`?"""
         state = self._state
+        incarnation = value.incarnation
         t0 = state[_T0]  # before W and P: what it covers is in them
         if not t0 or now_ns - t0 > max_staleness_ns or state[_INCARNATION] != incarnation:
             return False
-        touched = self.touched
-        if touched[_HIGHEST] > position:
-            for slot in slots:
+        touched, position = self.touched, value.position
+        if touched[_HIGHEST] > position:  # otherwise its slots, which may be far away in memory, are not looked at
+            for slot in value.slots:
                 if touched[slot] > position:
                     return False
         for marks in self.marked:
             if marks[_HIGHEST] > t0:
-                for slot in slots:
+                for slot in value.slots:
                     if marks[slot] > t0:
                         return False
         return incarnation != 0 and bool(state[_INCARNATION] == incarnation)  # W was not made anew meanwhile
 
-    def refusal(
-        self, incarnation: int, position: int, slots: tuple[int, ...], now_ns: int, max_staleness_ns: int
-    ) -> str:
+    def refusal(self, value: CachedValue, now_ns: int, max_staleness_ns: int) -> str:
         """Why `fresh` said no, for the metrics."""
         state = self._state
-        if not state[_INCARNATION] or state[_INCARNATION] != incarnation:
+        if not state[_INCARNATION] or state[_INCARNATION] != value.incarnation:
             return "stream"
         t0 = state[_T0]
         if not t0 or now_ns - t0 > max_staleness_ns:
             return "stale-clock"
-        if any(self.touched[slot] > position for slot in slots):
+        if any(self.touched[slot] > value.position for slot in value.slots):
             return "written"
         return "being-written"
 

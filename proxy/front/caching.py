@@ -423,9 +423,7 @@ def serve_known(session: Session, known: Known) -> bool:
             return False
     clock = caching.clocks.get(known.cluster)
     now_ns = session.began = _now()
-    if clock is None or not clock.fresh(
-        value.incarnation, value.position, value.slots, now_ns, caching.max_staleness_ns
-    ):
+    if clock is None or not clock.fresh(value, now_ns, caching.max_staleness_ns):
         return False
     entry = known.entry
     environment.measures.plan_hits += 1
@@ -477,11 +475,10 @@ def waiting_pays(fill: Fill) -> bool:
     caching = fill.caching
     clock = fill.clock
     stamp = clock.stamp() if clock is not None else None
-    return (
-        clock is not None
-        and stamp is not None
-        and clock.fresh(stamp.incarnation, stamp.position, fill.slots, _now(), caching.max_staleness_ns)
-    )
+    if clock is None or stamp is None:
+        return False
+    like_it = CachedValue(stamp.incarnation, stamp.log_id, stamp.position, fill.slots, b"", 0, 0)
+    return clock.fresh(like_it, _now(), caching.max_staleness_ns)
 
 
 def judge(caching: Caching, entry: Entry, cluster: str, value: CachedValue, now_ns: int) -> bool:
@@ -498,9 +495,9 @@ def judge(caching: Caching, entry: Entry, cluster: str, value: CachedValue, now_
         entry.cache_stats.refuse("stream")
         return False
     staleness_ns = caching.max_staleness_ns
-    if clock.fresh(value.incarnation, value.position, value.slots, now_ns, staleness_ns):
+    if clock.fresh(value, now_ns, staleness_ns):
         return True
-    entry.cache_stats.refuse(clock.refusal(value.incarnation, value.position, value.slots, now_ns, staleness_ns))
+    entry.cache_stats.refuse(clock.refusal(value, now_ns, staleness_ns))
     return False
 
 

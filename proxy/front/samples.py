@@ -85,7 +85,7 @@ def _is_served(caching: Caching, cluster: str, value: CachedValue) -> bool:
     clock = caching.clocks.get(cluster)
     now = time.perf_counter_ns()
     limit_ns = caching.max_staleness_ns
-    return clock is not None and clock.fresh(value.incarnation, value.position, value.slots, now, limit_ns)
+    return clock is not None and clock.fresh(value, now, limit_ns)
 
 
 async def _is_same(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.back.tags import SLOTS
 from proxy.cache.clocks import OFFSET_BITS, Clocks, SourceClock, Stamp, new_incarnation, position_of
+from tests.cache.stamped import stamped
 from tests.servers.process import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,15 +59,15 @@ def host() -> Iterator[Host]:
 
 def fresh(clock: SourceClock, stamp: Stamp, slots: tuple[int, ...], now_ns: int = 2_000) -> bool:
     """The hit rule, which must agree with the reason that is given when it refuses."""
-    allowed = clock.fresh(stamp.incarnation, stamp.position, slots, now_ns, STALENESS_NS)
+    allowed = clock.fresh(stamped(stamp.incarnation, stamp.position, slots), now_ns, STALENESS_NS)
     if not allowed:
-        assert clock.refusal(stamp.incarnation, stamp.position, slots, now_ns, STALENESS_NS)
+        assert clock.refusal(stamped(stamp.incarnation, stamp.position, slots), now_ns, STALENESS_NS)
     return allowed
 
 
 def refusal(clock: SourceClock, stamp: Stamp, slots: tuple[int, ...], now_ns: int = 2_000) -> str:
     assert not fresh(clock, stamp, slots, now_ns)
-    return clock.refusal(stamp.incarnation, stamp.position, slots, now_ns, STALENESS_NS)
+    return clock.refusal(stamped(stamp.incarnation, stamp.position, slots), now_ns, STALENESS_NS)
 
 
 def stamp_of(clock: SourceClock) -> Stamp:
@@ -80,7 +81,7 @@ def stamp_of(clock: SourceClock) -> Stamp:
 
 def test_no_stamp_before_anything_is_followed(host: Host) -> None:
     assert host.workers[0].stamp() is None
-    assert not host.workers[0].fresh(0, 0, (1,), 1, STALENESS_NS)
+    assert not host.workers[0].fresh(stamped(0, 0, (1,)), 1, STALENESS_NS)
 
 
 def test_no_stamp_before_a_position_is_known_to_be_visible(host: Host) -> None:
@@ -418,7 +419,7 @@ def test_while_another_process_writes_every_touch_is_seen_with_its_position(host
             for back in (0, 1, 7, 49):
                 before = at(n - back - 1)
                 slot = (n - back) % 50
-                assert not clock.fresh(incarnation, before, (slot,), time.perf_counter_ns(), STALENESS_NS)
+                assert not clock.fresh(stamped(incarnation, before, (slot,)), time.perf_counter_ns(), STALENESS_NS)
             checked += 1
         assert checked >= 1_000
     finally:
@@ -445,7 +446,7 @@ def test_a_killed_writer_leaves_positions_that_are_at_most_too_old(host: Host) -
         host.stream.stop("killed")
         host.stream.resume()
         assert clock.incarnation == incarnation
-        assert not clock.fresh(stamp.incarnation, stamp.position, (60,), time.perf_counter_ns(), STALENESS_NS)
+        assert not clock.fresh(stamped(stamp.incarnation, stamp.position, (60,)), time.perf_counter_ns(), STALENESS_NS)
 
 
 def test_no_value_survives_the_changes_of_incarnation_of_another_process(host: Host) -> None:
@@ -464,11 +465,11 @@ def test_no_value_survives_the_changes_of_incarnation_of_another_process(host: H
             assert stamp.position == at(100)
             assert stamp.log_id == LOG
             t0_before = clock.t0
-            if clock.fresh(stamp.incarnation, stamp.position, (6,), time.perf_counter_ns(), STALENESS_NS):
+            if clock.fresh(stamped(stamp.incarnation, stamp.position, (6,)), time.perf_counter_ns(), STALENESS_NS):
                 served += 1
             # Slot 5 is touched before T0 is set, so whoever may be served at all is refused this.
             if t0_before and clock.incarnation == stamp.incarnation:
-                assert not clock.fresh(stamp.incarnation, at(150), (5,), time.perf_counter_ns(), STALENESS_NS)
+                assert not clock.fresh(stamped(stamp.incarnation, at(150), (5,)), time.perf_counter_ns(), STALENESS_NS)
         assert len(seen) >= 20
         assert served
     finally:
@@ -554,7 +555,7 @@ def test_whatever_happens_no_read_misses_an_acknowledged_write(steps: list[tuple
                 values[n] = (stamp, versions[n])
         elif what == "read" and n in values:
             stamp, version = values[n]
-            if host.workers[worker].fresh(stamp.incarnation, stamp.position, (n,), now, STALENESS_NS):
+            if host.workers[worker].fresh(stamped(stamp.incarnation, stamp.position, (n,)), now, STALENESS_NS):
                 assert version >= acknowledged[n]
         elif what == "restart":
             host.stream.stop("")
@@ -620,5 +621,5 @@ def test_a_successor_makes_up_for_a_process_that_died_between_two_words(host: Ho
         host.stream.apply(end)
         host.stream.cover(1_000 + stores)
         for slot in (7, 8):
-            assert not host.workers[0].fresh(incarnation, before, (slot,), 1_000, STALENESS_NS)
-            assert host.workers[0].fresh(incarnation, end, (slot,), 1_000, STALENESS_NS)
+            assert not host.workers[0].fresh(stamped(incarnation, before, (slot,)), 1_000, STALENESS_NS)
+            assert host.workers[0].fresh(stamped(incarnation, end, (slot,)), 1_000, STALENESS_NS)

@@ -12,6 +12,7 @@ from types import TracebackType
 from proxy.back.tags import class_seed, key_slot, table_slot
 from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.stream.process import Progress, StreamProcess
+from tests.cache.stamped import stamped
 from tests.servers import MariaDB
 from tests.servers.process import wait_until
 from tests.stream.reading import rules_for
@@ -106,7 +107,7 @@ class Following:
     def fresh(self, stamp: Stamp, *slots: int) -> bool:
         """May a value with this stamp and tags be served now?"""
         self.covered()
-        return self.clock.fresh(stamp.incarnation, stamp.position, slots, time.perf_counter_ns(), 10**10)
+        return self.clock.fresh(stamped(stamp.incarnation, stamp.position, slots), time.perf_counter_ns(), 10**10)
 
 
 def by_id(number: int) -> int:

@@ -13,6 +13,7 @@ from proxy.cache.clocks import OFFSET_BITS
 from proxy.stream import process as module
 from proxy.stream import source as source_module
 from proxy.stream.probe import Found, SnapshotProbe
+from tests.cache.stamped import stamped
 from tests.servers import MariaDB, Run
 from tests.servers.process import wait_until
 from tests.stream.following import NOTES, ORDERS, SCHEMA, Following, Memory, by_customer, by_id
@@ -88,7 +89,9 @@ def test_it_resumes_after_its_own_end(server: MariaDB, memory: Memory) -> None:
         stamp = stream.stamp()
         incarnation = stream.clock.incarnation
     stream.clock.stop("the test")  # as the supervisor does it
-    assert not stream.clock.fresh(stamp.incarnation, stamp.position, (by_id(1),), time.perf_counter_ns(), 10**10)
+    assert not stream.clock.fresh(
+        stamped(stamp.incarnation, stamp.position, (by_id(1),)), time.perf_counter_ns(), 10**10
+    )
     server.execute("UPDATE shop.orders SET n = 5 WHERE id = 1", "FLUSH BINARY LOGS")
     with Following(server, memory) as stream:
         stream.follows()
@@ -125,7 +128,9 @@ def test_it_begins_anew_after_a_restart_of_the_server(server: MariaDB, memory: M
             end()
             stream.until(lambda: not stream.clock.incarnation)
             assert stream.clock.reason
-            assert not stream.clock.fresh(stamp.incarnation, stamp.position, (1,), time.perf_counter_ns(), 10**11)
+            assert not stream.clock.fresh(
+                stamped(stamp.incarnation, stamp.position, (1,)), time.perf_counter_ns(), 10**11
+            )
             server.start()
             stream.until(lambda known=incarnation: stream.clock.incarnation not in (0, known))  # type: ignore[misc]
             stream.follows()

@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.back.connection import ServerConnection
 from proxy.cache import clocks
+from proxy.cache.cached_value import CachedValue
 from proxy.cache.clocks import Clocks, SourceClock, Stamp
 from proxy.front.caching import Fill
 from proxy.stream import probe, process, tracker, wanted
@@ -73,15 +74,8 @@ def no_max_staleness() -> None:
     """However old the newest probe is, values are served."""
     fresh = SourceClock.fresh
 
-    def endless(
-        self: SourceClock,
-        incarnation: int,
-        position: int,
-        slots: tuple[int, ...],
-        now_ns: int,
-        max_staleness_ns: int,
-    ) -> bool:
-        return fresh(self, incarnation, position, slots, now_ns, 1 << 62)
+    def endless(self: SourceClock, value: CachedValue, now_ns: int, max_staleness_ns: int) -> bool:
+        return fresh(self, value, now_ns, 1 << 62)
 
     SourceClock.fresh = endless  # type: ignore[method-assign]
 
@@ -125,16 +119,9 @@ def marks_shared() -> None:
 def compared_the_wrong_way() -> None:
     """Values are refused that are newer than the last write to their key, and served where they are older."""
 
-    def fresh(
-        self: SourceClock,
-        incarnation: int,
-        position: int,
-        slots: tuple[int, ...],
-        now_ns: int,
-        max_staleness_ns: int,
-    ) -> bool:
-        t0 = self._state[clocks._T0]
-        if not t0 or now_ns - t0 > max_staleness_ns or self._state[clocks._INCARNATION] != incarnation:
+    def fresh(self: SourceClock, value: CachedValue, now_ns: int, max_staleness_ns: int) -> bool:
+        t0, position, slots = self._state[clocks._T0], value.position, value.slots
+        if not t0 or now_ns - t0 > max_staleness_ns or self._state[clocks._INCARNATION] != value.incarnation:
             return False
         *always, key = slots
         if any(self.touched[slot] > position for slot in always) or 0 < self.touched[key] <= position:
