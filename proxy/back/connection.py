@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.back.compressed import ServerLink
+from proxy.back.outlet import Outlet
 from proxy.back.settings import Settings
 from proxy.back.tls import TlsPipe
 from proxy.errors import Defect, ProtocolError, ServerFailed, TurnoutError
@@ -151,6 +152,7 @@ class ServerConnection(asyncio.Protocol):
         "_introduce",
         "_login",
         "_out",
+        "_outlet",
         "_ready",
         "_sinks",
         "_tls",
@@ -245,13 +247,15 @@ class ServerConnection(asyncio.Protocol):
             attributes=dict(attributes or {}),
         )
         self._in_login = True
+        self._outlet: Outlet | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- the event loop calls these ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
-        self.write = self.transport.write
+        outlet = self._outlet = Outlet(self.transport)
+        self.write = outlet.write
         if self._introduce is not None:
             peer = transport.get_extra_info("peername")
             there = Source(plain(peer[0]), peer[1]) if isinstance(peer, tuple) else None
@@ -334,7 +338,15 @@ class ServerConnection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(sink.on_lost, self, self.aborted)
             return
         self.expect(sink, mode)
-        self.write(data)
+        self.write_whole(data)
+
+    def write_whole(self, data: bytes) -> None:
+        """Write commands whose answers are expected."""
+        outlet = self._outlet
+        if outlet is not None and self.write is outlet.write:
+            outlet.send(data)
+        else:
+            self.write(data)
 
     def expect(self, sink: Sink, mode: int = QUERY, head: bytes = b"") -> None:
         """The caller is about to write a command whose response goes to `sink` (several commands in one write)."""

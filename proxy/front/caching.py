@@ -430,7 +430,7 @@ def serve_known(session: Session, known: Known) -> bool:
     entry.cache_stats.hits_local += 1
     # As `Session.answer_cached`, which begins and ends a statement that was under way.
     response, rows = value.response, value.rows
-    client.write(response)
+    client.answer(response)
     session.found_rows = None if entry.offset else rows
     session.row_count = -1
     if not entry.keeps_diagnostics:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.back.connection import ServerConnection
+from proxy.back.outlet import Outlet
 from proxy.back.tls import TlsPipe
 from proxy.errors import ProtocolError, TurnoutError
 from proxy.front import caching
@@ -55,6 +56,7 @@ class Client(asyncio.Protocol):
         "_header",
         "_login",
         "_login_timer",
+        "_outlet",
         "_reading",
         "_tls",
         "_unedited",
@@ -104,6 +106,7 @@ class Client(asyncio.Protocol):
         self.edited: EditedResponse | None = None  # what is written becomes part of this, until the command ends
         self.upload: Upload | None = None  # what is received is a file, until it ends
         self._bounded: Bound | None = None
+        self._outlet: Outlet | None = None
         self._unedited: Callable[[bytes], None]
         self._tls: TlsPipe | None = None
         self._frames: FrameReader | None = None
@@ -121,7 +124,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
-        self.write = self.transport.write
+        outlet = self._outlet = Outlet(self.transport)
+        self.write = outlet.write
         self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self.secure = not isinstance(peer, tuple)
@@ -519,7 +523,15 @@ class Client(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """One response packet of our own, the first to the command under way."""
-        self.write(encode(payload, (self.sequence + 1) & 0xFF))
+        self.answer(encode(payload, (self.sequence + 1) & 0xFF))
+
+    def answer(self, data: bytes) -> None:
+        """Write a whole answer."""
+        outlet = self._outlet
+        if outlet is not None and self.write is outlet.write:
+            outlet.send(data)
+        else:
+            self.write(data)
 
     def relay(self, connection: ServerConnection, data: bytes) -> None:
         """Bytes of a server's answer; stop reading from it while this client does not keep up."""

@@ -82,7 +82,7 @@ def answer(session: Session, statement: Statement) -> None:
     columns = answers.session_columns(statement.items, statement.item_names)
     values: list[bytes | None] = [b"%d" % value for value in row]
     response = answers.response(columns, [values], session.status, binary=session.binary)
-    session.client.write(response)
+    session.client.answer(response)
     session.found_rows = 1
     session.row_count = -1
     if not session.environment.mariadb:

@@ -496,7 +496,7 @@ class Session:
             packet = self._prelude + packet
             self._prelude = b""
         self._sent = _now()
-        connection.write(packet)
+        connection.write_whole(packet)
 
     def execute_now(
         self,
@@ -633,7 +633,7 @@ class Session:
         entry = self.running
         assert entry is not None
         self.running = None
-        self.client.write(value.response)
+        self.client.answer(value.response)
         self.found_rows = None if entry.offset else value.rows
         self.row_count = -1
         if not entry.keeps_diagnostics:
@@ -661,11 +661,14 @@ class Session:
             self.told_otherwise(connection)
         if self.pending is not None:
             caching.acknowledge(self, bool(scanner.status & IN_TRANS) or self.in_transaction, scanner.insert_id)
-        write = self.client.write
-        size = self._bytes
-        for piece in pieces:
-            size += len(piece)
-            write(piece)
+        client, size = self.client, self._bytes
+        if size == 0 and len(pieces) == 1:
+            size = len(pieces[0])
+            client.answer(pieces[0])
+        else:
+            for piece in pieces:
+                size += len(piece)
+                client.write(piece)
         now = _now()
         fill = self.fill
         if fill is not None:

@@ -163,7 +163,7 @@ class Spread:
                 assert text is not None  # all have one, or none
                 packet = encode(bytes((com.COM_QUERY,)) + text, 0)
             connection.expect(self, QUERY, head)
-            connection.write(packet)
+            connection.write_whole(packet)
             pool = connection.pool
             if pool is not None:
                 pool.server.counters.commands += 1
@@ -263,7 +263,7 @@ class Spread:
             self._hand_over()
             return
         session.spread = []
-        session.client.write(out)
+        session.client.answer(out)
         now = _now()
         total = now - session.began
         entry = self._entry

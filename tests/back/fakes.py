@@ -79,6 +79,12 @@ class Transport:
         assert not self.closed, "written after it was closed"
         self.written += data
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str) -> None:
+        """It has no socket."""
+
     def is_closing(self) -> bool:
         return bool(self.closed)
 

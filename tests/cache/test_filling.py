@@ -77,7 +77,7 @@ class World:
         written: list[bytes] = []
         client: Any = SimpleNamespace(
             write_paused=False,
-            write=written.append,
+            answer=written.append,
             send=written.append,
             written=written,
             origin="",
