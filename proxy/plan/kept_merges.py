@@ -23,9 +23,10 @@ _MOST_PLACES = 4
 class KeptMerges:
     """See the module; of one `MergeSelect`."""
 
-    __slots__ = ("_by_places",)
+    __slots__ = ("_by_places", "always")
 
     def __init__(self) -> None:
+        self.always: Made | None = None  # what it is whatever the literals are, once that is known
         self._by_places: list[tuple[tuple[int, ...], dict[tuple[bytes, ...], Made]]] = []
 
     def made(self, select: MergeSelect, value_of: ValueOf, literals: Sequence[bytes]) -> Made:
@@ -37,6 +38,8 @@ class KeptMerges:
         noted = _Noted(literals, value_of)
         made = select.made(noted.value_of, noted)
         if not noted.bound:
+            if not noted.places:
+                self.always = made
             self._keep(tuple(sorted(noted.places)), literals, made)
         return made
 
