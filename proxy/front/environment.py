@@ -146,6 +146,7 @@ class Entry:
         "cached",
         "cluster",
         "directories",
+        "everywhere",
         "fixed",
         "hashed",
         "head",
@@ -205,6 +206,8 @@ class Entry:
             and not plan.pins
             and not special
         )
+        # Where it goes whatever its literals are, if that is so and known.
+        self.everywhere = plan.everywhere if isinstance(plan, Scatter) else None
         self.spread_head = b""  # the same as `head`, of what shards answer
         # An INSERT of one row that the fast path can give its id.
         self.inserts_one = self.makes_ids and not plan.pins and not special and _is_plain_row(plan)

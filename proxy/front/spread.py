@@ -17,6 +17,7 @@ from proxy.front.merge_whole import merged
 from proxy.front.row_streams import RowStream
 from proxy.front.values import TextValues
 from proxy.plan.plan import Reply, Route, Send
+from proxy.plan.shard_routes import Scatter
 from proxy.wire import command as com
 from proxy.wire.frames import encode
 from proxy.wire.packets import encode_eof
@@ -56,20 +57,26 @@ def ask(
         or "sql_select_limit" in session.settings.items
     ):
         return False
-    values = TextValues(literals, session.lexer)
     if route is None:
+        route = entry.everywhere
+    if route is None:
+        plan = entry.plan
         try:
-            route = entry.plan.route(values, sql)
+            route = plan.route(TextValues(literals, session.lexer), sql)
         except StatementRefused as error:
             session.fail(error)
             return True
+        if isinstance(plan, Scatter):
+            entry.everywhere = plan.everywhere
     if len(route.sends) < 2 or not (route.reply is Reply.CONCATENATE or route.reply is Reply.MERGE):
         return False
     connections = _connections(session, entry, route.sends)
     if connections is None:
         return False
+    _send(route.sends, connections, packet)
+    session._sent = _now()
     session.generated = entry.plan.generated_id
-    Spread(session, entry, route, connections, values, sql).send(packet)
+    Spread(session, entry, route, connections, literals, sql).begin()
     return True
 
 
@@ -113,6 +120,18 @@ def _connections(session: Session, entry: Entry, sends: tuple[Send, ...]) -> lis
     return None
 
 
+def _send(sends: tuple[Send, ...], connections: list[ServerConnection], packet: bytes) -> None:
+    """`packet`: the client's, for targets that get its own text. The servers get to work before anything else is done
+    here; what they answer is read in later turns of the event loop."""
+    text: bytes | None = None
+    for send, connection in zip(sends, connections):
+        if send.text is not text:
+            text = send.text
+            assert text is not None  # all have one, or none
+            packet = encode(bytes((com.COM_QUERY,)) + text, 0)
+        connection.write_whole(packet)
+
+
 class Spread:
     """One such statement, and the sink of all its answers."""
 
@@ -123,12 +142,12 @@ class Spread:
         "_expected",
         "_head",
         "_left",
+        "_literals",
         "_route",
         "_session",
         "_size",
         "_sql",
         "_streams",
-        "_values",
     )
 
     def __init__(
@@ -137,14 +156,14 @@ class Spread:
         entry: Entry,
         route: Route,
         connections: list[ServerConnection],
-        values: TextValues,
+        literals: list[bytes],
         sql: bytes,
     ) -> None:
         self._session = session
         self._entry = entry
         self._route = route
         self._connections = connections
-        self._values = values
+        self._literals = literals
         self._sql = sql
         self._expected = self._head = entry.spread_head  # what the answers begin with (`ResponseScanner.learned`)
         self._left = len(connections)
@@ -152,22 +171,14 @@ class Spread:
         self._answers: dict[ServerConnection, bytes] = {}
         self._streams: dict[ServerConnection, RowStream] | None = None  # once it is handed over
 
-    def send(self, packet: bytes) -> None:
-        """`packet`: the client's, for targets that get its own text."""
-        session, head = self._session, self._expected
-        session.spread = self._connections
-        text: bytes | None = None
-        for send, connection in zip(self._route.sends, self._connections):
-            if send.text is not text:
-                text = send.text
-                assert text is not None  # all have one, or none
-                packet = encode(bytes((com.COM_QUERY,)) + text, 0)
-            connection.expect(self, QUERY, head)
-            connection.write_whole(packet)
+    def begin(self) -> None:
+        """The statement has just gone out."""
+        self._session.spread = self._connections
+        for connection in self._connections:
+            connection.expect(self, QUERY, self._expected)
             pool = connection.pool
             if pool is not None:
                 pool.server.counters.commands += 1
-        session._sent = _now()
 
     # -- answers (Sink)
 
@@ -240,9 +251,8 @@ class Spread:
             streams[connection].on_end(connection, [data])
         pairs = list(zip(self._route.sends, self._connections))
         session = self._session
-        session.run(
-            answer_spread(session, self._entry, self._route, self._values, self._sql, pairs, [*streams.values()])
-        )
+        values = TextValues(self._literals, session.lexer)
+        session.run(answer_spread(session, self._entry, self._route, values, self._sql, pairs, [*streams.values()]))
         return streams
 
     # -- all of them are there

@@ -106,20 +106,20 @@ class Scatter(Plan):
     otherwise: Plan | None = None  # where the rows cannot be merged after all (`proxy.plan.workbench`)
     _kept: KeptMerges = field(init=False, default_factory=KeptMerges, repr=False, compare=False)
     # The statement as it is to every shard: None where what becomes of the answers depends on its literals.
-    _everywhere: Route | None = field(init=False, repr=False, compare=False)
+    everywhere: Route | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_everywhere", self._as_it_is(self.clusters) if self.select is None else None)
+        object.__setattr__(self, "everywhere", self._as_it_is(self.clusters) if self.select is None else None)
 
     def _as_it_is(self, clusters: Iterable[str]) -> Route:
         return Route(tuple(Send(cluster) for cluster in clusters), self.reply, otherwise=self.otherwise)
 
     def route(self, value_of: ValueOf, text: bytes) -> Route:
-        if self._everywhere is not None:
-            return self._everywhere
+        if self.everywhere is not None:
+            return self.everywhere
         route = self.route_over(self.clusters, value_of, text)
         if self.select is not None and self._kept.always == (route.merge, []):
-            object.__setattr__(self, "_everywhere", route)
+            object.__setattr__(self, "everywhere", route)
         return route
 
     def route_over(self, clusters: Iterable[str], value_of: ValueOf, text: bytes) -> Route:
