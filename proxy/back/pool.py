@@ -203,13 +203,13 @@ class Pool:
 
     def _open_more(self) -> None:
         """Open as many connections as there are waiters, within the server's limit."""
-        wanted = max(1, self.waiting) - self._opening
-        while wanted > 0:
-            if self.server.size >= self.server.limit and not self.server.evict_idle(self):
+        while self._opening < max(1, self.waiting):
+            if self.server.size >= self.server.limit:
+                if self.server.evict_idle(self):
+                    continue  # whoever was starved has the first claim on what was closed, and may have it already
                 if self.waiting:
                     self.server.starved[self] = None
                 return
-            wanted -= 1
             self.size += 1
             self.server.size += 1
             self._opening += 1
