@@ -258,6 +258,8 @@ class _Reader:
         holes = tuple([t.hole for t in tokens if t.hole >= 0 and t.of is not Of.PARAM])
         inside = _without_parentheses(tokens)
         constant = value_of(inside)
+        if isinstance(constant, Opaque):
+            constant = _signed_number(inside) or constant
         named: list[str] = []
         called: list[str] = []
         last = len(tokens) - 1
@@ -337,6 +339,17 @@ def _without_parentheses(tokens: Sequence[Token]) -> Sequence[Token]:
                 return tokens
         tokens = tokens[1:-1]
     return tokens
+
+
+def _signed_number(tokens: Sequence[Token]) -> Hole | None:
+    """A number behind any signs and in any parentheses: a server takes it for the number itself, which counts where
+    ORDER BY gives places."""
+    negative = False
+    while len(tokens) > 1 and tokens[0].mark in ("-", "+"):
+        negative ^= tokens[0].mark == "-"
+        tokens = _without_parentheses(tokens[1:])
+    number = value_of(tokens) if len(tokens) == 1 else None
+    return Hole(number.index, False, negative) if isinstance(number, Hole) and not number.is_string else None
 
 
 def _column(tokens: Sequence[Token]) -> tuple[str, str]:
