@@ -28,6 +28,9 @@ _LEADS = {
 _WHOLE_OR_ESCAPE = {
     charset: re.compile(rb"(" + pattern + rb")|\\(.)|(''|\"\")", re.DOTALL) for charset, pattern in _LEADS.items()
 }
+_WHOLE_OR_DOUBLED = {  # the same where a backslash is a character like others: group 2 is never there
+    charset: re.compile(rb"(" + pattern + rb")|((?!))|(''|\"\")", re.DOTALL) for charset, pattern in _LEADS.items()
+}
 
 
 def quoted(*names: str) -> str:
@@ -53,7 +56,7 @@ def unescape(content: bytes, lexer: Lexer, quote: bytes = b"'") -> bytes:
     backslashes = not lexer.no_backslash_escapes
     if quote not in content and not (backslashes and b"\\" in content):
         return content
-    whole = _WHOLE_OR_ESCAPE.get(lexer.charset)
+    whole = (_WHOLE_OR_ESCAPE if backslashes else _WHOLE_OR_DOUBLED).get(lexer.charset)
     if whole is None:
         if not backslashes:
             return content.replace(quote * 2, quote)
@@ -63,9 +66,7 @@ def unescape(content: bytes, lexer: Lexer, quote: bytes = b"'") -> bytes:
         if m[1]:
             return m[1]
         if m[2] is not None:
-            if backslashes:
-                return _unescaped(m[2], None)
-            return m[0]
+            return _unescaped(m[2], None)
         return quote if m[3] == quote * 2 else m[0]
 
     return whole.sub(one, content)
