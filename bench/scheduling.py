@@ -1,18 +1,17 @@
-"""What `scheduling: batch` does: pages of an application on the processors of proxy and servers, under both policies.
+"""What `scheduling: batch` and `busy_poll` do: pages of an application on the processors of proxy and servers.
 
-    python -m bench.scheduling [--rounds 5] [--seconds 3]
+    python -m bench.scheduling [scheduling | busy_poll] [--rounds 5] [--seconds 3]
 
 Every client is a process that makes pages: twenty reads of one row, each followed by some work of its own. Four
-servers, one Turnout of one worker and the clients share the machine. Both policies take turns in the same worker, so
-that nothing else differs. The last load is what the policy is bad for: one client, beside processes that do nothing but
-compute.
+servers, one Turnout of one worker and the clients share the machine. Both ways take turns in the same worker, by
+reloads, so that nothing else differs. The last load is what both are bad for: one client, beside processes that do
+nothing but compute.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing as mp
-import os
 import random
 import statistics
 import time
@@ -27,9 +26,13 @@ from bench.samples import Spread
 from bench.scatter import RULES, SHARDS, filled
 from bench.tables import number, spread, table
 from tests.servers import Run, Turnout
+from tests.servers.process import wait_until
 
 READS = 20  # for one page
-POLICIES = {"normal": os.SCHED_OTHER, "batch": os.SCHED_BATCH}
+WAYS = {  # the first is what the other is compared with
+    "scheduling": {"normal": "scheduling: normal", "batch": "scheduling: batch"},
+    "busy_poll": {"asleep": "busy_poll: 0", "awake": "busy_poll: 0.4ms"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,16 @@ LOADS = (
     Load("8 clients, 2 ms", 8, 2000),
     Load("2 clients, 0.3 ms", 2, 300),
     Load("8 clients that do nothing else", 8, 0),
+    Load("1 client that does nothing else", 1, 0),
+    Load("1 client, 0.3 ms", 1, 300),
+    Load("1 client, 2 ms", 1, 2000),
     Load("1 client, 0.3 ms, beside 2 strangers", 1, 300, strangers=2),
 )
 
 
 @dataclass(slots=True)
 class Found:
-    """Of one load under one policy; seconds. A value of each round, but for the times of pages and reads."""
+    """Of one load in one way; seconds. A value of each round, but for the times of pages and reads."""
 
     pages_per_s: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)  # of Turnout, for each read
@@ -105,7 +111,13 @@ def _compute() -> None:
         _work(1_000_000)
 
 
-def _measure(load: Load, proxy: Turnout, worker: int, rounds: int, seconds: float) -> dict[str, Found]:
+def _reload(proxy: Turnout, rules: str) -> None:
+    before = proxy.metric("turnout_rules_reloads_total", outcome="ok")
+    proxy.reload(rules)
+    wait_until(lambda: proxy.metric("turnout_rules_reloads_total", outcome="ok") > before, 10)
+
+
+def _measure(load: Load, proxy: Turnout, ways: dict[str, str], rounds: int, seconds: float) -> dict[str, Found]:
     found: defaultdict[str, Found] = defaultdict(Found)
     steps = int(load.work_us * _steps_per_us())
     with ExitStack() as stack:
@@ -117,8 +129,8 @@ def _measure(load: Load, proxy: Turnout, worker: int, rounds: int, seconds: floa
         for _ in range(load.strangers):
             stack.enter_context(_process(_compute))
         for turn in range(rounds):
-            for name in sorted(POLICIES, reverse=bool(turn % 2)):
-                os.sched_setscheduler(worker, POLICIES[name], os.sched_param(0))
+            for name in sorted(ways, reverse=bool(turn % 2)):
+                _reload(proxy, ways[name])
                 before = sum(proxy.cpu_s())
                 for client in clients:
                     client.send(seconds)
@@ -145,22 +157,25 @@ def _times(values: Sequence[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=WAYS, default="scheduling")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()
-    head = ["load", "scheduling", "pages a second", "x normal", "Turnout's CPU us a read", "page ms", "read ms"]
+    base = next(iter(WAYS[options.what]))
+    head = ["load", options.what, "pages a second", f"x {base}", "Turnout's CPU us a read", "page ms", "read ms"]
     rows = []
     with Run() as run:
         servers = [filled(run, number, ROWS) for number in range(SHARDS)]
         clusters = "\n".join(f"  shard{n}: {{primary: '{server.address}'}}" for n, server in enumerate(servers))
-        proxy = run.turnout(RULES.format(clusters=clusters))
-        (worker,) = proxy.named("turnout-worker")
+        rules = RULES.format(clusters=clusters)
+        ways = {name: f"{rules}\n{line}\n" for name, line in WAYS[options.what].items()}
+        proxy = run.turnout(rules)
         for load in LOADS:
-            found = _measure(load, proxy, worker, options.rounds, options.seconds)
-            for name in POLICIES:
-                one, base = found[name], found["normal"]
-                ratios = [a / b for a, b in zip(one.pages_per_s, base.pages_per_s, strict=True)]
-                ratio = spread(Spread.of(ratios)) if name != "normal" else ""
+            found = _measure(load, proxy, ways, options.rounds, options.seconds)
+            for name in ways:
+                one = found[name]
+                ratios = [a / b for a, b in zip(one.pages_per_s, found[base].pages_per_s, strict=True)]
+                ratio = spread(Spread.of(ratios)) if name != base else ""
                 pages, cpu = spread(Spread.of(one.pages_per_s)), number(statistics.median(one.cpu_us))
                 rows.append([load.name, name, pages, ratio, cpu, _times(one.pages), _times(one.reads)])
     print("\n".join(table(head, rows)))

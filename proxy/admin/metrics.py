@@ -151,6 +151,11 @@ def exported(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _counts(totals: Totals) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "turnout_busy_poll_seconds",
+        "Processor time of workers that stayed awake for what came next.",
+        totals.counters.get("busy_poll_ns", 0) / 1e9,
+    )
     for name, (metric, text) in _COUNTERS.items():
         yield CounterMetricFamily(metric, text, totals.counters.get(name, 0))
     for name, (metric, label, text) in _LABELLED.items():

@@ -20,11 +20,13 @@ from proxy.errors import Defect, ProtocolError, StatementRefused, TurnoutError
 from proxy.front import commands
 from proxy.front.accounts import AccountBook
 from proxy.front.answers import table_response
+from proxy.front.busy_poll import BusyPoll
 from proxy.front.client import Client
 from proxy.front.environment import Entry, Environment
 from proxy.front.guard import directory_lines
 from proxy.front.killing import kill_on_server
 from proxy.front.overdue import IdleLimits, end_statement, idle_error, is_overdue
+from proxy.front.processors import IdleProcessors, busy_poll_ns
 from proxy.front.quiet import QuietClients
 from proxy.front.rates import Rates
 from proxy.front.session import Session
@@ -124,6 +126,9 @@ class Listener:
         self._databases: dict[tuple[str, str], float] = {}
         self._rates = Rates()
         self.quiet = QuietClients(_monotonic())
+        self.busy_poll = BusyPoll(measures)
+        self.busy_poll.limit(busy_poll_ns(rules))
+        self._idle = IdleProcessors()
         self.tls = tls_context(rules.listen.tls)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
@@ -150,6 +155,7 @@ class Listener:
         accounts.take_grants(self.accounts)
         self.accounts = accounts
         self._databases.clear()
+        self.busy_poll.limit(busy_poll_ns(rules))
         try:
             self.tls = tls_context(rules.listen.tls)
         except (OSError, ssl.SSLError) as error:  # they were right a moment ago, and are being replaced
@@ -331,6 +337,8 @@ class Listener:
     def tick(self) -> None:
         """Once a second: forget databases that were seen too long ago, dismiss clients that say nothing."""
         now = _monotonic()
+        if self.busy_poll.is_to_be_judged():
+            self.busy_poll.judge(_now(), self._idle.since_last(now))
         self._databases = {key: at for key, at in self._databases.items() if at > now - _DATABASE_KNOWN_S}
         limits = IdleLimits.of(self.environment)
         for client, session in self.quiet.tick(now, limits):

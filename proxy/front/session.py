@@ -497,6 +497,8 @@ class Session:
             self._prelude = b""
         self._sent = _now()
         connection.write_whole(packet)
+        if opening is None:
+            self.client.listener.busy_poll.sent(self._sent)
 
     def execute_now(
         self,
@@ -670,6 +672,7 @@ class Session:
                 size += len(piece)
                 client.write(piece)
         now = _now()
+        client.listener.busy_poll.answered(now)
         fill = self.fill
         if fill is not None:
             self.fill = None

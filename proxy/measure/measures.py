@@ -65,6 +65,7 @@ class Measures:
         self.plan_evictions = 0
         self.slow_statements = 0
         self.accepted = 0
+        self.busy_poll_ns = 0  # of waiting awake, with nothing to do
         self.cache_evictions = 0
         self.memcached_gets = 0
         self.memcached_hits = 0
@@ -206,6 +207,7 @@ _COUNTERS = (
     "plan_evictions",
     "slow_statements",
     "accepted",
+    "busy_poll_ns",
     "cache_evictions",
     "memcached_gets",
     "memcached_hits",

@@ -105,6 +105,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
         ),
         history=History(folder / form.history.file) if form.history is not None else None,
         scheduling=Scheduling(form.scheduling),
+        busy_poll_s=form.busy_poll,
         text=text,
     )
 

@@ -312,6 +312,7 @@ class Rules:
     limits: Limits = Limits()
     history: History | None = None
     scheduling: Scheduling = Scheduling.BATCH
+    busy_poll_s: float | None = None  # how long a worker stays awake at most for an event; None: as suits the machine
     text: str = field(default="", repr=False)  # the file as it was read, for SHOW TURNOUT RULES (passwords masked)
 
     def home(self, database: str | None) -> str:

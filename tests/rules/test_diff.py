@@ -83,6 +83,16 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         {"x": "scheduling: normal"},
         [(INFO, "scheduling", "changes from batch to normal for the workers that run.")],
     ),
+    "busy polling": (
+        {"x": "busy_poll: 0.2ms"},
+        {"x": "busy_poll: 0"},
+        [(INFO, "busy_poll", "changes from 0.2ms to 0s for the workers that run.")],
+    ),
+    "busy polling, not said": (
+        {},
+        {"x": "busy_poll: 1ms"},
+        [(INFO, "busy_poll", "changes from what suits the machine to 1ms for the workers that run.")],
+    ),
     "users": (
         {"users": "users: {a: {password: old}, b: {password: x}, c: {password: x}}"},
         {

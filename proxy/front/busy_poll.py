@@ -1,0 +1,169 @@
+"""Busy polling: a worker that waits for one client, or for one statement's answers, stays awake for a moment.
+
+A process that sleeps has to be woken, and its processor with it; on a virtual machine it is the host that wakes that,
+which takes 50 us and more. A statement that goes through a proxy pays this twice. So where what is waited for has
+lately come within a moment (`BusyPoll.most_ns`), the event loop looks for it again and again, and lets whoever else
+wants the processor have it between two looks. How long it does is learned as Linux learns how long an idle processor of
+a virtual machine polls (drivers/cpuidle/governors/haltpoll.c): twice as long after each wait that was short, half as
+long after each that was not, down to nothing. A worker that has little to do sleeps as it would otherwise.
+
+It helps where statements come one after the other. Where several are under way a worker finds work whenever it looks,
+and looking more often would take time from their servers and clients: it does not stay awake then (`_REST_NS`). Nor
+does it where no processor is idle (`BusyPoll.judge`): it would take the time from others, and lose its turn to them.
+`bench/RESULTS.md` has figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Final
+
+from proxy.measure.measures import Measures
+
+_now = time.perf_counter_ns
+_give_way = os.sched_yield
+
+_FIRST_NS: Final = 50_000  # what is tried first, after a short wait
+_HANDLED_NS: Final = 15_000  # a turn of the event loop that takes longer had something to do
+_LONG_NS: Final = 1_000_000  # giving way for longer than this was of no use
+_TURNS: Final = 32  # of which is counted how many had something to do
+_REST_NS: Final = 10_000_000  # nothing is tried for so long while it is of no use
+_IDLE: Final = 0.1  # processors that have to be left idle while this stays awake ..
+_IDLE_BEFORE: Final = 0.3  # .. and before it does
+_MUCH_NS: Final = 100_000_000  # of staying awake, in a second
+_SECOND: Final = 1_000_000_000
+_LONGEST_S: Final = 64  # of resting before it is tried again, in seconds, where that was a mistake
+
+
+class BusyPoll:
+    """Of one event loop. `most_ns`: how long it stays awake at most for one event (0: never). Times are those of
+    `time.perf_counter_ns`."""
+
+    __slots__ = (
+        "_handled",
+        "_judged",
+        "_last",
+        "_loop",
+        "_measures",
+        "_mistaken_s",
+        "_polls",
+        "_rests",
+        "_since",
+        "_turns",
+        "_until",
+        "_waits",
+        "_window",
+        "most_ns",
+    )
+
+    def __init__(self, measures: Measures) -> None:
+        self.most_ns = 0
+        self._measures = measures
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._window = 0  # how long it stays awake at present
+        self._polls = False  # is it awake, with nothing to do?
+        self._until = 0  # when it may sleep
+        self._since = 0  # when it began to wait
+        self._rests = 0  # until when nothing is tried
+        self._waits = False  # has a statement been sent that is not answered?
+        self._last = 0  # when the last turn of the loop ended
+        self._turns = 0
+        self._handled = 0
+        self._judged = 0  # how much had been spent when it was judged last
+        self._mistaken_s = 0  # how long it rests since it took time from others; 0: it did not
+
+    def limit(self, most_ns: int) -> None:
+        """It stays awake for so long at most from now on."""
+        self.most_ns = most_ns
+        self._window = min(self._window, most_ns)
+
+    def sent(self, now: int) -> None:
+        """A statement has just gone to its servers."""
+        if self._waits:  # and so had another
+            self._rest(now + _REST_NS)
+            return
+        self._waits = True
+        self._wait(now)
+
+    def answered(self, now: int) -> None:
+        """Its client has just had the answer."""
+        self._waits = False
+        self._wait(now)
+
+    def is_to_be_judged(self) -> bool:
+        """Asked once a second: has it stayed awake since, or would it, had it not been judged?"""
+        return self._judged != self._measures.busy_poll_ns or self._mistaken_s > 0
+
+    def judge(self, now: int, idle: float | None) -> None:
+        """Once a second. `idle`: how many processors have been since the last time; None: not known."""
+        spent = self._measures.busy_poll_ns - self._judged
+        self._judged += spent
+        if idle is None:
+            return
+        if spent > _MUCH_NS:
+            if idle < _IDLE:
+                self._mistaken_s = min(max(1, 2 * self._mistaken_s), _LONGEST_S)
+                self._rest(now + self._mistaken_s * _SECOND - _MUCH_NS // 2)
+            else:
+                self._mistaken_s >>= 1
+        elif idle < _IDLE_BEFORE:  # they are busy without it
+            self._rest(now + _SECOND + _SECOND // 2)
+        elif now > self._rests + _LONGEST_S * _SECOND:
+            self._mistaken_s = 0
+
+    def _wait(self, now: int) -> None:
+        if now < self._rests:
+            return
+        window = self._window
+        if self._polls:  # it came in time
+            self._until = now + window
+            return
+        waited = now - self._since
+        self._since = now
+        if waited > self.most_ns:
+            window >>= 1
+            self._window = window if window >= _FIRST_NS else 0
+        elif self.most_ns:
+            self._window = min(max(2 * window, _FIRST_NS), self.most_ns)
+        if self._window:
+            self._until = now + self._window
+            self._polls = True
+            self._turns = self._handled = 0
+            self._last = now
+            self._again()
+
+    def _rest(self, until: int) -> None:
+        self._rests = max(self._rests, until)
+        self._until = 0
+
+    def _again(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Between this and the next the loop looks at its sockets."""
+        now = _now()
+        if now >= self._until:
+            self._polls = False
+            if self._until:
+                self._since = self._until - self._window
+            return
+        took = now - self._last
+        self._last = now
+        self._turns += 1
+        if took > _HANDLED_NS:
+            self._handled += 1
+        else:
+            self._measures.busy_poll_ns += took
+            _give_way()
+            self._last = _now()
+            if self._last - now > _LONG_NS:
+                self._rest(self._last + 100 * (self._last - now))
+        if self._turns == _TURNS:
+            if self._handled > _TURNS // 2:
+                self._rest(now + _REST_NS)
+            self._turns = self._handled = 0
+        self._again()
