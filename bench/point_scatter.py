@@ -3,7 +3,8 @@
 `python -m bench.point_scatter [rounds, default 7]` starts four servers and a Turnout of one worker. In every round each
 statement is asked 500 times by one client that reads answers without looking at them: of one server, directly; of all
 four at once, directly, until the slowest has answered; through Turnout with the shard known, and without, so that all
-four are asked. The budget is 1.5 x the slowest shard's time. On fewer cores than shards the four share what the one has
+four are asked, by a Turnout with the rules' defaults and by one that never stays awake (`busy_poll: off`). The budget is
+1.5 x the slowest shard's time. On fewer cores than shards the four share what the one has
 for itself, so the slowest of four is what there is to be compared with; the one alone is shown beside it, and what the
 least takes that could stand between (`bench.bare_fanout`).
 """
@@ -56,11 +57,13 @@ def main() -> None:
         run = stack.enter_context(Run())
         servers = [filled(run, number, ROWS) for number in range(SHARDS)]
         clusters = "\n".join(f"  shard{n}: {{primary: '{server.address}'}}" for n, server in enumerate(servers))
-        proxy = run.turnout(RULES.format(clusters=clusters))
+        rules = RULES.format(clusters=clusters)
+        proxy = run.turnout(rules)
+        asleep = run.turnout(f"{rules}\nbusy_poll: off\n")
         ids = [number * 37 % ROWS + 1 for number in range(ASKED)]
         bare = stack.enter_context(bare_fanout([partial(logged_in, server.port) for server in servers]))
         direct = [logged_in(server.port) for server in servers]
-        through = [logged_in(proxy.port)]
+        through, through_asleep = [logged_in(proxy.port)], [logged_in(asleep.port)]
         points = [POINT.format(n) for n in ids]
         asked: dict[str, tuple[list[socket.socket], list[str]]] = {
             ONE: (direct[:1], points),
@@ -68,6 +71,7 @@ def main() -> None:
             BARE: ([bare], points),
             "Turnout, one shard": (through, [f"{sql} AND k = {n}" for sql, n in zip(points, ids)]),
             "Turnout, four shards": (through, points),
+            "the same, busy_poll: off": (through_asleep, points),
             "Turnout, four shards, sorted": (through, [SORTED.format(n, n + 1, n + 2, n + 3) for n in ids]),
             "Turnout, four shards, COUNT and SUM": (through, [COUNTED.format(n) for n in ids]),
         }
@@ -77,9 +81,10 @@ def main() -> None:
             names = list(asked)
             for name in (*names[turn % len(names) :], *names[: turn % len(names)]):
                 sockets, statements = asked[name]
-                before = sum(proxy.cpu_s())
+                one = asleep if sockets is through_asleep else proxy
+                before = sum(one.cpu_s())
                 times[name].append(ask(sockets, statements))
-                cpu_us[name].append((sum(proxy.cpu_s()) - before) / len(statements) * 1e6)
+                cpu_us[name].append((sum(one.cpu_s()) - before) / len(statements) * 1e6)
         print(f"{'':<38} {'us':>7} {'CPU us':>7}  {'x slowest of four':^26}  {'x one':^26}")
         for name in asked:
             taken = times[name]

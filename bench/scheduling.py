@@ -31,7 +31,7 @@ from tests.servers.process import wait_until
 READS = 20  # for one page
 WAYS = {  # the first is what the other is compared with
     "scheduling": {"normal": "scheduling: normal", "batch": "scheduling: batch"},
-    "busy_poll": {"asleep": "busy_poll: 0", "awake": "busy_poll: 0.4ms"},
+    "busy_poll": {"off": "busy_poll: off", "all": "busy_poll: all"},
 }
 
 

@@ -2,7 +2,7 @@
 
 A process that sleeps has to be woken, and its processor with it; on a virtual machine it is the host that wakes that,
 which takes 50 us and more. A statement that goes through a proxy pays this twice. So where what is waited for has
-lately come within a moment (`BusyPoll.most_ns`), the event loop looks for it again and again, and lets whoever else
+lately come within a moment (`_MOST_NS`), the event loop looks for it again and again, and lets whoever else
 wants the processor have it between two looks. How long it does is learned as Linux learns how long an idle processor of
 a virtual machine polls (drivers/cpuidle/governors/haltpoll.c): twice as long after each wait that was short, half as
 long after each that was not, down to nothing. A worker that has little to do sleeps as it would otherwise.
@@ -21,15 +21,17 @@ import time
 from typing import Final
 
 from proxy.measure.measures import Measures
+from proxy.rules.model import BusyPolling
 
 _now = time.perf_counter_ns
 _give_way = os.sched_yield
 
+_MOST_NS: Final = 400_000  # that it stays awake for one event
 _FIRST_NS: Final = 50_000  # what is tried first, after a short wait
 _HANDLED_NS: Final = 15_000  # a turn of the event loop that takes longer had something to do
 _LONG_NS: Final = 1_000_000  # giving way for longer than this was of no use
 _TURNS: Final = 32  # of which is counted how many had something to do
-_REST_NS: Final = 10_000_000  # nothing is tried for so long while it is of no use
+_REST_NS: Final = 100_000_000  # nothing is tried for so long while it is of no use
 _IDLE: Final = 0.1  # processors that have to be left idle while this stays awake ..
 _IDLE_BEFORE: Final = 0.3  # .. and before it does
 _MUCH_NS: Final = 100_000_000  # of staying awake, in a second
@@ -37,11 +39,23 @@ _SECOND: Final = 1_000_000_000
 _LONGEST_S: Final = 64  # of resting before it is tried again, in seconds, where that was a mistake
 
 
+def _learned(window: int, in_time: bool, waited: int) -> int:
+    """How long it is to stay awake the next time for what was `waited` for now (ns). `window`: how long this time;
+    `in_time`: it came within that."""
+    if in_time:
+        return window
+    if waited > _MOST_NS:
+        return window >> 1 if window >= 2 * _FIRST_NS else 0
+    return min(max(2 * window, _FIRST_NS), _MOST_NS)
+
+
 class BusyPoll:
-    """Of one event loop. `most_ns`: how long it stays awake at most for one event (0: never). Times are those of
-    `time.perf_counter_ns`."""
+    """Of one event loop. Times are those of `time.perf_counter_ns`."""
 
     __slots__ = (
+        "_every",
+        "_for_clients",
+        "_for_servers",
         "_handled",
         "_judged",
         "_last",
@@ -50,19 +64,20 @@ class BusyPoll:
         "_mistaken_s",
         "_polls",
         "_rests",
+        "_scatters",
         "_since",
         "_turns",
         "_until",
         "_waits",
-        "_window",
-        "most_ns",
     )
 
     def __init__(self, measures: Measures) -> None:
-        self.most_ns = 0
         self._measures = measures
+        self._every = False
+        self._scatters = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._window = 0  # how long it stays awake at present
+        self._for_clients = 0  # how long it stays awake at present for the next statement ..
+        self._for_servers = 0  # .. and for an answer
         self._polls = False  # is it awake, with nothing to do?
         self._until = 0  # when it may sleep
         self._since = 0  # when it began to wait
@@ -74,23 +89,39 @@ class BusyPoll:
         self._judged = 0  # how much had been spent when it was judged last
         self._mistaken_s = 0  # how long it rests since it took time from others; 0: it did not
 
-    def limit(self, most_ns: int) -> None:
-        """It stays awake for so long at most from now on."""
-        self.most_ns = most_ns
-        self._window = min(self._window, most_ns)
+    def stay_for(self, which: BusyPolling) -> None:
+        """These statements, from now on."""
+        self._every = which is BusyPolling.ALL
+        self._scatters = which is not BusyPolling.OFF
 
-    def sent(self, now: int) -> None:
-        """A statement has just gone to its servers."""
+    def sent(self, now: int, scatter: bool) -> None:
+        """A statement has just gone to its server, or to those of several shards."""
         if self._waits:  # and so had another
             self._rest(now + _REST_NS)
             return
         self._waits = True
-        self._wait(now)
+        if self._every or (scatter and self._scatters):
+            self._for_clients = _learned(self._for_clients, self._in_time, now - self._since)
+            self._wait(now, self._for_servers)
+        else:
+            self._since = now
+            self._until = 0
 
-    def answered(self, now: int) -> None:
+    def answered(self, now: int, scatter: bool) -> None:
         """Its client has just had the answer."""
+        waited = self._waits
         self._waits = False
-        self._wait(now)
+        if self._every or (scatter and self._scatters):
+            if waited:
+                self._for_servers = _learned(self._for_servers, self._in_time, now - self._since)
+            self._wait(now, self._for_clients)
+        else:
+            self._since = now
+            self._until = 0
+
+    @property
+    def _in_time(self) -> bool:
+        return self._polls and self._until > 0
 
     def is_to_be_judged(self) -> bool:
         """Asked once a second: has it stayed awake since, or would it, had it not been judged?"""
@@ -113,22 +144,13 @@ class BusyPoll:
         elif now > self._rests + _LONGEST_S * _SECOND:
             self._mistaken_s = 0
 
-    def _wait(self, now: int) -> None:
-        if now < self._rests:
-            return
-        window = self._window
-        if self._polls:  # it came in time
-            self._until = now + window
-            return
-        waited = now - self._since
+    def _wait(self, now: int, window: int) -> None:
         self._since = now
-        if waited > self.most_ns:
-            window >>= 1
-            self._window = window if window >= _FIRST_NS else 0
-        elif self.most_ns:
-            self._window = min(max(2 * window, _FIRST_NS), self.most_ns)
-        if self._window:
-            self._until = now + self._window
+        if not window or now < self._rests:
+            self._until = 0
+            return
+        self._until = now + window
+        if not self._polls:
             self._polls = True
             self._turns = self._handled = 0
             self._last = now
@@ -148,8 +170,6 @@ class BusyPoll:
         now = _now()
         if now >= self._until:
             self._polls = False
-            if self._until:
-                self._since = self._until - self._window
             return
         took = now - self._last
         self._last = now

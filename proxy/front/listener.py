@@ -26,7 +26,7 @@ from proxy.front.environment import Entry, Environment
 from proxy.front.guard import directory_lines
 from proxy.front.killing import kill_on_server
 from proxy.front.overdue import IdleLimits, end_statement, idle_error, is_overdue
-from proxy.front.processors import IdleProcessors, busy_poll_ns
+from proxy.front.processors import IdleProcessors, busy_polling
 from proxy.front.quiet import QuietClients
 from proxy.front.rates import Rates
 from proxy.front.session import Session
@@ -127,7 +127,7 @@ class Listener:
         self._rates = Rates()
         self.quiet = QuietClients(_monotonic())
         self.busy_poll = BusyPoll(measures)
-        self.busy_poll.limit(busy_poll_ns(rules))
+        self.busy_poll.stay_for(busy_polling(rules))
         self._idle = IdleProcessors()
         self.tls = tls_context(rules.listen.tls)
 
@@ -155,7 +155,7 @@ class Listener:
         accounts.take_grants(self.accounts)
         self.accounts = accounts
         self._databases.clear()
-        self.busy_poll.limit(busy_poll_ns(rules))
+        self.busy_poll.stay_for(busy_polling(rules))
         try:
             self.tls = tls_context(rules.listen.tls)
         except (OSError, ssl.SSLError) as error:  # they were right a moment ago, and are being replaced

@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from proxy.rules.model import Rules
+from proxy.rules.model import BusyPolling, Rules
 
-_MOST_S: Final = 0.0004  # of staying awake, where the rules do not say
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _LONGEST_S: Final = 5.0  # between two looks at how idle the processors were
 
@@ -46,13 +45,14 @@ class IdleProcessors:
         return idle * self._tick_s
 
 
-def busy_poll_ns(rules: Rules) -> int:
-    """How long a worker may stay awake for an event (`proxy.front.busy_poll`), in ns. Unless the rules say, that is
-    nothing where it would take time from somebody: with one processor, or where processor time is rationed."""
-    seconds = rules.busy_poll_s
-    if seconds is None:
-        seconds = _MOST_S if len(os.sched_getaffinity(0)) > 1 and not is_rationed() else 0
-    return round(seconds * 1e9)
+def busy_polling(rules: Rules) -> BusyPolling:
+    """Which statements a worker stays awake for (`proxy.front.busy_poll`). Unless the rules say, that is none where it
+    would take time from somebody: with one processor, or where processor time is rationed."""
+    if rules.busy_poll is not None:
+        return rules.busy_poll
+    if len(os.sched_getaffinity(0)) == 1 or is_rationed():
+        return BusyPolling.OFF
+    return BusyPolling.SCATTER
 
 
 def is_rationed(groups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> bool:

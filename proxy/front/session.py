@@ -498,7 +498,7 @@ class Session:
         self._sent = _now()
         connection.write_whole(packet)
         if opening is None:
-            self.client.listener.busy_poll.sent(self._sent)
+            self.client.listener.busy_poll.sent(self._sent, False)
 
     def execute_now(
         self,
@@ -672,7 +672,7 @@ class Session:
                 size += len(piece)
                 client.write(piece)
         now = _now()
-        client.listener.busy_poll.answered(now)
+        client.listener.busy_poll.answered(now, False)
         fill = self.fill
         if fill is not None:
             self.fill = None

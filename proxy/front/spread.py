@@ -77,7 +77,7 @@ def ask(
     session._sent = _now()
     session.generated = entry.plan.generated_id
     Spread(session, entry, route, connections, literals, sql).begin()
-    session.client.listener.busy_poll.sent(session._sent)
+    session.client.listener.busy_poll.sent(session._sent, True)
     return True
 
 
@@ -279,7 +279,7 @@ class Spread:
         total = now - session.began
         entry = self._entry
         entry.spread_head = self._head
-        session.client.listener.busy_poll.answered(now)
+        session.client.listener.busy_poll.answered(now, True)
         entry.stats.record(total, now - session._sent, rows, len(out), False)
         if total > session.environment.slow_ns:
             session.client.listener.slow(session, entry, total / 1e9)

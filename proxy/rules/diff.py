@@ -60,10 +60,9 @@ def _listen(old: Rules, new: Rules) -> Iterator[Change]:
     if old.scheduling != new.scheduling:
         message = f"changes from {old.scheduling.value} to {new.scheduling.value} for the workers that run."
         yield Change(Severity.INFO, "scheduling", message)
-    if old.busy_poll_s != new.busy_poll_s:
+    if old.busy_poll != new.busy_poll:
         before, after = (
-            "what suits the machine" if seconds is None else quantity.duration_text(seconds)
-            for seconds in (old.busy_poll_s, new.busy_poll_s)
+            "what suits the machine" if rules.busy_poll is None else rules.busy_poll.value for rules in (old, new)
         )
         message = f"changes from {before} to {after} for the workers that run."
         yield Change(Severity.INFO, "busy_poll", message)

@@ -64,13 +64,6 @@ def _positive_duration(value: object) -> float:
     return seconds
 
 
-def _busy_poll(value: object) -> float:
-    seconds = quantity.duration_s(value)
-    if seconds > 0.01:
-        raise ValueError("must be at most `10ms`; `0` for never")
-    return seconds
-
-
 def _share(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
@@ -119,13 +112,6 @@ _DURATION_SCHEMA: dict[str, Any] = {
     ],
     "examples": ["500ms", "5s", "2m", "1h"],
 }
-_BUSY_POLL_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^([0-9](\.[0-9]+)?|10(\.0+)?)\s*ms$|^0(\.00[0-9]+|\.010*|\.0+)?\s*[smh]$"},
-        {"type": "number", "minimum": 0, "maximum": 0.01},
-    ],
-    "examples": ["0.4ms", "0"],
-}
 _SIZE_SCHEMA: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": r"^[0-9]+\s*([Kk]|[Mm]|[Gg])?[Bb]$"}, {"type": "integer", "minimum": 0}],
     "examples": ["64MB"],
@@ -151,7 +137,6 @@ Network = Annotated[
 ]
 Duration = Annotated[float, _worded(quantity.duration_s), WithJsonSchema(_DURATION_SCHEMA)]
 Share = Annotated[float, _worded(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
-BusyPoll = Annotated[float, _worded(_busy_poll), WithJsonSchema(_BUSY_POLL_SCHEMA)]
 PositiveDuration = Annotated[float, _worded(_positive_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, _worded(quantity.size_bytes), WithJsonSchema(_SIZE_SCHEMA)]
 PacketSize = Annotated[int, _worded(_packet_size), WithJsonSchema(_SIZE_SCHEMA)]
@@ -439,8 +424,8 @@ class FileForm(Form):
     scheduling: Literal["batch", "normal"] = Field(
         "batch", description="Whether a worker that wakes up waits for processes that run, or interrupts them."
     )
-    busy_poll: BusyPoll | None = Field(
-        None, description="How long a worker stays awake at most for what comes next; 0: never."
+    busy_poll: Literal["off", "scatter", "all"] | None = Field(
+        None, description="Which statements a worker stays awake for. Absent: scatter, if processors are not rationed."
     )
     users: Annotated[dict[str, UserForm], EmptyAsMapping] = Field({}, description="Accounts of applications, by name.")
     users_from: Name | None = Field(None, description="Take accounts from the grant tables of this cluster.")

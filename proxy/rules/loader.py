@@ -12,7 +12,7 @@ from proxy.rules.caching import read_cache
 from proxy.rules.conform import conform
 from proxy.rules.databases import read_databases
 from proxy.rules.form import FileForm
-from proxy.rules.model import Health, History, Limits, Pool, Rules, Scheduling, Transactions, Workbench
+from proxy.rules.model import BusyPolling, Health, History, Limits, Pool, Rules, Scheduling, Transactions, Workbench
 from proxy.rules.problem import Problem, RulesInvalid
 from proxy.rules.report import Report
 from proxy.rules.servers import read_clusters, read_listen
@@ -105,7 +105,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str] = os.environ) -> Rul
         ),
         history=History(folder / form.history.file) if form.history is not None else None,
         scheduling=Scheduling(form.scheduling),
-        busy_poll_s=form.busy_poll,
+        busy_poll=BusyPolling(form.busy_poll) if form.busy_poll is not None else None,
         text=text,
     )
 

@@ -225,6 +225,15 @@ class Transactions(enum.Enum):
     ATOMIC = "atomic"  # on all of its clusters or on none, in two phases
 
 
+@quick
+class BusyPolling(enum.Enum):
+    """Which statements a worker stays awake for: for their answers, and for what comes behind them."""
+
+    OFF = "off"
+    SCATTER = "scatter"  # those that several shards are asked for
+    ALL = "all"
+
+
 class Scheduling(enum.Enum):
     """What the kernel does when a worker that slept has something to do and another process has its processor."""
 
@@ -312,7 +321,7 @@ class Rules:
     limits: Limits = Limits()
     history: History | None = None
     scheduling: Scheduling = Scheduling.BATCH
-    busy_poll_s: float | None = None  # how long a worker stays awake at most for an event; None: as suits the machine
+    busy_poll: BusyPolling | None = None  # None: as suits the machine
     text: str = field(default="", repr=False)  # the file as it was read, for SHOW TURNOUT RULES (passwords masked)
 
     def home(self, database: str | None) -> str:

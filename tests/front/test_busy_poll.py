@@ -12,8 +12,9 @@ import pytest
 
 from proxy.front import busy_poll, processors
 from proxy.front.busy_poll import BusyPoll
-from proxy.front.processors import busy_poll_ns, is_rationed
+from proxy.front.processors import busy_polling, is_rationed
 from proxy.measure.measures import Measures
+from proxy.rules.model import BusyPolling
 from tests.rules.texts import rules
 from tests.servers import Shop, Turnout
 
@@ -31,7 +32,7 @@ class Loop:
         self.others_take = 0  # ns, when they are given way
         self.measures = Measures()
         self.poll = BusyPoll(self.measures)
-        self.poll.most_ns = MOST
+        self.poll.stay_for(BusyPolling.ALL)
         monkeypatch.setattr(busy_poll, "_now", lambda: self.now)
         monkeypatch.setattr(busy_poll, "_give_way", self._give_way)
         monkeypatch.setattr(busy_poll.asyncio, "get_running_loop", lambda: self)
@@ -58,9 +59,9 @@ class Loop:
 
     def statement(self, wait: int, think: int) -> None:
         """One that is answered after `wait`, and whose client has the next one after `think`."""
-        self.poll.sent(self.now)
+        self.poll.sent(self.now, False)
         self.wait(wait)
-        self.poll.answered(self.now)
+        self.poll.answered(self.now, False)
         self.wait(think)
 
     def wait(self, ns: int) -> None:
@@ -76,17 +77,50 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 
 def test_it_stays_awake_after_short_waits_and_learns_for_how_long(loop: Loop) -> None:
-    loop.poll.sent(loop.now)
-    assert not loop.ready, "nothing is known yet"
     stayed = []
-    for _ in range(4):
-        loop.now += 300_000 - (stayed[-1] if stayed else 0)
-        loop.poll.answered(loop.now)
-        stayed.append(loop.sleep())
-    assert stayed == pytest.approx([50_000, 100_000, 200_000, MOST], abs=TURN)
-    loop.now += MOST
-    loop.poll.answered(loop.now)
-    assert loop.sleep() == pytest.approx(MOST // 2, abs=TURN)
+
+    def statement(wait: int) -> int:
+        loop.poll.sent(loop.now, False)
+        awake = loop.sleep()
+        loop.now += wait - awake
+        loop.poll.answered(loop.now, False)
+        loop.now += 3_000_000 + loop.sleep()
+        return awake
+
+    stayed = [statement(390_000) for _ in range(5)]
+    assert stayed == pytest.approx([0, 50_000, 100_000, 200_000, MOST], abs=TURN)
+    stayed = [statement(2_000_000) for _ in range(6)]
+    assert stayed == pytest.approx([MOST, 200_000, 100_000, 50_000, 0, 0], abs=TURN)
+
+
+def test_it_learns_for_answers_and_for_statements_apart(loop: Loop) -> None:
+    for _ in range(8):
+        loop.statement(2_000_000, 60_000)
+    loop.poll.sent(loop.now, False)
+    loop.turn()
+    assert not loop.ready
+    loop.now += 2_000_000
+    loop.poll.answered(loop.now, False)
+    assert loop.ready
+    loop.now += 60_000
+    loop.turn()
+    assert loop.ready
+
+
+def test_it_stays_awake_for_scatters_alone_where_the_rules_say_so(loop: Loop) -> None:
+    loop.poll.stay_for(BusyPolling.SCATTER)
+    for _ in range(10):
+        for scatter in (True, False, False):
+            loop.poll.sent(loop.now, scatter)
+            loop.turn()
+            awake = bool(loop.ready)
+            loop.wait(150_000)
+            loop.poll.answered(loop.now, scatter)
+            loop.turn()
+            assert scatter or not (awake or loop.ready)
+            loop.wait(60_000)
+    loop.poll.sent(loop.now, True)
+    assert loop.ready
 
 
 def test_what_comes_in_time_is_waited_for_awake(loop: Loop) -> None:
@@ -117,13 +151,13 @@ def test_it_sleeps_while_several_statements_are_under_way(loop: Loop) -> None:
     for _ in range(6):
         loop.statement(150_000, 60_000)
     assert loop.ready
-    loop.poll.sent(loop.now)
-    loop.poll.sent(loop.now + TURN)
+    loop.poll.sent(loop.now, False)
+    loop.poll.sent(loop.now + TURN, False)
     loop.turn()
     assert not loop.ready
-    loop.poll.answered(loop.now)
+    loop.poll.answered(loop.now, False)
     assert not loop.ready
-    loop.now += 10_000_000
+    loop.now += 100_000_000
     for _ in range(3):
         loop.statement(150_000, 60_000)
     assert loop.ready, "and does not for long"
@@ -132,12 +166,11 @@ def test_it_sleeps_while_several_statements_are_under_way(loop: Loop) -> None:
 def test_it_sleeps_where_the_loop_has_enough_to_do(loop: Loop) -> None:
     for _ in range(6):
         loop.statement(150_000, 60_000)
-    loop.poll.most_ns = 10_000_000
     for n in range(64):
-        loop.poll.answered(loop.now)
+        loop.poll.answered(loop.now, False)
         loop.turn(HANDLING if n % 4 else TURN)
     assert not loop.ready
-    loop.poll.answered(loop.now)
+    loop.poll.answered(loop.now, False)
     assert not loop.ready
 
 
@@ -154,7 +187,7 @@ def test_it_sleeps_beside_others_who_keep_the_processor(loop: Loop) -> None:
     while loop.now < lost + 290_000_000:  # 100 times what was lost
         loop.statement(150_000, 60_000)
         assert not loop.ready
-    loop.now += 10_000_000
+    loop.now += 100_000_000
     for _ in range(3):
         loop.statement(150_000, 60_000)
     assert loop.ready
@@ -213,10 +246,10 @@ def test_where_it_is_not_known_how_idle_they_are(loop: Loop) -> None:
     assert a_second(loop, 1.0)
 
 
-def test_zero_is_never(loop: Loop) -> None:
+def test_off_is_never(loop: Loop) -> None:
     for _ in range(6):
         loop.statement(150_000, 60_000)
-    loop.poll.limit(0)
+    loop.poll.stay_for(BusyPolling.OFF)
     loop.sleep()
     spent = loop.measures.busy_poll_ns
     for _ in range(100):
@@ -228,14 +261,15 @@ def test_zero_is_never(loop: Loop) -> None:
 def test_timers_and_tasks_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a real loop, whose clock is the real one."""
     monkeypatch.setattr(busy_poll, "_FIRST_NS", 20_000_000)
+    monkeypatch.setattr(busy_poll, "_MOST_NS", 200_000_000)
 
     async def run() -> list[str]:
         poll = BusyPoll(Measures())
-        poll.most_ns = 200_000_000
+        poll.stay_for(BusyPolling.ALL)
         seen: list[str] = []
         asyncio.get_running_loop().call_later(0.005, seen.append, "timer")
         for _ in range(3):
-            poll.answered(time.perf_counter_ns())
+            poll.answered(time.perf_counter_ns(), False)
         await asyncio.sleep(0)
         seen.append("task")
         await asyncio.sleep(0.01)
@@ -315,27 +349,27 @@ def test_a_system_without_control_groups(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "processors_", "quota", "ns"),
+    ("said", "processors_", "quota", "found"),
     [
-        (None, 2, False, 400_000),
-        (None, 1, False, 0),
-        (None, 8, True, 0),
-        ("0.2ms", 1, True, 200_000),
-        ("0", 8, False, 0),
+        (None, 2, False, BusyPolling.SCATTER),
+        (None, 1, False, BusyPolling.OFF),
+        (None, 8, True, BusyPolling.OFF),
+        ("all", 1, True, BusyPolling.ALL),
+        ("off", 8, False, BusyPolling.OFF),
     ],
 )
 def test_the_machine_decides_where_the_rules_do_not(
-    said: str | None, processors_: int, quota: bool, ns: int, monkeypatch: pytest.MonkeyPatch
+    said: str | None, processors_: int, quota: bool, found: BusyPolling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processors.os, "sched_getaffinity", lambda _: set(range(processors_)))
     monkeypatch.setattr(processors, "is_rationed", lambda: quota)
-    assert busy_poll_ns(rules(x=f"busy_poll: {said}" if said else None)) == ns
+    assert busy_polling(rules(x=f"busy_poll: {said}" if said else None)) is found
 
 
 @pytest.mark.servers
 def test_a_worker_stays_awake_for_one_client(shop_servers: Shop, turnout: Callable[..., Turnout]) -> None:
     text = shop_servers.rules("main")
-    proxy = turnout(f"{text}\nbusy_poll: 10ms\n")
+    proxy = turnout(f"{text}\nbusy_poll: all\n")
     with proxy.connect("app", "app-secret", "shop") as client, client.cursor() as cursor:
 
         def ask() -> float:
@@ -347,6 +381,6 @@ def test_a_worker_stays_awake_for_one_client(shop_servers: Shop, turnout: Callab
 
         awake = ask()
         assert awake > 0
-        proxy.reload(f"{text}\nbusy_poll: 0\n")
+        proxy.reload(f"{text}\nbusy_poll: off\n")
         before = ask()  # the first of these may still have been waited for
         assert ask() == before

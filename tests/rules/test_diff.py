@@ -84,14 +84,14 @@ CASES: dict[str, tuple[Sections, Sections, list[tuple[Severity, str, str]]]] = {
         [(INFO, "scheduling", "changes from batch to normal for the workers that run.")],
     ),
     "busy polling": (
-        {"x": "busy_poll: 0.2ms"},
-        {"x": "busy_poll: 0"},
-        [(INFO, "busy_poll", "changes from 0.2ms to 0s for the workers that run.")],
+        {"x": "busy_poll: scatter"},
+        {"x": "busy_poll: off"},
+        [(INFO, "busy_poll", "changes from scatter to off for the workers that run.")],
     ),
     "busy polling, not said": (
         {},
-        {"x": "busy_poll: 1ms"},
-        [(INFO, "busy_poll", "changes from what suits the machine to 1ms for the workers that run.")],
+        {"x": "busy_poll: all"},
+        [(INFO, "busy_poll", "changes from what suits the machine to all for the workers that run.")],
     ),
     "users": (
         {"users": "users: {a: {password: old}, b: {password: x}, c: {password: x}}"},

@@ -128,8 +128,7 @@ listen:
     "workers text": {"x": "workers: many  #! workers: must be `auto`"},
     "workers true": {"x": "workers: true  #! workers: must be `auto`"},
     "scheduling fifo": {"x": "scheduling: fifo  #! scheduling: must be `batch` or `normal`"},
-    "busy_poll long": {"x": "busy_poll: 11ms  #! busy_poll: must be at most `10ms`; `0` for never"},
-    "busy_poll text": {"x": "busy_poll: never  #! busy_poll: must be a time: `500ms`"},
+    "busy_poll always": {"x": "busy_poll: always  #! busy_poll: must be `off` or `scatter` or `all`"},
     "workers fraction": {"x": "workers: 1.5  #! workers: must be `auto`"},
     # users
     "users missing": {"turnout": "turnout: 1  #! users: names no account, so nobody could log in.", "users": None},
