@@ -3,10 +3,10 @@
 `python -m bench.point_scatter [rounds, default 7]` starts four servers and a Turnout of one worker. In every round each
 statement is asked 500 times by one client that reads answers without looking at them: of one server, directly; of all
 four at once, directly, until the slowest has answered; through Turnout with the shard known, and without, so that all
-four are asked, by a Turnout with the rules' defaults and by one that never stays awake (`busy_poll: off`). The budget is
-1.5 x the slowest shard's time. On fewer cores than shards the four share what the one has
-for itself, so the slowest of four is what there is to be compared with; the one alone is shown beside it, and what the
-least takes that could stand between (`bench.bare_fanout`).
+four are asked, by a Turnout with the rules' defaults and by one that never stays awake (`busy_poll: off`). The budget
+is 1.5 x the slowest shard's time. On fewer cores than shards the four share what the one has for itself, so the slowest
+of four is what there is to be compared with; the one alone is shown beside it, and what the least takes that could
+stand between (`bench.bare_fanout`), which sleeps.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What `scheduling: batch` and `busy_poll` do: pages of an application on the processors of proxy and servers.
 
-    python -m bench.scheduling [scheduling | busy_poll] [--rounds 5] [--seconds 3]
+    python -m bench.scheduling [scheduling | busy_poll | scatters] [--rounds 5] [--seconds 3]
 
-Every client is a process that makes pages: twenty reads of one row, each followed by some work of its own. Four
-servers, one Turnout of one worker and the clients share the machine. Both ways take turns in the same worker, by
-reloads, so that nothing else differs. The last load is what both are bad for: one client, beside processes that do
-nothing but compute.
+Every client is a process that makes pages: twenty reads of one row, each followed by some work of its own; of one
+shard, or (`scatters`) of all four, since the shard is not known. Four servers, one Turnout of one worker and the
+clients share the machine. Both ways take turns in the same worker, by reloads, so that nothing else differs. The last
+load is what both are bad for: one client, beside processes that do nothing but compute.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ READS = 20  # for one page
 WAYS = {  # the first is what the other is compared with
     "scheduling": {"normal": "scheduling: normal", "batch": "scheduling: batch"},
     "busy_poll": {"off": "busy_poll: off", "all": "busy_poll: all"},
+    "scatters": {"off": "busy_poll: off", "scatter": "busy_poll: scatter"},
 }
+OF_A_SHARD = f"{POINT} AND k = {{}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def _steps_per_us() -> float:
     return 5 / (time.process_time() - began)
 
 
-def _make_pages(port: int, steps: int, orders: Connection) -> None:
+def _make_pages(port: int, steps: int, statement: str, orders: Connection) -> None:
     """For as many seconds as it is told to each time, until it is told 0."""
     client = [logged_in(port)]
     while seconds := orders.recv():
@@ -88,7 +90,7 @@ def _make_pages(port: int, steps: int, orders: Connection) -> None:
             for _ in range(READS):
                 key = random.randrange(1, ROWS)
                 began = time.perf_counter()
-                ask(client, [f"{POINT.format(key)} AND k = {key}"])
+                ask(client, [statement.format(key, key)])
                 reads.append(time.perf_counter() - began)
                 _work(steps)
             pages.append(time.perf_counter() - page_began)
@@ -117,14 +119,16 @@ def _reload(proxy: Turnout, rules: str) -> None:
     wait_until(lambda: proxy.metric("turnout_rules_reloads_total", outcome="ok") > before, 10)
 
 
-def _measure(load: Load, proxy: Turnout, ways: dict[str, str], rounds: int, seconds: float) -> dict[str, Found]:
+def _measure(
+    load: Load, proxy: Turnout, statement: str, ways: dict[str, str], rounds: int, seconds: float
+) -> dict[str, Found]:
     found: defaultdict[str, Found] = defaultdict(Found)
     steps = int(load.work_us * _steps_per_us())
     with ExitStack() as stack:
         clients = []
         for _ in range(load.clients):
             ours, theirs = mp.Pipe()
-            stack.enter_context(_process(_make_pages, proxy.port, steps, theirs))
+            stack.enter_context(_process(_make_pages, proxy.port, steps, statement, theirs))
             clients.append(ours)
         for _ in range(load.strangers):
             stack.enter_context(_process(_compute))
@@ -170,8 +174,9 @@ def main() -> None:
         rules = RULES.format(clusters=clusters)
         ways = {name: f"{rules}\n{line}\n" for name, line in WAYS[options.what].items()}
         proxy = run.turnout(rules)
+        statement = POINT if options.what == "scatters" else OF_A_SHARD
         for load in LOADS:
-            found = _measure(load, proxy, ways, options.rounds, options.seconds)
+            found = _measure(load, proxy, statement, ways, options.rounds, options.seconds)
             for name in ways:
                 one = found[name]
                 ratios = [a / b for a, b in zip(one.pages_per_s, found[base].pages_per_s, strict=True)]

@@ -1,4 +1,4 @@
-"""Busy polling: a worker that waits for one client, or for one statement's answers, stays awake for a moment.
+"""Busy polling: a worker that waits for one client's next statement, or for one answer, stays awake for a moment.
 
 A process that sleeps has to be woken, and its processor with it; on a virtual machine it is the host that wakes that,
 which takes 50 us and more. A statement that goes through a proxy pays this twice. So where what is waited for has
@@ -100,24 +100,21 @@ class BusyPoll:
             self._rest(now + _REST_NS)
             return
         self._waits = True
-        if self._every or (scatter and self._scatters):
+        if self._scatters:
             self._for_clients = _learned(self._for_clients, self._in_time, now - self._since)
-            self._wait(now, self._for_servers)
-        else:
-            self._since = now
-            self._until = 0
+        # The servers of a scatter may well need all processors there are.
+        self._wait(now, self._for_servers if self._every and not scatter else 0)
 
     def answered(self, now: int, scatter: bool) -> None:
         """Its client has just had the answer."""
         waited = self._waits
         self._waits = False
         if self._every or (scatter and self._scatters):
-            if waited:
+            if waited and not scatter:
                 self._for_servers = _learned(self._for_servers, self._in_time, now - self._since)
             self._wait(now, self._for_clients)
         else:
-            self._since = now
-            self._until = 0
+            self._wait(now, 0)
 
     @property
     def _in_time(self) -> bool:
@@ -177,11 +174,12 @@ class BusyPoll:
         if took > _HANDLED_NS:
             self._handled += 1
         else:
-            self._measures.busy_poll_ns += took
             _give_way()
             self._last = _now()
-            if self._last - now > _LONG_NS:
-                self._rest(self._last + 100 * (self._last - now))
+            away = self._last - now
+            if away > _LONG_NS:
+                self._rest(self._last + 100 * away)
+            self._measures.busy_poll_ns += took if away > _HANDLED_NS else took + away  # else others had it
         if self._turns == _TURNS:
             if self._handled > _TURNS // 2:
                 self._rest(now + _REST_NS)

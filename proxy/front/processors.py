@@ -46,7 +46,7 @@ class IdleProcessors:
 
 
 def busy_polling(rules: Rules) -> BusyPolling:
-    """Which statements a worker stays awake for (`proxy.front.busy_poll`). Unless the rules say, that is none where it
+    """What a worker stays awake for (`proxy.front.busy_poll`). Unless the rules say, that is none where it
     would take time from somebody: with one processor, or where processor time is rationed."""
     if rules.busy_poll is not None:
         return rules.busy_poll

@@ -425,7 +425,7 @@ class FileForm(Form):
         "batch", description="Whether a worker that wakes up waits for processes that run, or interrupts them."
     )
     busy_poll: Literal["off", "scatter", "all"] | None = Field(
-        None, description="Which statements a worker stays awake for. Absent: scatter, if processors are not rationed."
+        None, description="What a worker stays awake for. Absent: scatter, if processors are not rationed."
     )
     users: Annotated[dict[str, UserForm], EmptyAsMapping] = Field({}, description="Accounts of applications, by name.")
     users_from: Name | None = Field(None, description="Take accounts from the grant tables of this cluster.")

@@ -227,11 +227,11 @@ class Transactions(enum.Enum):
 
 @quick
 class BusyPolling(enum.Enum):
-    """Which statements a worker stays awake for: for their answers, and for what comes behind them."""
+    """What a worker stays awake for."""
 
     OFF = "off"
-    SCATTER = "scatter"  # those that several shards are asked for
-    ALL = "all"
+    SCATTER = "scatter"  # what a client asks next after a statement that several shards were asked for
+    ALL = "all"  # what it asks next after any, and the answer of one server
 
 
 class Scheduling(enum.Enum):

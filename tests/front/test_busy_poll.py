@@ -107,19 +107,27 @@ def test_it_learns_for_answers_and_for_statements_apart(loop: Loop) -> None:
     assert loop.ready
 
 
-def test_it_stays_awake_for_scatters_alone_where_the_rules_say_so(loop: Loop) -> None:
-    loop.poll.stay_for(BusyPolling.SCATTER)
+@pytest.mark.parametrize("which", [BusyPolling.SCATTER, BusyPolling.ALL])
+def test_it_stays_awake_behind_scatters_and_not_for_their_answers(loop: Loop, which: BusyPolling) -> None:
+    loop.poll.stay_for(which)
+    every = which is BusyPolling.ALL
     for _ in range(10):
         for scatter in (True, False, False):
             loop.poll.sent(loop.now, scatter)
             loop.turn()
-            awake = bool(loop.ready)
+            awake = [bool(loop.ready)]
             loop.wait(150_000)
             loop.poll.answered(loop.now, scatter)
             loop.turn()
-            assert scatter or not (awake or loop.ready)
+            awake.append(bool(loop.ready))
             loop.wait(60_000)
+    assert awake == [every, every]
     loop.poll.sent(loop.now, True)
+    loop.turn()
+    assert not loop.ready
+    loop.wait(150_000)
+    loop.poll.answered(loop.now, True)
+    loop.turn()
     assert loop.ready
 
 
