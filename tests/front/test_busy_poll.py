@@ -35,7 +35,7 @@ class Loop:
         self.poll.stay_for(BusyPolling.ALL)
         monkeypatch.setattr(busy_poll, "_now", lambda: self.now)
         monkeypatch.setattr(busy_poll, "_give_way", self._give_way)
-        monkeypatch.setattr(busy_poll.asyncio, "get_running_loop", lambda: self)
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: self)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.ready.append(callback)
@@ -369,7 +369,7 @@ def test_a_system_without_control_groups(tmp_path: Path) -> None:
 def test_the_machine_decides_where_the_rules_do_not(
     said: str | None, processors_: int, quota: bool, found: BusyPolling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processors.os, "sched_getaffinity", lambda _: set(range(processors_)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors_)))
     monkeypatch.setattr(processors, "is_rationed", lambda: quota)
     assert busy_polling(rules(x=f"busy_poll: {said}" if said else None)) is found
 
