@@ -30,6 +30,7 @@ _MOST_NS: Final = 400_000  # that it stays awake for one event
 _FIRST_NS: Final = 50_000  # what is tried first, after a short wait
 _HANDLED_NS: Final = 15_000  # a turn of the event loop that takes longer had something to do
 _LONG_NS: Final = 1_000_000  # giving way for longer than this was of no use
+_MOST_TURNS: Final = 1_000  # for one event, whatever the clock says; a turn takes a microsecond or more
 _TURNS: Final = 32  # of which is counted how many had something to do
 _REST_NS: Final = 100_000_000  # nothing is tried for so long while it is of no use
 _IDLE: Final = 0.1  # processors that have to be left idle while this stays awake ..
@@ -59,6 +60,7 @@ class BusyPoll:
         "_handled",
         "_judged",
         "_last",
+        "_left",
         "_loop",
         "_measures",
         "_mistaken_s",
@@ -84,6 +86,7 @@ class BusyPoll:
         self._rests = 0  # until when nothing is tried
         self._waits = False  # has a statement been sent that is not answered?
         self._last = 0  # when the last turn of the loop ended
+        self._left = 0  # turns until it may
         self._turns = 0
         self._handled = 0
         self._judged = 0  # how much had been spent when it was judged last
@@ -147,6 +150,7 @@ class BusyPoll:
             self._until = 0
             return
         self._until = now + window
+        self._left = _MOST_TURNS
         if not self._polls:
             self._polls = True
             self._turns = self._handled = 0
@@ -165,7 +169,8 @@ class BusyPoll:
     def _turn(self) -> None:
         """Between this and the next the loop looks at its sockets."""
         now = _now()
-        if now >= self._until:
+        self._left -= 1
+        if now >= self._until or self._left < 0:
             self._polls = False
             return
         took = now - self._last

@@ -254,6 +254,17 @@ def test_where_it_is_not_known_how_idle_they_are(loop: Loop) -> None:
     assert a_second(loop, 1.0)
 
 
+def test_it_ends_where_the_clock_stands_still(loop: Loop) -> None:
+    """As it may where others have the processor, or in a test."""
+    for _ in range(6):
+        loop.statement(150_000, 60_000)
+    turns = 0
+    while loop.ready:
+        loop.turn(0)
+        turns += 1
+    assert 900 < turns <= 1_001
+
+
 def test_off_is_never(loop: Loop) -> None:
     for _ in range(6):
         loop.statement(150_000, 60_000)
